@@ -1,0 +1,1 @@
+"""The cohort folder: what a hospital brings, read-only to the pipeline."""

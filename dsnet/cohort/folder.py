@@ -1,0 +1,126 @@
+"""Paths and facts of one cohort folder."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dsnet.errors import UserError
+
+
+@dataclass(frozen=True)
+class CohortFolder:
+    """One cohort folder; everything but ``dicom/``, ``dxa.csv`` and ``annotations/`` is optional.
+
+    Parameters
+    ----------
+    path : Path
+        The folder named by the config key ``cohort``.
+    """
+
+    path: Path
+
+    @property
+    def dicom(self) -> Path:
+        """DICOM files in any nesting, with other files among them."""
+        return self.path / "dicom"
+
+    @property
+    def dxa(self) -> Path:
+        """T-scores per patient and exam."""
+        return self.path / "dxa.csv"
+
+    @property
+    def clinical(self) -> Path:
+        """Sex, age, size and the history that excludes."""
+        return self.path / "clinical.csv"
+
+    @property
+    def annotations(self) -> Path:
+        """Boxes of vertebral bodies with their level."""
+        return self.path / "annotations"
+
+    @property
+    def review(self) -> Path:
+        """A reader's decisions."""
+        return self.path / "review.csv"
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
+        path = self.path / "cohort.json"
+        if not path.exists():
+            return {}
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            about = None
+        if not isinstance(about, dict):
+            raise UserError(
+                "cohort.json",
+                expected="a JSON object with name, synthetic and note",
+                came="something else",
+                remedy="correct the file, or delete it",
+            )
+        return about
+
+    @property
+    def name(self) -> str:
+        """The cohort's name, which tables print; ``cohort`` when nobody gave one."""
+        return str(self._about.get("name", "cohort"))
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data are made up; every table and figure then says so."""
+        return self._about.get("synthetic", False) is True
+
+    @property
+    def phantom_seed(self) -> int | None:
+        """The seed of the built-in phantom, or None for any other cohort."""
+        seed = self._about.get("phantom_seed") if self.synthetic else None
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def identity(self) -> str:
+        """Eight digits that tell this folder from another, the same in every clone.
+
+        The path counts from the working folder where it lies below it, and is hashed because a
+        folder name may identify somebody.
+        """
+        path = self.path.resolve()
+        here = Path.cwd().resolve()
+        place = path.relative_to(here) if path.is_relative_to(here) else path
+        return hashlib.sha256(place.as_posix().encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+    def fingerprint(self) -> str:
+        """Digest of (relative path, size, mtime) of every file, without reading one.
+
+        Sixteen hexadecimal digits; they change when a file is added, removed, renamed or written.
+        """
+        digest = hashlib.sha256()
+        for path, entry in sorted(_scan(self.path), key=lambda item: item[0]):
+            digest.update(path + b"\0%d %d\n" % (entry.st_size, entry.st_mtime_ns))
+        return digest.hexdigest()[:16]
+
+    def shape(self) -> str:
+        """Digest of (relative path, size) of every file: what a copy keeps."""
+        digest = hashlib.sha256()
+        for path, entry in sorted(_scan(self.path), key=lambda item: item[0]):
+            digest.update(path + b"\0%d\n" % entry.st_size)
+        return digest.hexdigest()[:16]
+
+
+def _scan(root: Path) -> list[tuple[bytes, os.stat_result]]:
+    found: list[tuple[bytes, os.stat_result]] = []
+    base = os.fsencode(root)
+    stack = [base]
+    while stack:
+        with os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    stack.append(entry.path)
+                else:
+                    found.append((os.path.relpath(entry.path, base), entry.stat()))
+    return found

@@ -1,0 +1,285 @@
+"""The tables that cross a step: their columns, checked when written and when read."""
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.errors
+import pandera.pandas as pa
+
+from dsnet.errors import UserError
+from dsnet.files import write_csv, write_parquet
+
+CLASSES = ("normal", "osteopenia", "osteoporosis")
+"""WHO classes in the order of their index; index 0 of a detector is the background."""
+
+LEVELS = ("L1", "L2", "L3", "L4")
+"""Lumbar levels that DXA measures."""
+
+PARTS = ("train", "validation", "test")
+
+_FILE = pa.Check.str_matches(r"^F-[0-9a-f]{16}$")
+_IMAGE = pa.Check.str_matches(r"^I-[0-9a-f]{16}$")
+_SERIES = pa.Check.str_matches(r"^S-[0-9a-f]{16}$")
+_STUDY = pa.Check.str_matches(r"^E-[0-9a-f]{16}$")
+_PATIENT = pa.Check.str_matches(r"^P-[0-9a-f]{16}$")
+
+
+def _text(*checks: pa.Check, blank: bool = False) -> pa.Column:
+    """Return a text column; `blank` says whether "" may stand for "does not apply"."""
+    tests = list(checks) if not blank else []
+    if not blank and not checks:
+        tests = [pa.Check.str_length(min_value=1)]
+    return pa.Column(str, tests, nullable=False)
+
+
+_NUMBER = pa.Column(float, nullable=True)
+_COUNT = pa.Column("Int64", nullable=True)
+_FLAG = pa.Column(bool)
+_EDGE_PX = pa.Column(float, nullable=False)
+
+BOX = ("x_min", "y_min", "x_max", "y_max")
+"""Box edges in pixels: pixel i covers [i, i + 1), so a COCO box x, y, w, h has the edges
+x, y, x + w, y + h; x runs along a row (columns), y down the rows."""
+
+INDEX = pa.DataFrameSchema(
+    name="index.parquet",
+    strict=True,
+    unique=["file_key"],
+    columns={
+        "file_key": _text(_FILE),
+        # Blank where the header could not be read.
+        "image_key": _text(blank=True),
+        "series_key": _text(blank=True),
+        "study_key": _text(blank=True),
+        "patient_key": _text(blank=True),
+        # False where SOPInstanceUID is blank: such files are nobody's duplicates.
+        "uid_known": _FLAG,
+        "readable": _FLAG,
+        "decoded": _FLAG,
+        # Why it is not readable or not decoded.
+        "fault": pa.Column(
+            str,
+            pa.Check.isin(
+                [
+                    "",
+                    "not_dicom",
+                    "empty_file",
+                    "no_permission",
+                    "cut_header",
+                    "no_pixels",
+                    "cut_pixels",
+                    "no_decoder",
+                    "decode_error",
+                ]
+            ),
+        ),
+        "transfer_syntax": _text(blank=True),
+        "sop_class": _text(blank=True),
+        "modality": _text(blank=True),
+        # ImageType (0008,0008): original, derived, secondary, localizer, unknown.
+        "image_kind": pa.Column(
+            str, pa.Check.isin(["original", "derived", "secondary", "localizer", "unknown"])
+        ),
+        "vendor": pa.Column(
+            str, pa.Check.isin(["ge", "siemens", "philips", "canon", "other", "unknown"])
+        ),
+        # ConvolutionKernel (0018,1210), stripped and cut to 16 characters; "" when blank.
+        "kernel": _text(blank=True),
+        # none, present: derived from (0018,0010) and the like, never their text.
+        "contrast": pa.Column(str, pa.Check.isin(["none", "present"])),
+        "date_known": _FLAG,
+        "rows": _COUNT,
+        "columns": _COUNT,
+        "row_spacing_mm": _NUMBER,
+        "column_spacing_mm": _NUMBER,
+        "slice_thickness_mm": _NUMBER,
+        "tilt_deg": _NUMBER,
+        # Along the slice normal, from ImagePositionPatient (0020,0032).
+        "position_mm": _NUMBER,
+        "slice_number": _COUNT,
+        "series_spacing_mm": _NUMBER,
+        # Share of a series' gaps that differ by more than 10 % from its median gap.
+        "irregular_fraction": _NUMBER,
+        # "", no_orientation, no_position, no_spacing, not_orthogonal, impossible_spacing.
+        "geometry_fault": _text(blank=True),
+        "hu_scale": _FLAG,
+        "hu_min": _NUMBER,
+        "hu_max": _NUMBER,
+        "saturated_voxels": _COUNT,
+        "metal_area_mm2": _NUMBER,
+        "metal_fraction": _NUMBER,
+        "dense_area_mm2": _NUMBER,
+        # SHA-256 of the decoded pixels and their shape; "" when not decoded.
+        "pixel_hash": _text(blank=True),
+    },
+)
+
+MAP = pa.DataFrameSchema(
+    name="map.parquet",
+    strict=True,
+    unique=["file_key"],
+    # Private: the only way back from a pseudonym. One row per file; unread values are "".
+    columns={
+        "file_key": _text(_FILE),
+        "image_key": _text(blank=True),
+        "patient_key": _text(blank=True),
+        # Below the cohort's dicom/, with "/" between folders.
+        "relative_path": _text(),
+        "patient_id": _text(blank=True),
+        "study_instance_uid": _text(blank=True),
+        "series_instance_uid": _text(blank=True),
+        "sop_instance_uid": _text(blank=True),
+        # AcquisitionDate (0008,0022), else SeriesDate, else StudyDate, as YYYY-MM-DD.
+        "ct_date": _text(blank=True),
+    },
+)
+
+LEDGER = pa.DataFrameSchema(
+    name="ledger.csv",
+    strict=True,
+    ordered=True,
+    unique=["file_key"],
+    columns={
+        "file_key": _text(_FILE),
+        "image_key": _text(blank=True),
+        "patient_key": _text(blank=True),
+        "series_key": _text(blank=True),
+        "status": pa.Column(str, pa.Check.isin(["included", "excluded"])),
+        "criterion": _text(blank=True),
+        "code": _text(blank=True),
+        "reason": _text(blank=True),
+        "evidence": _text(blank=True),
+        "threshold": _text(blank=True),
+        "decided_by": _text(),
+        "all_criteria": _text(blank=True),
+    },
+)
+
+EXCLUSIONS = pa.DataFrameSchema(
+    name="exclusions.csv",
+    strict=True,
+    ordered=True,
+    unique=["patient_key"],
+    columns={
+        "patient_key": _text(_PATIENT),
+        "status": pa.Column(str, pa.Check.isin(["included", "excluded"])),
+        "n_files": pa.Column(int, pa.Check.ge(1)),
+        "n_included": pa.Column(int, pa.Check.ge(0)),
+        "criterion": _text(blank=True),
+        "reason": _text(blank=True),
+    },
+)
+
+LABELS = pa.DataFrameSchema(
+    name="labels.csv",
+    strict=True,
+    ordered=True,
+    unique=["image_key", "level"],
+    columns={
+        "image_key": _text(_IMAGE),
+        "file_key": _text(_FILE),
+        "patient_key": _text(_PATIENT),
+        "study_key": _text(_STUDY),
+        "level": pa.Column(str, pa.Check.isin(LEVELS)),
+        **dict.fromkeys(BOX, _EDGE_PX),
+        # Decimal as written in the DXA table, never a binary float.
+        "t_score": _text(),
+        "label": pa.Column(str, pa.Check.isin(CLASSES)),
+    },
+)
+
+SPLIT = pa.DataFrameSchema(
+    name="split.csv",
+    strict=True,
+    ordered=True,
+    unique=["image_key"],
+    columns={
+        "image_key": _text(_IMAGE),
+        "patient_key": _text(_PATIENT),
+        "part": pa.Column(str, pa.Check.isin(PARTS)),
+        # The patient's class, by which the split was stratified.
+        "stratum": pa.Column(str, pa.Check.isin(CLASSES)),
+    },
+)
+
+SLICES = pa.DataFrameSchema(
+    name="slices.csv",
+    strict=True,
+    ordered=True,
+    unique=["image_key", "level"],
+    columns={
+        # Row of the store; one image may hold several boxes.
+        "row": pa.Column(int, pa.Check.ge(0)),
+        "image_key": _text(_IMAGE),
+        "patient_key": _text(_PATIENT),
+        "level": pa.Column(str, pa.Check.isin(LEVELS)),
+        # On the store's grid.
+        **dict.fromkeys(BOX, _EDGE_PX),
+        "label": pa.Column(str, pa.Check.isin(CLASSES)),
+    },
+)
+
+PREDICTIONS = pa.DataFrameSchema(
+    name="predictions.parquet",
+    strict=True,
+    ordered=True,
+    columns={
+        "image_key": _text(_IMAGE),
+        # On the store's grid.
+        **dict.fromkeys(BOX, _EDGE_PX),
+        "label": pa.Column(str, pa.Check.isin(CLASSES)),
+        # The probability of `label`.
+        "score": pa.Column(float, pa.Check.in_range(0, 1)),
+        "p_background": pa.Column(float, pa.Check.in_range(0, 1)),
+        **{f"p_{name}": pa.Column(float, pa.Check.in_range(0, 1)) for name in CLASSES},
+    },
+)
+
+
+def write(schema: pa.DataFrameSchema, frame: pd.DataFrame, path: Path) -> None:
+    """Check `frame` against `schema` and write it whole, as CSV or Parquet by `path`'s suffix."""
+    checked = _check(schema, frame)
+    if path.suffix == ".csv":
+        write_csv(path, checked)
+    else:
+        write_parquet(path, checked)
+
+
+def read(schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
+    """Read a table that an earlier step wrote, and check it.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, or holds something else than that step writes.
+    """
+    if not path.exists():
+        raise UserError(
+            str(path),
+            expected="the table of an earlier step",
+            came="no file",
+            remedy="run the workflow, which makes it first",
+        )
+    if path.suffix == ".csv":
+        text = {name: str for name, column in schema.columns.items() if _is_text(column)}
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_filter=False)
+    else:
+        frame = pd.read_parquet(path)
+    return _check(schema, frame)
+
+
+def _is_text(column: pa.Column) -> bool:
+    return "str" in str(column.dtype)
+
+
+def _check(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
+    try:
+        return schema.validate(frame, lazy=False)
+    except pandera.errors.SchemaError as error:
+        check = getattr(error, "check", None)
+        raise UserError(
+            str(schema.name),
+            expected=f"rows that pass {check}",
+            came=f"a row or column that does not ({error.reason_code})",
+            remedy="delete it and run the workflow, and report this if it comes back",
+        ) from error

@@ -1,0 +1,86 @@
+"""Files that are whole or absent: temporary name, then rename."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dsnet.errors import UserError
+
+_BLOCK_BYTES = 1 << 20
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
+
+    A block that raises leaves neither the temporary file nor a changed `path` behind.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except PermissionError as error:
+        raise _unwritable(path, error) from error
+    except OSError as error:
+        if error.errno in _UNWRITABLE:
+            raise _unwritable(path, error) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with unix line ends."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON; NaN is refused, since JSON has none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, frame: pd.DataFrame) -> None:
+    """Write `frame` as CSV without its index."""
+    with whole(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write `frame` as Parquet without its index."""
+    with whole(path) as temporary:
+        frame.to_parquet(temporary, index=False)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+_UNWRITABLE = {28: "the disk is full", 30: "the file system is read-only"}
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    cause = _UNWRITABLE.get(error.errno or 0, "permission was denied")
+    return UserError(
+        f"{path.parent}",
+        expected="a folder that can be written",
+        came=f"that {cause}",
+        remedy="free or unlock it, or set the config key results to another folder",
+    )
