@@ -10,6 +10,7 @@ import argparse
 import inspect
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,10 +22,14 @@ from pydantic import BaseModel, ValidationError
 
 from dsnet.config import explain
 from dsnet.errors import UserError
+from dsnet.files import write_text
 
 
 def run(step: Callable[..., None], argv: list[str] | None = None) -> None:
     """Call `step` with arguments taken from the command line.
+
+    With ``--log FILE`` the step's start, wall time and error go to that file, too: the terminal
+    stays the step's own, so that progress bars work under Snakemake.
 
     Exit status 0 on success, 1 on an error that the user can mend (one sentence on stderr), 2 on
     wrong arguments, 70 on a fault in the program.
@@ -37,13 +42,16 @@ def run(step: Callable[..., None], argv: list[str] | None = None) -> None:
     if not debugging():
         warnings.simplefilter("ignore")
     arguments = _parse(step, argv)
-    with reporting():
+    log = arguments.pop("log")
+    with reporting(log=log):
+        begun = time.monotonic()
         step(**arguments)
+        _record(log, f"done in {time.monotonic() - begun:.1f} s")
 
 
 @contextmanager
-def reporting(*, show_private: bool = False) -> Iterator[None]:
-    """Turn an exception into one sentence on stderr and an exit status."""
+def reporting(*, show_private: bool = False, log: Path | None = None) -> Iterator[None]:
+    """Turn an exception into one sentence on stderr (and in `log`) and an exit status."""
     if debugging():
         yield
         return
@@ -51,14 +59,21 @@ def reporting(*, show_private: bool = False) -> Iterator[None]:
         yield
     except UserError as error:
         detail = f" [{error.private}]" if show_private and error.private else ""
+        _record(log, str(error))
         _leave(f"{error}{detail}", 1)
     except Exception as error:  # noqa: BLE001 - the outermost place: nothing is swallowed
+        _record(log, _fault(error))
         _leave(_fault(error), 70)
 
 
 def debugging() -> bool:
     """Return whether full tracebacks are wanted, at the price of identifying text in them."""
     return os.environ.get("DSNET_DEBUG", "") not in ("", "0")
+
+
+def _record(log: Path | None, sentence: str) -> None:
+    if log is not None:
+        write_text(log, sentence + "\n")
 
 
 def _leave(sentence: str, status: int) -> NoReturn:
@@ -86,6 +101,7 @@ def _parse(step: Callable[..., None], argv: list[str] | None) -> dict[str, Any]:
         parser.add_argument(
             flag, dest=parameter.name, type=convert, required=required, default=default
         )
+    parser.add_argument("--log", type=Path, help="where to record how the step ended")
     return vars(parser.parse_args(argv))
 
 

@@ -105,10 +105,13 @@ class CohortFolder:
         return digest.hexdigest()[:16]
 
     def shape(self) -> str:
-        """Digest of (relative path, size) of every file: what a copy keeps."""
+        """Digest of what a copy keeps: path and size of each slice, bytes of each table."""
         digest = hashlib.sha256()
+        slices = os.fsencode(self.dicom.name) + os.fsencode(os.sep)
         for path, entry in sorted(_scan(self.path), key=lambda item: item[0]):
             digest.update(path + b"\0%d\n" % entry.st_size)
+            if not path.startswith(slices):
+                digest.update((self.path / os.fsdecode(path)).read_bytes())
         return digest.hexdigest()[:16]
 
 

@@ -1,0 +1,27 @@
+"""From a cohort folder to tables: the rules lie in workflow/rules, in the order of the pipeline."""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/phantom.smk"
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/exclude.smk"
+include: "workflow/rules/label.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/slices.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/table1.csv",
+    localrule: True

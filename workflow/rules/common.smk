@@ -1,0 +1,136 @@
+"""All Python of the workflow: the checked config, the cohort's state and the shared paths."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from dsnet.cohort.folder import CohortFolder
+from dsnet.config import load
+from dsnet.errors import UserError
+from dsnet.ingest.source import check_source
+from dsnet.phantom.origin import is_pristine
+
+PHANTOM = "data/phantom"
+PHANTOM_ANSWERS = "data/phantom-answers.json"
+
+
+def checked(function, *arguments):
+    """Call `function`; an error that the user can mend stops the workflow in one sentence."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        raise WorkflowError(str(error))
+
+
+CONFIG = checked(load, config)
+COHORT = CohortFolder(CONFIG.cohort)
+IS_PHANTOM = CONFIG.cohort.as_posix() == PHANTOM
+RESULTS = CONFIG.results.as_posix()
+TABLES = f"{RESULTS}/cohort"
+RUN = "{backbone}/{attention}/seed{seed}"
+TABLE1 = [f"resnet50/{attention}" for attention in ("none", "se", "sk", "ds")]
+
+# Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+
+wildcard_constraints:
+    backbone="resnet50",
+    attention="none|se|sk|ds",
+    seed=r"\d+",
+
+
+def section(*names):
+    """Return a params function's value: one part of the config as JSON."""
+    part = CONFIG
+    for name in names:
+        part = getattr(part, name)
+    return part.model_dump_json()
+
+
+def modules(*packages):
+    """Return the source files of `packages`: Snakemake's code trigger does not follow imports."""
+    root = Path(workflow.basedir) / "dsnet"
+    files = [root / "contract.py"]
+    for package in packages:
+        files += sorted((root / package).rglob("*.py"))
+    return [os.path.relpath(path) for path in files]
+
+
+def cohort_marker():
+    """Return the file of the cohort that the plan may name; slices and tables may name patients."""
+    if IS_PHANTOM:
+        return f"{PHANTOM}/cohort.json"
+    pointer = CONFIG.cohort.with_name(CONFIG.cohort.name + ".dvc")
+    return pointer.as_posix() if pointer.exists() else []
+
+
+def cohort_state():
+    """Return what changes when the cohort does."""
+    if IS_PHANTOM and (not COHORT.path.exists() or is_pristine(COHORT, Path(PHANTOM_ANSWERS))):
+        return "as generated"
+    return COHORT.fingerprint()
+
+
+def digest(wildcards):
+    """Return the slice store's digest, through the checkpoint that spares what comes after it."""
+    return checkpoints.slices.get().output.digest
+
+
+def runs(pattern):
+    """Return `pattern` for each variant of Table 1 and each seed, in the paper's order."""
+    return [
+        pattern.format(variant=variant, seed=seed)
+        for variant in TABLE1
+        for seed in CONFIG.train.seeds
+    ]
+
+
+def check_cohort():
+    """Stop before anything is planned if the cohort is not the one that the results are of."""
+    if not IS_PHANTOM and not COHORT.path.is_dir():
+        raise UserError(
+            "config key cohort",
+            expected="a cohort folder",
+            came="a path where there is none",
+            remedy="correct the key, or put the folder there",
+        )
+    check_source(Path(f"{TABLES}/source.json"), COHORT, CONFIG.private)
+
+
+def check_pointer():
+    """Stop if the cohort differs from what its DVC pointer says.
+
+    Not inside ``dvc repro``, which sets DVC_STAGE, holds DVC's lock and has just looked itself.
+    """
+    pointer = cohort_marker()
+    if IS_PHANTOM or not pointer or "DVC_STAGE" in os.environ:
+        return
+    status = subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet", pointer])
+    if status.returncode:
+        raise UserError(
+            pointer,
+            expected="the data that DVC recorded",
+            came="a folder that has changed since",
+            remedy="run dvc repro after dvc add, or take the change back with dvc checkout",
+        )
+
+
+def check_results():
+    """Stop if the results cannot be written."""
+    folder = next(path for path in (CONFIG.results, *CONFIG.results.resolve().parents) if path.exists())
+    if not os.access(folder, os.W_OK):
+        raise UserError(
+            f"config key results ({RESULTS})",
+            expected="a folder that can be written",
+            came="one that is read-only",
+            remedy="unlock it, or set results to another folder",
+        )
+
+
+checked(check_cohort)
+checked(check_pointer)
+checked(check_results)

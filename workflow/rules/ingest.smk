@@ -1,0 +1,22 @@
+rule ingest:
+    """Read every file of the cohort into one row of the index."""
+    input:
+        cohort=cohort_marker(),
+        code=modules("ingest"),
+    output:
+        index=f"{TABLES}/index.parquet",
+        source=f"{TABLES}/source.json",
+    params:
+        config=section("ingest"),
+        cohort=CONFIG.cohort.as_posix(),
+        private=CONFIG.private.as_posix(),
+        state=cohort_state(),
+    log:
+        "logs/ingest.log",
+    conda:
+        "../envs/dsnet.yaml"
+    threads: workflow.cores
+    shell:
+        "python -m dsnet.ingest --params {params.config:q} --cohort {params.cohort:q}"
+        " --private {params.private:q} --index {output.index:q} --source {output.source:q}"
+        " --log {log:q}"

@@ -1,0 +1,18 @@
+rule phantom:
+    """Make the built-in synthetic cohort."""
+    input:
+        code=modules("phantom"),
+    output:
+        cohort=f"{PHANTOM}/cohort.json",
+        answers=PHANTOM_ANSWERS,
+    params:
+        config=section("phantom"),
+        folder=PHANTOM,
+    log:
+        "logs/phantom.log",
+    conda:
+        "../envs/dsnet.yaml"
+    threads: workflow.cores
+    shell:
+        "python -m dsnet.phantom --params {params.config:q} --cohort {params.folder:q}"
+        " --answers {output.answers:q} --log {log:q}"

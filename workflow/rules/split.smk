@@ -1,0 +1,18 @@
+rule split:
+    """Part the patients into training, validation and test, and prove that nothing is shared."""
+    input:
+        labels=f"{TABLES}/labels.csv",
+        index=f"{TABLES}/index.parquet",
+        code=modules("split"),
+    output:
+        split=f"{TABLES}/split.csv",
+        proof=f"{TABLES}/split_proof.json",
+    params:
+        config=section("split"),
+    log:
+        "logs/split.log",
+    conda:
+        "../envs/dsnet.yaml"
+    shell:
+        "python -m dsnet.split --params {params.config:q} --labels {input.labels:q}"
+        " --index {input.index:q} --split {output.split:q} --proof {output.proof:q} --log {log:q}"
