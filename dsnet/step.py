@@ -114,6 +114,6 @@ def _params(model: type[BaseModel]) -> Callable[[str], BaseModel]:
         try:
             return model.model_validate_json(text)
         except ValidationError as error:
-            raise argparse.ArgumentTypeError(explain(error)) from error
+            raise argparse.ArgumentTypeError(explain(error, model)) from error
 
     return convert

@@ -1,0 +1,64 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from dsnet.cohort.folder import CohortFolder
+from dsnet.errors import UserError
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> CohortFolder:
+    (tmp_path / "dicom" / "a").mkdir(parents=True)
+    (tmp_path / "dicom" / "a" / "1").write_bytes(b"slice")
+    (tmp_path / "dxa.csv").write_text("patient_id,exam_date\n007,2020-01-01\n")
+    (tmp_path / "cohort.json").write_text(json.dumps({"name": "made", "synthetic": True}))
+    return CohortFolder(tmp_path)
+
+
+def test_the_fingerprint_sees_a_date_and_the_shape_does_not(cohort: CohortFolder) -> None:
+    fingerprint, shape = cohort.fingerprint(), cohort.shape()
+    assert (cohort.fingerprint(), cohort.shape()) == (fingerprint, shape)
+    os.utime(cohort.dicom / "a" / "1", ns=(1, 1))
+    assert cohort.fingerprint() != fingerprint
+    assert cohort.shape() == shape
+
+
+def test_both_see_a_renamed_file(cohort: CohortFolder) -> None:
+    fingerprint, shape = cohort.fingerprint(), cohort.shape()
+    (cohort.dicom / "a" / "1").rename(cohort.dicom / "a" / "2")
+    assert cohort.fingerprint() != fingerprint
+    assert cohort.shape() != shape
+
+
+def test_the_shape_sees_a_changed_cell_of_the_same_length(cohort: CohortFolder) -> None:
+    shape = cohort.shape()
+    cohort.dxa.write_text(cohort.dxa.read_text().replace("007", "008"))
+    assert cohort.shape() != shape
+
+
+def test_about(cohort: CohortFolder) -> None:
+    assert (cohort.name, cohort.synthetic, cohort.phantom_seed) == ("made", True, None)
+
+
+def test_a_cohort_without_a_description_counts_as_patients(tmp_path: Path) -> None:
+    assert (CohortFolder(tmp_path).name, CohortFolder(tmp_path).synthetic) == ("cohort", False)
+
+
+def test_a_broken_description_is_said(cohort: CohortFolder) -> None:
+    (cohort.path / "cohort.json").write_text("[]")
+    with pytest.raises(UserError, match=r"cohort\.json"):
+        _ = CohortFolder(cohort.path).name
+
+
+def test_the_identity_of_a_folder_below_moves_with_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identities = set()
+    for clone in ("one", "two"):
+        (tmp_path / clone / "data").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / clone)
+        identities.add(CohortFolder(Path("data")).identity)
+        identities.add(CohortFolder(tmp_path / clone / "data").identity)
+    assert len(identities) == 1

@@ -1,0 +1,151 @@
+"""The whole workflow in miniature, through Snakemake; the tests share one run and go on from it."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.uid import generate_uid
+
+from .conftest import Project
+
+pytestmark = pytest.mark.end_to_end
+
+SNAKEMAKE = ("snakemake", "--cores", "2")
+COLUMNS = (
+    "method,backbone,attention,seeds,test_patients,test_images,map,recall,accuracy,fps,"
+    "ms_per_image,parameters_m,paper_map,paper_recall,paper_accuracy,data"
+)
+
+
+@pytest.fixture(scope="module")
+def finished(project: Project) -> Project:
+    project.succeed(*SNAKEMAKE, "results/table1.csv")
+    return project
+
+
+def weights(project: Project) -> dict[str, int]:
+    """Return when each detector's weights were written."""
+    found = (project.path / "results" / "models").rglob("weights.pt")
+    return {str(path): path.stat().st_mtime_ns for path in found}
+
+
+def test_table1_has_the_papers_rows(finished: Project) -> None:
+    text = (finished.path / "results" / "table1.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert text.splitlines()[0] == COLUMNS
+    assert [row["attention"] for row in rows] == ["none", "se", "sk", "ds"]
+    assert all("synthetic" in row["data"] for row in rows)
+    assert [row["paper_map"] for row in rows] == ["78.2", "80.4", "81.4", "83.4"]
+
+
+def test_ledger_accounts_for_every_file(finished: Project) -> None:
+    with (finished.path / "results/cohort/ledger.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    files = [path for path in (finished.path / "data/hospital/dicom").rglob("*") if path.is_file()]
+    assert len(rows) == len(files)
+
+
+def test_every_planted_case_is_found(finished: Project) -> None:
+    answers = finished.json("data/phantom-answers.json")
+    with (finished.path / "results/cohort/ledger.csv").open(encoding="utf-8") as stream:
+        found = {
+            slug.rstrip("?")
+            for row in csv.DictReader(stream)
+            for slug in row["all_criteria"].split(";")
+        }
+    assert {case["criterion"] for case in answers["planted"]} <= found
+
+
+def test_second_run_does_nothing(finished: Project) -> None:
+    printed = finished.succeed("snakemake", "-n", "results/table1.csv")
+    assert "Nothing to be done" in printed, printed
+
+
+def test_no_identity_in_any_produced_byte(finished: Project) -> None:
+    answers = finished.json("data/phantom-answers.json")
+    needles = [text.encode() for text in answers["identifiers"] if len(text) >= 4]
+    assert len(needles) > 100
+    private = (finished.path / "data", finished.path / "config", finished.path / "dsnet")
+    produced = [
+        path
+        for path in finished.path.rglob("*")
+        if path.is_file() and not any(path.is_relative_to(folder) for folder in private)
+    ]
+    assert any(".snakemake" in path.parts for path in produced)
+    for path in produced:
+        content = path.read_bytes() + str(path.relative_to(finished.path)).encode()
+        assert not [text for text in needles if text in content], path
+
+
+def test_an_excluded_new_patient_trains_nothing(finished: Project) -> None:
+    before = weights(finished)
+    add_contrast_patient(finished.path / "data" / "hospital")
+    printed = finished.succeed(*SNAKEMAKE, "results/table1.csv")
+    assert "rule ingest" in printed
+    assert "rule train" not in printed
+    assert weights(finished) == before
+    assert "Nothing to be done" in finished.succeed("snakemake", "-n", "results/table1.csv")
+
+
+def test_a_rewritten_cohort_trains_nothing(finished: Project) -> None:
+    before = weights(finished)
+    for path in (finished.path / "data" / "hospital").rglob("*"):
+        if path.is_file():
+            path.touch()
+    printed = finished.succeed(*SNAKEMAKE, "results/table1.csv")
+    assert "rule ingest" in printed
+    assert weights(finished) == before
+
+
+def test_another_cohort_is_refused(finished: Project) -> None:
+    other = finished.path / "data" / "other"
+    (other / "dicom").mkdir(parents=True, exist_ok=True)
+    result = finished.run("snakemake", "-n", "--config", "cohort=data/other")
+    assert result.returncode != 0
+    assert "another cohort" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_a_misspelt_key_is_named(finished: Project) -> None:
+    config = finished.path / "misspelt.yaml"
+    config.write_text("train: {epoch: 3}\nsplit: {test_fraction: 1.5}\n", encoding="utf-8")
+    result = finished.run("snakemake", "-n", "--configfile", config.name)
+    assert result.returncode != 0
+    assert "train.epoch = 3" in result.stdout
+    assert "did you mean epochs?" in result.stdout
+    assert "split.test_fraction = 1.5" in result.stdout
+    assert "Traceback" not in result.stdout
+
+
+def test_an_unusable_table_is_one_sentence(finished: Project) -> None:
+    cohort = finished.path / "data" / "broken"
+    shutil.copytree(finished.path / "data" / "hospital", cohort)
+    table = cohort / "dxa.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    cells = lines[2].split(",")
+    lines[2] = ",".join([*cells[:-1], "minus two"])
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = finished.run(*SNAKEMAKE, "--config", "cohort=data/broken", "results=results-broken")
+    assert result.returncode != 0
+    assert "dsnet: dxa.csv row 3" in result.stdout
+    assert "minus two" not in result.stdout
+    assert "Traceback" not in result.stdout
+    assert not list((finished.path / "results-broken" / "cohort").glob("ledger*"))
+
+
+def add_contrast_patient(cohort: Path) -> None:
+    """Copy one included patient's slices under new identities, with a contrast agent."""
+    annotated = json.loads((cohort / "annotations" / "coco.json").read_text(encoding="utf-8"))
+    source = (cohort / "dicom" / annotated["images"][0]["file_name"]).parent
+    target = cohort / "dicom" / "contrast"
+    target.mkdir()
+    study, series = generate_uid(), generate_uid()
+    for number, path in enumerate(sorted(source.iterdir())):
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID, dataset.ContrastBolusAgent = "77001122", "Iohexol 300"
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.save_as(target / f"{number:04d}")

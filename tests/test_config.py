@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from dsnet.config import Config, Criteria, load
+from dsnet.errors import UserError
+
+CONFIG = Path(__file__).resolve().parents[1] / "config"
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """Return every key of a model in dotted form."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= leaves(kind, f"{prefix}{name}.")
+        else:
+            found.add(prefix + name)
+    return found
+
+
+def keys(values: dict[str, object], known: set[str], prefix: str = "") -> set[str]:
+    found: set[str] = set()
+    for name, value in values.items():
+        path = prefix + name
+        if isinstance(value, dict) and path not in known:
+            found |= keys(value, known, path + ".")
+        else:
+            found.add(path)
+    return found
+
+
+def test_the_demo_config_shows_every_key() -> None:
+    values = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+    known = leaves(Config)
+    assert keys(values, known) == known
+
+
+def test_every_key_of_the_demo_config_is_explained() -> None:
+    lines = (CONFIG / "config.yaml").read_text(encoding="utf-8").splitlines()
+    criteria = set(Criteria.model_fields) | {"enabled"}
+    for number, line in enumerate(lines):
+        key = line.strip().partition(":")[0]
+        if not line.strip() or line.strip().startswith(("#", "-")) or key in criteria:
+            continue
+        above = lines[number - 1].strip() if number else ""
+        assert "#" in line or above.startswith("#"), f"line {number + 1}: {line}"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml", "tiny.yaml"])
+def test_shipped_configs_are_valid(name: str) -> None:
+    values = yaml.safe_load((CONFIG / "config.yaml").read_text(encoding="utf-8"))
+    values |= yaml.safe_load((CONFIG / name).read_text(encoding="utf-8"))
+    load(values)
+
+
+def test_the_papers_settings() -> None:
+    values = yaml.safe_load((CONFIG / "paper.yaml").read_text(encoding="utf-8"))
+    config = load({"cohort": "data/raw", **values})
+    assert config.slices.size_px == 512
+    assert (config.train.epochs, config.train.batch_size) == (100, 9)
+    assert config.train.learning_rate == 0.01
+    assert (config.detector.weights, config.detector.loss) == ("coco", "dice")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"trian": {}}, ["unknown key trian", "did you mean train?"]),
+        ({"split": {"test_fracton": 0.1}}, ["split.test_fracton = 0.1", "test_fraction"]),
+        ({"split": {"test_fraction": 2}}, ["split.test_fraction = 2", "less than 1"]),
+        ({"train": {"epochs": "many"}}, ["train.epochs = 'many'", "integer"]),
+        ({"label": {"reading": "mean"}}, ["label.reading = 'mean'", "'vertebra'"]),
+        (
+            {"exclude": {"criteria": {"metal_artefact": {"scope": "series"}}}},
+            ["exclude.criteria.metal_artefact.scope = 'series'", "'patient'"],
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_with_value_and_choice(
+    values: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load({"cohort": "data/phantom", **values})
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_missing_cohort_is_said() -> None:
+    with pytest.raises(UserError, match="no key cohort"):
+        load({})

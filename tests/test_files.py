@@ -1,0 +1,51 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from dsnet import files
+from dsnet.errors import UserError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+
+    def fail_halfway() -> None:
+        with files.whole(target) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "table.csv"
+    with files.whole(target) as temporary:
+        temporary.write_text("all")
+        assert not target.exists()
+    assert target.read_text() == "all"
+
+
+@pytest.mark.parametrize(("number", "cause"), [(13, "denied"), (28, "full"), (30, "read-only")])
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, number: int, cause: str) -> None:
+    def fail() -> None:
+        raise OSError(number, "as the system says")
+
+    with pytest.raises(UserError, match=cause), files.whole(tmp_path / "table.csv"):
+        fail()
+
+
+def test_json_refuses_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json(tmp_path / "metrics.json", {"map": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000
+    (tmp_path / "store").write_bytes(content)
+    assert files.sha256(tmp_path / "store") == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from dsnet import step
+from dsnet.config import Split
+from dsnet.errors import UserError
+
+
+def test_arguments_follow_the_signature(tmp_path: Path) -> None:
+    seen: list[object] = []
+
+    def work(*, params: Split, table: Path, seed: int = 3) -> None:
+        seen.extend((params.seed, table, seed))
+
+    step.run(work, ["--params", '{"seed": 7}', "--table", "a.csv", "--log", str(tmp_path / "log")])
+    assert seen == [7, Path("a.csv"), 3]
+    assert (tmp_path / "log").read_text().startswith("done in")
+
+
+def test_a_users_error_is_one_sentence_and_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise UserError(
+            "dxa.csv row 3",
+            expected="a number",
+            came="text",
+            remedy="correct it",
+            private="Mrs Example",
+        )
+
+    with pytest.raises(SystemExit) as left:
+        step.run(work, ["--log", str(tmp_path / "log")])
+    printed = capsys.readouterr().err
+    assert left.value.code == 1
+    assert printed == "dsnet: dxa.csv row 3: expected a number, but found text; correct it.\n"
+    assert "Example" not in (tmp_path / "log").read_text()
+
+
+def test_private_detail_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), step.reporting(show_private=True):
+        raise UserError("a", expected="b", came="c", remedy="d", private="Mrs Example")
+    assert "Mrs Example" in capsys.readouterr().err
+
+
+def test_an_unexpected_fault_keeps_its_message_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise ValueError("invalid date for EXAMPLE^ANNA")
+
+    with pytest.raises(SystemExit) as left:
+        step.run(work, ["--log", str(tmp_path / "log")])
+    said = capsys.readouterr().err + (tmp_path / "log").read_text()
+    assert left.value.code == 70
+    assert "ValueError at test_step.py:" in said
+    assert "EXAMPLE" not in said
+
+
+def test_debugging_lets_the_traceback_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work() -> None:
+        raise ValueError("all of it")
+
+    monkeypatch.setenv("DSNET_DEBUG", "1")
+    with pytest.raises(ValueError, match="all of it"):
+        step.run(work, [])
+
+
+def test_a_wrong_section_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    def work(*, params: Split) -> None:
+        raise AssertionError(params)
+
+    with pytest.raises(SystemExit) as left:
+        step.run(work, ["--params", '{"sed": 1}'])
+    assert left.value.code == 2
+    assert "unknown key sed = 1 (did you mean seed?" in capsys.readouterr().err

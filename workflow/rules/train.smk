@@ -1,0 +1,32 @@
+rule train:
+    """Train one detector; one at a time, since each takes all cores."""
+    input:
+        digest=digest,
+        code=modules("detect", "train"),
+    output:
+        weights=f"{RESULTS}/models/{RUN}/weights.pt",
+        history=f"{RESULTS}/models/{RUN}/history.csv",
+        manifest=f"{RESULTS}/models/{RUN}/manifest.json",
+    params:
+        detector=section("detector"),
+        config=section("train"),
+        store=f"{TABLES}/slices.npy",
+        boxes=f"{TABLES}/slices.csv",
+        split=f"{TABLES}/split.csv",
+        # Not an output: Snakemake deletes outputs after a failure, and the checkpoints are what
+        # an interrupted training goes on from.
+        checkpoints=f"{RESULTS}/checkpoints/{RUN}",
+    log:
+        f"logs/train/{RUN}.log",
+    conda:
+        "../envs/dsnet.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        "python -m dsnet.train --detector {params.detector:q} --params {params.config:q}"
+        " --backbone {wildcards.backbone:q} --attention {wildcards.attention:q}"
+        " --seed {wildcards.seed:q} --digest {input.digest:q} --store {params.store:q}"
+        " --boxes {params.boxes:q} --split {params.split:q} --weights {output.weights:q}"
+        " --history {output.history:q} --manifest {output.manifest:q}"
+        " --checkpoints {params.checkpoints:q} --log {log:q}"
