@@ -43,8 +43,8 @@ def test_every_key_of_the_demo_config_is_explained() -> None:
     lines = (CONFIG / "config.yaml").read_text(encoding="utf-8").splitlines()
     criteria = set(Criteria.model_fields) | {"enabled"}
     for number, line in enumerate(lines):
-        key = line.strip().partition(":")[0]
-        if not line.strip() or line.strip().startswith(("#", "-")) or key in criteria:
+        key, _, value = line.strip().partition(":")
+        if not value or key.startswith(("#", "-")) or key in criteria:
             continue
         above = lines[number - 1].strip() if number else ""
         assert "#" in line or above.startswith("#"), f"line {number + 1}: {line}"
