@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dsnet.errors import UserError
 
 Attention = Literal["none", "se", "sk", "ds"]
 Backbone = Literal["resnet50"]
+Reading = Literal["patient", "vertebra", "lowest"]
+"""Which T-score labels a vertebra: the patient's L1-L4, its own, or the lowest (reading 17)."""
+
+Vendor = Literal["ge", "siemens", "philips", "canon", "other", "unknown"]
 
 _Positive = Annotated[int, Field(ge=1)]
 _Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -39,7 +43,9 @@ class Phantom(Section):
 class Ingest(Section):
     """Reading of headers and pixel evidence."""
 
+    # 0: one per CPU, at most 8.
     processes: Annotated[int, Field(ge=0)] = 0
+    # From where on a pixel counts as metal (reading 22), and as dense enough for bone cement.
     metal_hu: Annotated[float, Field(ge=1000, le=30000)] = 2500
     cement_hu: Annotated[float, Field(ge=500, le=30000)] = 1500
 
@@ -60,13 +66,16 @@ class BadGeometry(Criterion):
     """Missing or impossible geometry; uneven slice spacing."""
 
     irregular_spacing: Literal["review", "exclude", "ignore"] = "review"
+    # Share of a series' gaps that may differ by more than 10 % from its median gap.
+    max_irregular_fraction: _Fraction = 0.2
 
 
 class NotBoneKernel(Criterion):
     """Reconstruction kernel."""
 
     unknown_kernel: Literal["review", "exclude", "keep"] = "review"
-    bone_kernels: dict[str, tuple[str, ...]] = {}
+    # By vendor, names to add to the built-in table, compared without regard to case.
+    bone_kernels: dict[Vendor, tuple[str, ...]] = {}
 
 
 class MetalArtefact(Criterion):
@@ -124,7 +133,7 @@ class Criteria(Section):
 class Label(Section):
     """From T-score to WHO class (reading 17 and 18)."""
 
-    reading: Literal["patient", "vertebra", "lowest"] = "patient"
+    reading: Reading = "patient"
 
 
 class Exclude(Section):
@@ -141,6 +150,8 @@ class Split(Section):
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
     min_patients_per_class: Annotated[int, Field(ge=3)] = 3
+    # A split made elsewhere: a CSV file with the columns patient_key (pseudonym) and part.
+    file: Path | None = None
 
 
 class Slices(Section):
@@ -148,27 +159,78 @@ class Slices(Section):
 
     size_px: Annotated[int, Field(ge=32, le=2048)] = 128
     pixel_mm: Annotated[float, Field(gt=0, le=10)] = 1.5
+    # 0: one per CPU.
+    processes: Annotated[int, Field(ge=0)] = 0
+
+
+class AttentionOptions(Section):
+    """The attention module and where it stands (readings 1 to 6)."""
+
+    # identity: y = x + gamma * A(x) with gamma starting at 0; plain: y = A(x).
+    init: Literal["identity", "plain"] = "identity"
+    # Backbone stages after which a module stands; None: the sites of reading 6.
+    sites: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    # Groups of the spatial convolutions of SK and DS, at most.
+    groups: _Positive = 32
+    # The branch of large scale of SK and DS.
+    branch5: Literal["conv5", "dilated3"] = "conv5"
+    # The rest is for DS alone.
+    fuse: Literal["dilated3", "none"] = "dilated3"
+    gate: Literal["sigmoid", "linear", "softmax"] = "sigmoid"
+    reduction: _Positive = 1
+    second_gate: bool = False
+
+
+class Window(Section):
+    """A window of Hounsfield units; its edges become 0 and 1."""
+
+    centre_hu: float = 300.0
+    width_hu: _Length = 1500.0
 
 
 class Detector(Section):
     """The Faster R-CNN around the attention module (readings 1 to 8, 21)."""
 
+    # What training starts from: none, imagenet, coco, or the path of a state dict.
     weights: str = "none"
-    window_centre_hu: float = 300.0
-    window_width_hu: _Length = 1500.0
-    anchor_mm: Annotated[tuple[float, ...], Field(min_length=5, max_length=5)] = (
+    # Checked when given; for a path only.
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    # auto: frozen when pretrained, else trained with the batch, as torchvision does.
+    norm: Literal["auto", "frozen", "batch"] = "auto"
+    # Backbone stages that train, from the last; None: all when not pretrained, else torchvision's.
+    trainable_layers: Annotated[int, Field(ge=0, le=5)] | None = None
+    # One window for all three channels, or one for each.
+    windows: Annotated[tuple[Window, ...], Field(min_length=1, max_length=3)] = (Window(),)
+    # Edge length of the anchors of each pyramid level.
+    anchor_mm: Annotated[tuple[_Length, ...], Field(min_length=5, max_length=5)] = (
         16.0,
         32.0,
         48.0,
         64.0,
         96.0,
     )
+    # Kept of each pyramid level before, and of each image after, suppression.
     proposals: _Positive = 200
+    # Proposals of each image that the head learns from.
     roi_samples: _Positive = 32
-    trainable_layers: Annotated[int, Field(ge=0, le=5)] | None = None
     loss: Literal["dice", "ce", "dice_ce"] = "dice"
+    # Whether dice counts the background as a class of its own.
     include_background: bool = False
-    init: Literal["identity", "plain"] = "identity"
+    attention: AttentionOptions = AttentionOptions()
+
+    @field_validator("windows")
+    @classmethod
+    def _one_or_three(cls, windows: tuple[Window, ...]) -> tuple[Window, ...]:
+        if len(windows) == 2:
+            raise ValueError("one window, or three for the three channels")
+        return windows
+
+
+class Variant(Section):
+    """Which of the detectors of a table."""
+
+    backbone: Backbone = "resnet50"
+    attention: Attention = "none"
 
 
 class Train(Section):
@@ -176,15 +238,22 @@ class Train(Section):
 
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     epochs: _Positive = 100
-    batch_size: _Positive = 9
+    # At least two: batch norm over the pooled vectors of SK has no spread in a single image.
+    batch_size: Annotated[int, Field(ge=2)] = 9
     learning_rate: _Length = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 500
-    schedule: Literal["constant", "cosine"] = "constant"
+    # After warm-up: constant; a tenth after 60 % and again after 85 % of the steps; or cosine to 0.
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    # Largest norm of all gradients together; 0 for no limit.
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
+    # auto: bf16 where the device computes in it, else 32.
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    # Which epoch's weights count: the best on the validation part, or the last.
     keep: Literal["best", "last"] = "best"
+    # Epochs from one look at the validation part to the next; the last epoch is always looked at.
+    validate_every: _Positive = 1
     flip_probability: _Fraction = 0.5
 
 
@@ -236,23 +305,23 @@ def load(values: Mapping[str, Any]) -> Config:
         ) from error
 
 
-def explain(error: ValidationError) -> str:
-    """Return, in one line, which keys are wrong, what they hold and what is allowed."""
-    return "; ".join(_explain_one(dict(item)) for item in error.errors())
+def explain(error: ValidationError, model: type[BaseModel] = Config) -> str:
+    """Return, in one line, which keys of `model` are wrong, what they hold and what is allowed."""
+    return "; ".join(_explain_one(dict(item), model) for item in error.errors())
 
 
-def _explain_one(item: dict[str, Any]) -> str:
+def _explain_one(item: dict[str, Any], model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"unknown key {key} = {item['input']!r} ({_known(item['loc'])})"
+        return f"unknown key {key} = {item['input']!r} ({_known(item['loc'], model)})"
     if item["type"] == "missing":
         return f"no key {key}"
     return f"{key} = {item['input']!r} ({item['msg'].lower()})"
 
 
-def _known(location: tuple[str | int, ...]) -> str:
+def _known(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
     """Return the keys allowed at the place of a misspelt one, the likeliest first."""
-    section: type[BaseModel] = Config
+    section = model
     for part in location[:-1]:
         candidate = (
             section.model_fields[str(part)].annotation

@@ -65,6 +65,7 @@ INDEX = pa.DataFrameSchema(
                     "not_dicom",
                     "empty_file",
                     "no_permission",
+                    "io_error",
                     "cut_header",
                     "no_pixels",
                     "cut_pixels",

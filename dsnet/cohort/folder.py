@@ -72,6 +72,11 @@ class CohortFolder:
         return str(self._about.get("name", "cohort"))
 
     @property
+    def note(self) -> str:
+        """A remark that goes with the name; "" when nobody gave one."""
+        return str(self._about.get("note", ""))
+
+    @property
     def synthetic(self) -> bool:
         """Whether the data are made up; every table and figure then says so."""
         return self._about.get("synthetic", False) is True

@@ -1,5 +1,6 @@
 """All Python of the workflow: the checked config, the cohort's state and the shared paths."""
 
+import json
 import os
 import subprocess
 import sys
@@ -43,12 +44,31 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def section(*names):
-    """Return a params function's value: one part of the config as JSON."""
-    part = CONFIG
-    for name in names:
-        part = getattr(part, name)
-    return part.model_dump_json()
+def cohort(wildcards):
+    """Return the cohort folder."""
+    return CONFIG.cohort.as_posix()
+
+
+def below_results(folder):
+    """Return a params function whose value is a folder of the results."""
+    return lambda wildcards: f"{RESULTS}/{folder}"
+
+
+def section(name):
+    """Return one part of the config as JSON: a rule is run anew for its own part alone."""
+    return getattr(CONFIG, name).model_dump_json()
+
+
+def training():
+    """Return the train section as one training sees it: another seed more trains no old one anew."""
+    return CONFIG.train.model_dump_json(exclude={"seeds"})
+
+
+def variant(wildcards):
+    """Return which detector a job is about, as JSON."""
+    return json.dumps(
+        {"backbone": wildcards.backbone, "attention": wildcards.attention}
+    )
 
 
 def modules(*packages):
@@ -64,13 +84,15 @@ def cohort_marker():
     """Return the file of the cohort that the plan may name; slices and tables may name patients."""
     if IS_PHANTOM:
         return f"{PHANTOM}/cohort.json"
-    pointer = CONFIG.cohort.with_name(CONFIG.cohort.name + ".dvc")
+    pointer = CONFIG.cohort.with_name(f"{CONFIG.cohort.name}.dvc")
     return pointer.as_posix() if pointer.exists() else []
 
 
 def cohort_state():
     """Return what changes when the cohort does."""
-    if IS_PHANTOM and (not COHORT.path.exists() or is_pristine(COHORT, Path(PHANTOM_ANSWERS))):
+    if IS_PHANTOM and (
+        not COHORT.path.exists() or is_pristine(COHORT, Path(PHANTOM_ANSWERS))
+    ):
         return "as generated"
     return COHORT.fingerprint()
 
@@ -80,13 +102,19 @@ def digest(wildcards):
     return checkpoints.slices.get().output.digest
 
 
-def runs(pattern):
-    """Return `pattern` for each variant of Table 1 and each seed, in the paper's order."""
-    return [
-        pattern.format(variant=variant, seed=seed)
-        for variant in TABLE1
-        for seed in CONFIG.train.seeds
+def seeds():
+    """Return the seeds that each variant is trained with."""
+    return list(CONFIG.train.seeds)
+
+
+def timed(wildcards, input):
+    """Return the detectors to be timed, and where their weights lie, as JSON."""
+    names = [name.split("/") for name in TABLE1]
+    models = [
+        {"backbone": backbone, "attention": attention, "weights": str(weights)}
+        for (backbone, attention), weights in zip(names, input.weights)
     ]
+    return json.dumps({"models": models})
 
 
 def check_cohort():
@@ -98,7 +126,8 @@ def check_cohort():
             came="a path where there is none",
             remedy="correct the key, or put the folder there",
         )
-    check_source(Path(f"{TABLES}/source.json"), COHORT, CONFIG.private)
+    if COHORT.path.exists():
+        check_source(Path(f"{TABLES}/source.json"), COHORT, CONFIG.private)
 
 
 def check_pointer():
@@ -121,7 +150,11 @@ def check_pointer():
 
 def check_results():
     """Stop if the results cannot be written."""
-    folder = next(path for path in (CONFIG.results, *CONFIG.results.resolve().parents) if path.exists())
+    folder = next(
+        path
+        for path in (CONFIG.results, *CONFIG.results.resolve().parents)
+        if path.exists()
+    )
     if not os.access(folder, os.W_OK):
         raise UserError(
             f"config key results ({RESULTS})",

@@ -7,16 +7,16 @@ rule exclude:
         ledger=f"{TABLES}/ledger.csv",
         exclusions=f"{TABLES}/exclusions.csv",
         flow=f"{TABLES}/flow.json",
-    params:
-        config=section("exclude"),
-        reading=CONFIG.label.reading,
-        cohort=CONFIG.cohort.as_posix(),
-        private=CONFIG.private.as_posix(),
-        state=cohort_state(),
     log:
         "logs/exclude.log",
     conda:
         "../envs/dsnet.yaml"
+    params:
+        config=section("exclude"),
+        reading=CONFIG.label.reading,
+        cohort=cohort,
+        private=CONFIG.private.as_posix(),
+        state=cohort_state(),
     shell:
         "python -m dsnet.exclude --params {params.config:q} --reading {params.reading:q}"
         " --cohort {params.cohort:q} --private {params.private:q} --index {input.index:q}"

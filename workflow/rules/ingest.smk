@@ -6,16 +6,16 @@ rule ingest:
     output:
         index=f"{TABLES}/index.parquet",
         source=f"{TABLES}/source.json",
-    params:
-        config=section("ingest"),
-        cohort=CONFIG.cohort.as_posix(),
-        private=CONFIG.private.as_posix(),
-        state=cohort_state(),
     log:
         "logs/ingest.log",
     conda:
         "../envs/dsnet.yaml"
     threads: workflow.cores
+    params:
+        config=section("ingest"),
+        cohort=cohort,
+        private=CONFIG.private.as_posix(),
+        state=cohort_state(),
     shell:
         "python -m dsnet.ingest --params {params.config:q} --cohort {params.cohort:q}"
         " --private {params.private:q} --index {output.index:q} --source {output.source:q}"

@@ -6,14 +6,14 @@ rule label:
         code=modules("label", "cohort"),
     output:
         labels=f"{TABLES}/labels.csv",
-    params:
-        config=section("label"),
-        cohort=CONFIG.cohort.as_posix(),
-        private=CONFIG.private.as_posix(),
     log:
         "logs/label.log",
     conda:
         "../envs/dsnet.yaml"
+    params:
+        config=section("label"),
+        cohort=cohort,
+        private=CONFIG.private.as_posix(),
     shell:
         "python -m dsnet.label --params {params.config:q} --cohort {params.cohort:q}"
         " --private {params.private:q} --index {input.index:q} --ledger {input.ledger:q}"

@@ -5,14 +5,14 @@ rule phantom:
     output:
         cohort=f"{PHANTOM}/cohort.json",
         answers=PHANTOM_ANSWERS,
-    params:
-        config=section("phantom"),
-        folder=PHANTOM,
     log:
         "logs/phantom.log",
     conda:
         "../envs/dsnet.yaml"
     threads: workflow.cores
+    params:
+        config=section("phantom"),
+        folder=subpath(output.cohort, parent=True),
     shell:
         "python -m dsnet.phantom --params {params.config:q} --cohort {params.folder:q}"
         " --answers {output.answers:q} --log {log:q}"

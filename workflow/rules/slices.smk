@@ -11,15 +11,15 @@ checkpoint slices:
         store=f"{TABLES}/slices.npy",
         boxes=f"{TABLES}/slices.csv",
         digest=f"{TABLES}/slices.json",
-    params:
-        config=section("slices"),
-        cohort=CONFIG.cohort.as_posix(),
-        private=CONFIG.private.as_posix(),
     log:
         "logs/slices.log",
     conda:
         "../envs/dsnet.yaml"
     threads: workflow.cores
+    params:
+        config=section("slices"),
+        cohort=cohort,
+        private=CONFIG.private.as_posix(),
     shell:
         "python -m dsnet.slices --params {params.config:q} --cohort {params.cohort:q}"
         " --private {params.private:q} --index {input.index:q} --labels {input.labels:q}"

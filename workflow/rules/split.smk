@@ -7,12 +7,12 @@ rule split:
     output:
         split=f"{TABLES}/split.csv",
         proof=f"{TABLES}/split_proof.json",
-    params:
-        config=section("split"),
     log:
         "logs/split.log",
     conda:
         "../envs/dsnet.yaml"
+    params:
+        config=section("split"),
     shell:
         "python -m dsnet.split --params {params.config:q} --labels {input.labels:q}"
         " --index {input.index:q} --split {output.split:q} --proof {output.proof:q} --log {log:q}"

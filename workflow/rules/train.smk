@@ -7,15 +7,6 @@ rule train:
         weights=f"{RESULTS}/models/{RUN}/weights.pt",
         history=f"{RESULTS}/models/{RUN}/history.csv",
         manifest=f"{RESULTS}/models/{RUN}/manifest.json",
-    params:
-        detector=section("detector"),
-        config=section("train"),
-        store=f"{TABLES}/slices.npy",
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
-        # Not an output: Snakemake deletes outputs after a failure, and the checkpoints are what
-        # an interrupted training goes on from.
-        checkpoints=f"{RESULTS}/checkpoints/{RUN}",
     log:
         f"logs/train/{RUN}.log",
     conda:
@@ -23,10 +14,19 @@ rule train:
     threads: workflow.cores
     resources:
         gpu=1,
+    params:
+        detector=section("detector"),
+        config=training(),
+        variant=variant,
+        store=f"{TABLES}/slices.npy",
+        boxes=f"{TABLES}/slices.csv",
+        split=f"{TABLES}/split.csv",
+        # Not an output: Snakemake deletes outputs after a failure, and the checkpoints are what
+        # an interrupted training goes on from.
+        checkpoints=f"{RESULTS}/checkpoints/{RUN}",
     shell:
         "python -m dsnet.train --detector {params.detector:q} --params {params.config:q}"
-        " --backbone {wildcards.backbone:q} --attention {wildcards.attention:q}"
-        " --seed {wildcards.seed:q} --digest {input.digest:q} --store {params.store:q}"
+        " --variant {params.variant:q} --seed {wildcards.seed:q} --digest {input.digest:q} --store {params.store:q}"
         " --boxes {params.boxes:q} --split {params.split:q} --weights {output.weights:q}"
         " --history {output.history:q} --manifest {output.manifest:q}"
         " --checkpoints {params.checkpoints:q} --log {log:q}"

@@ -1,0 +1,1 @@
+"""The ledger, read back: who was left out, and why (``dsnet audit``)."""

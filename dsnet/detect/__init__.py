@@ -1,0 +1,1 @@
+"""The detector: torchvision's Faster R-CNN with channel attention in its backbone."""

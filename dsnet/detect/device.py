@@ -1,0 +1,123 @@
+"""The machine: which device computes, in which precision, on how many CPUs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+Wanted = Literal["auto", "32", "bf16", "16"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_BF16_UNITS = {"avx512_bf16", "amx_bf16"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes.
+
+    Attributes
+    ----------
+    device : torch.device
+    name : str
+        Its product name.
+    threads : int
+        CPUs that torch uses.
+    precision : str
+        In Lightning's words.
+    """
+
+    device: torch.device
+    name: str
+    threads: int
+    precision: Precision
+
+    @property
+    def fused(self) -> bool:
+        """Whether the optimiser may update all weights in one pass: not with a gradient scaler."""
+        return self.precision != "16-mixed"
+
+    def facts(self) -> dict[str, Any]:
+        """Return the attributes as JSON values."""
+        return {**asdict(self), "device": self.device.type}
+
+
+def this_machine(wanted: Wanted = "32") -> Machine:
+    """Return the first CUDA device, else the CPU, with the precision `wanted`."""
+    used = device()
+    return Machine(used, device_name(used), cpus(), _precision(wanted, used))
+
+
+def device() -> torch.device:
+    """Return the first CUDA device, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(used: torch.device) -> str:
+    """Return the product name of `used`."""
+    if used.type == "cuda":
+        return torch.cuda.get_device_name(used)
+    names = [line for line in _cpu_info() if line.startswith("model name")]
+    return names[0].partition(":")[2].strip() if names else "CPU"
+
+
+def _precision(wanted: Wanted, used: torch.device) -> Precision:
+    """Return the precision of training; ``auto`` is bf16 where it pays.
+
+    A CPU without units for bf16 would emulate it, which is slower than float32.
+    """
+    if wanted == "16":
+        return "16-mixed"
+    if wanted == "bf16" or (wanted == "auto" and _has_bf16(used)):
+        return "bf16-mixed"
+    return "32-true"
+
+
+def cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def all_cpus() -> Iterator[None]:
+    """Let torch use the CPUs that this process may use, whatever OMP_NUM_THREADS says."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(cpus())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def reproducible(machine: Machine) -> Iterator[None]:
+    """Compute on `all_cpus` and, if that is all there is, with deterministic algorithms only.
+
+    On CUDA the gradient of region pooling adds in no fixed order, and its deterministic form needs
+    a compiler at run time: there, two runs of one seed agree only nearly.
+    """
+    strict = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(machine.device.type == "cpu")
+    try:
+        with all_cpus():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(strict)
+
+
+def _has_bf16(used: torch.device) -> bool:
+    if used.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    flags = [line for line in _cpu_info() if line.startswith("flags")]
+    return bool(flags) and not _BF16_UNITS.isdisjoint(flags[0].split())
+
+
+def _cpu_info() -> list[str]:
+    """Return what Linux says of the CPU, nothing on other systems."""
+    return _CPU_INFO.read_text(encoding="utf-8").splitlines() if _CPU_INFO.exists() else []

@@ -1,0 +1,85 @@
+"""What a detector finds on images, as a table (reading 16b)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN
+
+from dsnet.contract import BOX, CLASSES
+from dsnet.detect.part import Part
+
+_PROBABILITIES = ("p_background", *(f"p_{name}" for name in CLASSES))
+
+
+def predict(network: FasterRCNN, part: Part, *, batch_size: int = 8) -> pd.DataFrame:
+    """Return every detection on the images of `part`.
+
+    In float32 whatever the precision of training (reading 9). The network's mode and torch's
+    random state are left as they were.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+        From `dsnet.detect.model.build`.
+    part : Part
+    batch_size : int
+        Images at a time.
+
+    Returns
+    -------
+    DataFrame
+        Under `contract.PREDICTIONS`; images in the order of the part, the best box first.
+    """
+    training = network.training
+    network.eval()
+    keys: list[str] = []
+    found: list[dict[str, Tensor]] = []
+    for start in range(0, len(part), batch_size):
+        examples = [part[index] for index in range(start, min(start + batch_size, len(part)))]
+        keys += [example.image_key for example in examples]
+        found += detect(network, [example.image for example in examples])
+    network.train(training)
+    return _table(keys, found)
+
+
+def detect(network: FasterRCNN, images: list[Tensor]) -> list[dict[str, Tensor]]:
+    """Return the detections on `images`, on the CPU.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+        In evaluation mode.
+    images : list of float32 (3, height, width)
+        In [0, 1].
+
+    Returns
+    -------
+    list of dict
+        As `dsnet.detect.heads.Heads.detect`.
+    """
+    device = next(network.parameters()).device
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        found = network([image.to(device) for image in images])
+    return [{name: values.cpu() for name, values in one.items()} for one in found]
+
+
+def _table(keys: list[str], found: list[dict[str, Tensor]]) -> pd.DataFrame:
+    """Return the detections of all images; a row's label is the class whose box it is."""
+    every = {name: torch.cat([one[name] for one in found]) for name in found[0]}
+    counts = [len(one["labels"]) for one in found]
+    columns = {
+        "image_key": np.repeat(np.array(keys, dtype=object), counts),
+        **_columns(BOX, every["boxes"]),
+        "label": np.array(CLASSES, dtype=object)[every["labels"].numpy() - 1],
+        "score": every["scores"].double().numpy(),
+        **_columns(_PROBABILITIES, every["probabilities"]),
+    }
+    return pd.DataFrame(columns).astype({"image_key": str, "label": str})
+
+
+def _columns(names: Sequence[str], values: Tensor) -> dict[str, NDArray[np.float64]]:
+    return dict(zip(names, values.double().numpy().T, strict=True))

@@ -1,0 +1,194 @@
+"""The statistics of the paper's section 3.3, and those beside them (readings 13 to 15)."""
+
+import numpy as np
+
+from dsnet.contract import CLASSES
+from dsnet.evaluate.ap import COCO_IOU, Ranking, mean_defined, rank
+from dsnet.evaluate.matching import Flags, Floats, Integers, match
+from dsnet.evaluate.scene import Detections, Scene
+
+DEFINITIONS = {
+    "map": "COCO AP at IoU 0.5, mean over the classes (reading 13)",
+    "map_50_95": "COCO AP, mean over IoU 0.50, 0.55, ..., 0.95 and the classes (reading 13)",
+    "voc_map": "area under the interpolated precision-recall curve at IoU 0.5, mean over the "
+    "classes (reading 13)",
+    "paper_map": "eq. 3 taken literally, macro precision: mean over the classes of TP / (TP + FP); "
+    "a class that is never predicted counts 0 (reading 13)",
+    "recall": "TP / (TP + FN), class right (reading 14)",
+    "accuracy": "TP / (TP + FP + FN), TN of eq. 5 read as FP (reading 15)",
+    "accuracy_literal": "TP / (TP + TN + FN), eq. 5 taken literally with TN = 0: equals recall "
+    "(reading 15)",
+    "accuracy_localised": "share of the boxes found, whatever their class, whose likeliest class "
+    "is right (reading 15)",
+    "box_ap50": "COCO AP at IoU 0.5 of the box alone: the classes are one, the score is "
+    "1 - p_background, boxes of any class that overlap by more than 0.5 are one object",
+    "box_recall": "share of the boxes found, whatever their class",
+    **{f"ap_{name}": f"COCO AP at IoU 0.5 of {name}" for name in CLASSES},
+    **{f"voc_ap_{name}": f"VOC AP at IoU 0.5 of {name}" for name in CLASSES},
+    **{f"precision_{name}": f"TP / (TP + FP) of {name}" for name in CLASSES},
+    **{f"recall_{name}": f"TP / (TP + FN) of {name}" for name in CLASSES},
+}
+"""What each statistic means. TP, FP, FN: detections by class, one to one, at the IoU and score of
+the config; "found": one to one, class-agnostic, 1 - p_background at least that score."""
+
+
+def statistics(scene: Scene, weights: Floats, *, iou: float, score: float) -> dict[str, Floats]:
+    """Return every statistic of `DEFINITIONS` for each row of `weights`.
+
+    Parameters
+    ----------
+    scene : Scene
+    weights : float64 (samples, patients)
+        How often each patient counts.
+    iou, score : float
+        The operating point of readings 14 and 15: what a detection must reach to count.
+
+    Returns
+    -------
+    dict of float64 (samples,)
+        Fractions in [0, 1]; NaN where undefined: a class without ground truth, a quotient 0 / 0.
+    """
+    return {
+        **_by_class(scene, weights),
+        **_at_threshold(scene, weights, iou, score),
+        **_of_box_alone(scene, weights, iou, score),
+    }
+
+
+def match_by_class(scene: Scene, thresholds: Floats) -> Integers:
+    """Return the slot that each detection takes among the ground truths of its own class.
+
+    Returns
+    -------
+    int64 (thresholds, detections)
+        -1 for none.
+    """
+    found = scene.detections
+    same = scene.truth.label[found.image] == found.label[:, None]
+    overlap = np.where(same, scene.overlap(found), -1.0)
+    return match(overlap, found.image * len(CLASSES) + found.label, thresholds)
+
+
+def ranking(scene: Scene, found: Detections, hit: Flags, wanted: Flags) -> Ranking:
+    """Return the ranking of detections of a scene.
+
+    Parameters
+    ----------
+    scene : Scene
+    found : Detections
+    hit : bool (detections,)
+        Whether each took a ground truth.
+    wanted : bool (images, slots)
+        Ground truths that there are to find.
+    """
+    return rank(found.score, hit, scene.patient[found.image], _per_patient(scene, wanted))
+
+
+def operating_counts(scene: Scene, iou: float, score: float) -> dict[str, Floats]:
+    """Return TP, FP and FN by patient and class (reading 14).
+
+    Returns
+    -------
+    dict of float64 (patients, classes)
+        Keys ``tp``, ``fp``, ``fn``.
+    """
+    found = scene.detections
+    kept = found.score >= score
+    hit = kept & (match_by_class(scene, np.array([iou]))[0] >= 0)
+    shape = (len(scene.patient_keys), len(CLASSES))
+    patient = scene.patient[found.image]
+    predicted, tp = np.zeros(shape), np.zeros(shape)
+    np.add.at(predicted, (patient[kept], found.label[kept]), 1)
+    np.add.at(tp, (patient[hit], found.label[hit]), 1)
+    present = [_per_patient(scene, scene.truth.label == k) for k in range(len(CLASSES))]
+    return {"tp": tp, "fp": predicted - tp, "fn": np.stack(present, axis=1) - tp}
+
+
+def confusion(scene: Scene, iou: float, score: float) -> Integers:
+    """Return the confusion matrix of the boxes alone, matched class-agnostically (reading 14).
+
+    Returns
+    -------
+    int64 (patients, classes + 1, classes + 1)
+        By patient: rows are the true class, then false boxes; columns the likeliest class, then
+        missed boxes.
+    """
+    found = scene.alone
+    found = found.take(found.score >= score)
+    slot = match(scene.overlap(found), found.image, np.array([iou]))[0]
+    hit = slot >= 0
+    none = len(CLASSES)
+    true = np.where(hit, scene.truth.label[found.image, slot], none)
+    table = np.zeros((len(scene.patient_keys), none + 1, none + 1), dtype=np.int64)
+    np.add.at(table, (scene.patient[found.image], true, found.label), 1)
+    for k in range(none):
+        present = _per_patient(scene, scene.truth.label == k).astype(np.int64)
+        table[:, k, none] = present - table[:, k, :none].sum(axis=1)
+    return table
+
+
+def _by_class(scene: Scene, weights: Floats) -> dict[str, Floats]:
+    hits = match_by_class(scene, COCO_IOU) >= 0
+    found = scene.detections
+    shape = (len(COCO_IOU), len(CLASSES), len(weights))
+    coco, voc = np.empty(shape), np.empty(shape)
+    for k in range(len(CLASSES)):
+        rows = found.label == k
+        mine = found.take(rows)
+        wanted = scene.truth.label == k
+        for t, hit in enumerate(hits):
+            ranked = ranking(scene, mine, hit[rows], wanted)
+            coco[t, k], voc[t, k] = ranked.average_precision(weights)
+    return {
+        "map": mean_defined(coco[0]),
+        "map_50_95": mean_defined(coco.mean(axis=0)),
+        "voc_map": mean_defined(voc[0]),
+        **{f"ap_{name}": coco[0, k] for k, name in enumerate(CLASSES)},
+        **{f"voc_ap_{name}": voc[0, k] for k, name in enumerate(CLASSES)},
+    }
+
+
+def _at_threshold(scene: Scene, weights: Floats, iou: float, score: float) -> dict[str, Floats]:
+    counts = operating_counts(scene, iou, score)
+    tp, fp, fn = (weights @ counts[name] for name in ("tp", "fp", "fn"))
+    present = tp + fn > 0
+    precision = np.where(present, np.nan_to_num(_ratio(tp, tp + fp)), np.nan)
+    recall = _ratio(tp, tp + fn)
+    right, false, lost = tp.sum(axis=1), fp.sum(axis=1), fn.sum(axis=1)
+    return {
+        "paper_map": mean_defined(precision.T),
+        "recall": _ratio(right, right + lost),
+        "accuracy": _ratio(right, right + false + lost),
+        "accuracy_literal": _ratio(right, right + lost),
+        **{f"precision_{name}": precision[:, k] for k, name in enumerate(CLASSES)},
+        **{f"recall_{name}": recall[:, k] for k, name in enumerate(CLASSES)},
+    }
+
+
+def _of_box_alone(scene: Scene, weights: Floats, iou: float, score: float) -> dict[str, Floats]:
+    found = scene.alone
+    wanted = scene.truth.label >= 0
+    hit = match(scene.overlap(found), found.image, COCO_IOU[:1])[0] >= 0
+    box_ap, _ = ranking(scene, found, hit, wanted).average_precision(weights)
+    table = confusion(scene, iou, score)[:, :-1].astype(np.float64)
+    boxes, missed = table.sum(axis=(1, 2)), table[:, :, -1].sum(axis=1)
+    right = np.trace(table, axis1=1, axis2=2)
+    return {
+        "box_ap50": box_ap,
+        "box_recall": _ratio(weights @ (boxes - missed), weights @ boxes),
+        "accuracy_localised": _ratio(weights @ right, weights @ (boxes - missed)),
+    }
+
+
+def _per_patient(scene: Scene, marked: Flags) -> Floats:
+    """Return how many slots of each patient are marked."""
+    counts = np.bincount(
+        scene.patient, weights=marked.sum(axis=1), minlength=len(scene.patient_keys)
+    )
+    return counts.astype(np.float64)
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    quotient: Floats = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=quotient, where=whole > 0)
+    return quotient

@@ -1,0 +1,123 @@
+"""The facts of all files as two tables: the pseudonymous index and the private map."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandera.pandas import DataFrameSchema
+
+from dsnet import contract
+from dsnet.ingest import header, pixels
+from dsnet.ingest.geometry import stack
+from dsnet.ingest.header import Header
+from dsnet.ingest.pixels import Evidence
+from dsnet.ingest.reader import Facts
+from dsnet.ingest.scan import Found, parent
+from dsnet.pseudonym import Kind, Vault
+
+_IDENTITIES: dict[Kind, str] = {
+    "image": "sop_instance_uid",
+    "series": "series_instance_uid",
+    "study": "study_instance_uid",
+    "patient": "patient_id",
+}
+
+_HEADER = [field.name for field in fields(Header)]
+_EVIDENCE = [field.name for field in fields(Evidence)]
+
+
+def tables(
+    files: Sequence[Found], facts: Mapping[str, Facts], vault: Vault
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the index and the map, one row per file each.
+
+    The order of the index tells nothing of names and does not hang on the key: patients, then
+    their series, by their smallest pixel hash, slices by position. The map follows the paths.
+
+    Parameters
+    ----------
+    files : sequence of Found
+    facts : mapping of str to Facts
+        By relative path, one for each file.
+    vault : Vault
+        Makes the keys.
+
+    Returns
+    -------
+    index : pandas.DataFrame
+        `contract.INDEX`.
+    identities : pandas.DataFrame
+        `contract.MAP`.
+    """
+    rows = pd.DataFrame([_row(file, facts[file.relative]) for file in files])
+    rows["uid_known"] = rows["sop_instance_uid"] != ""
+    rows["date_known"] = rows["ct_date"] != ""
+    _add_keys(rows, vault)
+    _add_stacks(rows)
+    return _as(contract.INDEX, _by_content(rows)), _as(contract.MAP, rows)
+
+
+def _row(file: Found, facts: Facts) -> dict[str, Any]:
+    head = facts.header or header.BLANK
+    evidence = facts.evidence or pixels.NOTHING
+    return {
+        "relative_path": file.relative,
+        "readable": facts.header is not None,
+        "decoded": facts.evidence is not None,
+        "fault": facts.fault,
+        **{name: getattr(head, name) for name in _HEADER},
+        **{name: getattr(evidence, name) for name in _EVIDENCE},
+    }
+
+
+def _add_keys(rows: pd.DataFrame, vault: Vault) -> None:
+    """Add the five keys; those of an unreadable file are "", its file key excepted.
+
+    Where an identity is blank, the file itself stands for the image, and its folder for series,
+    study and patient: blanks of different folders are never the same.
+    """
+    paths = rows["relative_path"]
+    rows["file_key"] = [vault.pseudonym("file", path) for path in paths]
+    folders = "folder\0" + paths.map(parent)
+    for kind, column in _IDENTITIES.items():
+        stand_in = "file\0" + paths if kind == "image" else folders
+        identity = rows[column].where(rows[column] != "", stand_in)
+        keys = {value: vault.pseudonym(kind, value) for value in identity.unique()}
+        rows[f"{kind}_key"] = identity.map(keys).where(rows["readable"], "")
+
+
+def _add_stacks(rows: pd.DataFrame) -> None:
+    """Add order and spacing of the slices of each series, apart for each direction in it."""
+    rows["slice_number"] = pd.array([None] * len(rows), "Int64")
+    rows[["series_spacing_mm", "irregular_fraction"]] = np.nan
+    placed = rows[rows["readable"] & rows["position_mm"].notna()]
+    for _, part in placed.groupby(["series_key", "normal"], sort=False):
+        order = stack(part["position_mm"].to_numpy(float))
+        rows.loc[part.index, "slice_number"] = order.slice_number
+        rows.loc[part.index, "series_spacing_mm"] = order.spacing_mm
+        rows.loc[part.index, "irregular_fraction"] = order.irregular_fraction
+
+
+def _by_content(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in an order that follows from the pixels; unread files come last."""
+    last = "~"
+    content = rows["pixel_hash"].where(rows["decoded"], last)
+    order = pd.DataFrame(
+        {
+            "readable": ~rows["readable"],
+            "patient": content.groupby(rows["patient_key"]).transform("min"),
+            "series": content.groupby(rows["series_key"]).transform("min"),
+            "position": rows["position_mm"],
+            "content": content,
+            "path": rows["relative_path"],
+        }
+    )
+    return rows.loc[order.sort_values(list(order.columns)).index].reset_index(drop=True)
+
+
+def _as(schema: DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of `schema`, in its order and of its types."""
+    types = {name: column.dtype.type for name, column in schema.columns.items()}
+    return rows[list(types)].astype(types)

@@ -1,0 +1,113 @@
+"""Finding every file below a folder, whatever it is and however it is named."""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from dsnet.errors import UserError
+
+_ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
+
+
+class Found(NamedTuple):
+    """A file, as the operating system shows it before it is opened.
+
+    Attributes
+    ----------
+    path : str
+        For `open`.
+    relative : str
+        Below the scanned folder, as `portable` writes it.
+    size, mtime_ns : int
+        Bytes, and time of the last change; 0 where the system would not say.
+    """
+
+    path: str
+    relative: str
+    size: int
+    mtime_ns: int
+
+
+def scan(root: Path) -> list[Found]:
+    """Return every file below `root`, in the order of their relative paths.
+
+    Symbolic links are followed, one that leads back to a folder above itself excepted. A broken
+    link is a file that cannot be read. Pipes, sockets and devices are not files.
+
+    Raises
+    ------
+    UserError
+        If a folder cannot be listed: files in it would be missing without a trace.
+    """
+    found: list[Found] = []
+    stack = [(os.fspath(root), "", frozenset[tuple[int, int]]())]
+    while stack:
+        folder, prefix, above = stack.pop()
+        status = os.stat(folder)  # noqa: PTH116 - a Path per folder buys nothing here
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            continue
+        for entry in _entries(folder):
+            name = prefix + entry.name
+            kind, size, mtime_ns = _status(entry)
+            if stat.S_ISDIR(kind):
+                stack.append((entry.path, name + "/", above | {identity}))
+            elif stat.S_ISREG(kind):
+                found.append(Found(entry.path, portable(name), size, mtime_ns))
+    return sorted(found, key=lambda file: file.relative)
+
+
+def portable(path: str) -> str:
+    r"""Return a relative path, with ``/`` between folders, as text that every table can hold.
+
+    Bytes that are not UTF-8 become ``\xff`` and the like, and a backslash in a name becomes
+    ``\\``, so that `native` leads back.
+    """
+    name = path.encode("utf-8", _surrogates()).replace(b"\\", rb"\\")
+    return name.decode("utf-8", "backslashreplace")
+
+
+def native(portable_path: str) -> str:
+    """Return the path for `open` that `portable` was given, with ``/`` between folders."""
+    name = portable_path.encode("utf-8")
+    return _ESCAPE.sub(_unescape, name).decode("utf-8", _surrogates())
+
+
+def parent(relative: str) -> str:
+    """Return the folder of a portable relative path, "" for the scanned folder itself."""
+    return relative.rpartition("/")[0]
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    escaped = match[1]
+    return escaped if escaped == b"\\" else bytes.fromhex(escaped[1:].decode())
+
+
+def _surrogates() -> str:
+    """Return how Python hides what is not Unicode in a file name, as `os.fsencode` does."""
+    return "surrogatepass" if os.name == "nt" else "surrogateescape"
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise UserError(
+            "dicom/",
+            expected="folders that can be listed",
+            came=f"one that cannot ({type(error).__name__})",
+            remedy="grant this user permission to read it",
+            private=folder,
+        ) from error
+
+
+def _status(entry: os.DirEntry[str]) -> tuple[int, int, int]:
+    try:
+        status = entry.stat()
+    except OSError:
+        # A broken link, or a folder that may be listed and not entered: reading it will tell.
+        return stat.S_IFREG, 0, 0
+    return status.st_mode, status.st_size, status.st_mtime_ns

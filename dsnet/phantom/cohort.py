@@ -1,0 +1,209 @@
+"""The whole phantom cohort, and the answer key beside it."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from dsnet.cohort.folder import CohortFolder
+from dsnet.config import Phantom
+from dsnet.contract import CLASSES
+from dsnet.errors import UserError
+from dsnet.files import whole, write_json, write_text
+from dsnet.phantom.bone import BOUNDARY_TENTHS
+from dsnet.phantom.ceiling import ceiling, realised
+from dsnet.phantom.fault import KEPT, ORDINARY, PLANTED
+from dsnet.phantom.patient import Plan, Record, write_patient
+from dsnet.phantom.table import (
+    CLINICAL_COLUMNS,
+    DXA_COLUMNS,
+    clinical_row,
+    coco,
+    csv_text,
+    dxa_rows,
+)
+
+MARKER = ".phantom"
+"""Says, from the first moment on, that this program made the folder and may replace it."""
+
+_OURS = (MARKER, "dicom", "annotations", "dxa.csv", "clinical.csv", "cohort.json")
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini", ".snakemake_timestamp")
+
+
+def make_phantom(params: Phantom, cohort: Path, answers: Path, processes: int = 0) -> None:
+    """Write the phantom cohort and its answer key.
+
+    Parameters
+    ----------
+    params : Phantom
+    cohort : Path
+        The cohort folder; an older phantom there is replaced wholly. ``cohort.json`` comes last,
+        so its presence means that the cohort is whole.
+    answers : Path
+        The answer key (JSON), outside `cohort`.
+    processes : int
+        0 for one per CPU; the bytes written do not depend on it.
+
+    Raises
+    ------
+    UserError
+        If `cohort` holds anything but an older phantom, or `answers` lies in it.
+    """
+    _clear(cohort, answers)
+    write_text(cohort / MARKER, "Made by dsnet.phantom, which replaces this folder when rerun.\n")
+    with whole(cohort / "cohort.json") as about:
+        records = _write_patients(params, cohort / "dicom", processes)
+        _write_tables(records, cohort)
+        about.write_text(json.dumps(_about(params), indent=2) + "\n", "utf-8", newline="\n")
+    write_json(answers, _answers(params, records, CohortFolder(cohort)))
+
+
+def plan_cohort(params: Phantom) -> list[Plan]:
+    """Return who is in the cohort: the patients who must stay, then one per excluding case."""
+    # In no order: whatever goes by a patient's number must not tell the class.
+    order = np.random.default_rng([params.seed, 0]).permutation(params.patients_per_class * 3)
+    seen: Counter[str] = Counter()
+    plans = []
+    for index, place in enumerate(order):
+        label = CLASSES[place % len(CLASSES)]
+        boundary = label in BOUNDARY_TENTHS and seen[label] <= params.patients_per_class // 24
+        seen[label] += 1
+        case = KEPT[index] if index < len(KEPT) else ORDINARY
+        plans.append(Plan(index + 1, label, boundary, True, case))
+    for case in PLANTED:
+        number = len(plans) + 1
+        plans.append(Plan(number, CLASSES[number % len(CLASSES)], False, False, case))
+    return plans
+
+
+def _clear(cohort: Path, answers: Path) -> None:
+    """Remove an older phantom and its answers, and nothing else."""
+    if answers.resolve().is_relative_to(cohort.resolve()):
+        raise UserError(
+            str(answers),
+            expected="an answer key outside the cohort folder",
+            came="a path inside it",
+            remedy="name another file",
+        )
+    if cohort.exists():
+        entries = list(cohort.iterdir()) if cohort.is_dir() else [cohort]
+        foreign = [entry for entry in entries if not _is_ours(entry.name)]
+        known = any(entry.name == MARKER for entry in entries)
+        if foreign or (entries and not known and CohortFolder(cohort).phantom_seed is None):
+            raise UserError(
+                str(cohort),
+                expected="no folder, an empty one, or an older phantom",
+                came="other data",
+                remedy="name another folder, or move the data away",
+            )
+        # The marker last: what a kill leaves behind is still known as a phantom.
+        for entry in sorted(entries, key=lambda entry: entry.name == MARKER):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    answers.unlink(missing_ok=True)
+
+
+def _is_ours(name: str) -> bool:
+    unfinished = name.endswith(".part") and name.startswith(tuple(f".{own}." for own in _OURS))
+    return name in _OURS or name in _LITTER or unfinished
+
+
+def _write_patients(params: Phantom, dicom: Path, processes: int) -> list[Record]:
+    plans = plan_cohort(params)
+    write = partial(write_patient, params=params, dicom=dicom)
+    workers = min(processes or _cpus(), len(plans))
+    if workers == 1:
+        return _followed(map(write, plans), len(plans))
+    # Spawned, not forked: the same on every system, and safe beside threads.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        return _followed(pool.map(write, plans), len(plans))
+
+
+def _followed(records: Iterable[Record], total: int) -> list[Record]:
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    return list(track(records, "phantom patients", total, console=console, disable=quiet))
+
+
+def _cpus() -> int:
+    available = getattr(os, "sched_getaffinity", None)
+    return len(available(0)) if available else os.cpu_count() or 1
+
+
+def _write_tables(records: list[Record], cohort: Path) -> None:
+    patients = [record.patient for record in records]
+    # Not in the order of the folders, nor of the classes.
+    patients.sort(key=lambda patient: patient.examination.identity.patient_id[::-1])
+    dxa = [row for patient in patients for row in dxa_rows(patient)]
+    write_text(cohort / "dxa.csv", csv_text(DXA_COLUMNS, dxa, "\n"))
+    clinical = [clinical_row(patient) for patient in patients]
+    write_text(cohort / "clinical.csv", csv_text(CLINICAL_COLUMNS, clinical, "\r\n"))
+    write_json(cohort / "annotations" / "bodies.json", coco(records))
+
+
+def _about(params: Phantom) -> dict[str, Any]:
+    return {
+        "name": "phantom",
+        "synthetic": True,
+        "phantom_seed": params.seed,
+        "note": "Computed images of invented people, for testing: no result says anything of "
+        "patients. Names, numbers and hospitals are made up.",
+    }
+
+
+def _answers(params: Phantom, records: list[Record], folder: CohortFolder) -> dict[str, Any]:
+    included = [record.patient for record in records if record.patient.plan.included]
+    test_patients = max(1, round(0.2 * params.patients_per_class))
+    best = ceiling(params.seed, test_patients=test_patients)
+    best["realised"] = realised([(patient.plan.label, patient.bone) for patient in included])
+    files = {name: slug for record in records for name, slug in record.files.items()}
+    return {
+        "synthetic": True,
+        "params": params.model_dump(),
+        "cohort_files": sum(1 for path in folder.path.rglob("*") if path.is_file()),
+        "shape": folder.shape(),
+        "expected": dict(Counter(patient.plan.label for patient in included)),
+        "ceiling": best,
+        "patients": [_patient_answer(record) for record in records],
+        "planted": [entry for record in records for entry in _planted(record)],
+        "files": dict(sorted(files.items())),
+        "identifiers": sorted(
+            {text for record in records for text in record.patient.examination.identity.strings}
+        ),
+    }
+
+
+def _patient_answer(record: Record) -> dict[str, Any]:
+    patient = record.patient
+    return {
+        "patient_id": patient.examination.identity.patient_id,
+        "included": patient.plan.included,
+        "case": patient.plan.case.name,
+        "class": patient.plan.label,
+        "t_score": f"{patient.bone.tenths / 10:.1f}",
+        "cues": {name: round(cue, 3) for name, cue in vars(patient.bone.cues()).items()},
+    }
+
+
+def _planted(record: Record) -> list[dict[str, str]]:
+    """Return what must become of a patient and, where that differs, of single files."""
+    plan, identity = record.patient.plan, record.patient.examination.identity
+    status = "excluded" if not plan.included else "review"
+    entries = []
+    if plan.case.criterion:
+        entry = {"patient_id": identity.patient_id, "criterion": plan.case.criterion}
+        entries.append({**entry, "scope": "patient", "status": status})
+    own = "" if plan.included else plan.case.criterion
+    for name, slug in record.files.items():
+        if slug not in ("", own):
+            entries.append({"file": name, "criterion": slug, "scope": "file", "status": "excluded"})
+    return entries

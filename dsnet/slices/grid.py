@@ -1,0 +1,132 @@
+"""The in-plane grid: from an image's pixels to the store's, for values and for boxes."""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+AIR_HU = -1024
+"""What lies outside the image, and the floor of all values."""
+
+_MOST_HU = np.iinfo(np.int16).max
+
+Edges = tuple[float, float, float, float]
+"""A box as in `dsnet.contract.BOX`: x_min, y_min, x_max, y_max; pixel i covers [i, i + 1)."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of the grid.
+
+    Attributes
+    ----------
+    length_px : int
+        Of the image.
+    spacing_mm : float
+        Of the image.
+    origin_px : int
+        The image pixel whose centre is the centre of the grid's pixel 0; may lie outside.
+    size_px, pixel_mm : int, float
+        Of the grid.
+    """
+
+    length_px: int
+    spacing_mm: float
+    origin_px: int
+    size_px: int
+    pixel_mm: float
+
+    @classmethod
+    def around(
+        cls, centre_mm: float, length_px: int, spacing_mm: float, size_px: int, pixel_mm: float
+    ) -> "Axis":
+        """Return the axis whose middle lies within half an image pixel of `centre_mm`.
+
+        Its pixel 0 sits on an image pixel: where image and grid are spaced alike, values are then
+        copied, instead of being blurred by another fraction of a pixel on each slice.
+        """
+        first_mm = centre_mm - (size_px - 1) / 2 * pixel_mm
+        return cls(length_px, spacing_mm, round(first_mm / spacing_mm - 0.5), size_px, pixel_mm)
+
+    def to_grid(self, edge: float) -> float:
+        """Return where an edge of the image lies on the grid, in pixels."""
+        return (edge - self.origin_px - 0.5) * self.spacing_mm / self.pixel_mm + 0.5
+
+    def to_image(self, edge: float) -> float:
+        """Return where an edge of the grid lies in the image, in pixels."""
+        return (edge - 0.5) * self.pixel_mm / self.spacing_mm + self.origin_px + 0.5
+
+    def weights(self) -> csr_array:
+        """Return the linear interpolation along this axis, shape (size_px, length_px).
+
+        The kernel is a triangle as wide as the coarser of the two spacings, so that a grid
+        coarser than the image averages and does not alias. Rows sum to 1 inside the image and to
+        less at its border, where air takes the rest.
+        """
+        ratio = self.pixel_mm / self.spacing_mm
+        width = max(1.0, ratio)
+        centres = self.origin_px + np.arange(self.size_px) * ratio
+        reach = np.arange(-ceil(width), ceil(width) + 1)
+        pixels = np.rint(centres)[:, None].astype(np.int64) + reach
+        weight = np.maximum(0.0, 1.0 - np.abs(pixels - centres[:, None]) / width)
+        weight /= weight.sum(axis=1, keepdims=True)
+        rows = np.broadcast_to(np.arange(self.size_px)[:, None], pixels.shape)
+        inside = (pixels >= 0) & (pixels < self.length_px) & (weight > 0)
+        return csr_array(
+            (weight[inside], (rows[inside], pixels[inside])), shape=(self.size_px, self.length_px)
+        )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The store's grid on one image: upright as the image is, neither turned nor flipped.
+
+    A patient who lies prone or was scanned feet first stays so; nothing in the detector's input
+    tells otherwise, and mirroring is left to augmentation.
+    """
+
+    x: Axis
+    y: Axis
+
+    @classmethod
+    def around(
+        cls,
+        centre_mm: tuple[float, float],
+        shape: tuple[int, int],
+        spacing_mm: tuple[float, float],
+        size_px: int,
+        pixel_mm: float,
+    ) -> "Grid":
+        """Return the grid of `size_px` squared at `pixel_mm` about `centre_mm` (x, y)."""
+        return cls(
+            Axis.around(centre_mm[0], shape[1], spacing_mm[1], size_px, pixel_mm),
+            Axis.around(centre_mm[1], shape[0], spacing_mm[0], size_px, pixel_mm),
+        )
+
+    def box_to_grid(self, box: Edges) -> Edges:
+        """Return the edges of `box` on the grid."""
+        x, y = self.x.to_grid, self.y.to_grid
+        return x(box[0]), y(box[1]), x(box[2]), y(box[3])
+
+    def box_to_image(self, box: Edges) -> Edges:
+        """Return the edges in the image of a `box` on the grid."""
+        x, y = self.x.to_image, self.y.to_image
+        return x(box[0]), y(box[1]), x(box[2]), y(box[3])
+
+    def resample(self, hu: NDArray[np.float64]) -> NDArray[np.int16]:
+        """Return the image on the grid, in HU.
+
+        Parameters
+        ----------
+        hu : numpy.ndarray of float64, shape (rows, columns)
+
+        Returns
+        -------
+        numpy.ndarray of int16, shape (size_px, size_px)
+            Rounded to the nearest HU; -1024 outside the image.
+        """
+        above_air: NDArray[np.float64] = self.y.weights() @ (hu - AIR_HU) @ self.x.weights().T
+        rounded: NDArray[np.float64] = np.rint(above_air) + AIR_HU
+        return np.minimum(rounded, _MOST_HU).astype(np.int16)

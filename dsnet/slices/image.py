@@ -1,0 +1,134 @@
+"""One DICOM file in, its image on the grid out. What runs in the worker processes."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dsnet.ingest import header as ingest_header
+from dsnet.ingest import pixels, reader
+from dsnet.ingest.pixels import PixelError
+from dsnet.slices.body import body_centre_mm
+from dsnet.slices.grid import AIR_HU, Edges, Grid
+
+
+class ImageError(Exception):
+    """An image that cannot be stored.
+
+    Attributes
+    ----------
+    fault : {"gone", "changed", "unusable", "no_body"}
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One image to be stored: its row there, its file, what ingestion saw in it, its boxes."""
+
+    row: int
+    file_key: str
+    path: str
+    pixel_hash: str
+    boxes: tuple[Edges, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a task: "" or its fault, and its boxes on the grid."""
+
+    fault: str
+    boxes: tuple[Edges, ...] = ()
+
+
+def store(task: Task, path: Path, size_px: int, pixel_mm: float) -> Outcome:
+    """Write the image of `task` into its row of the array file `path`.
+
+    Faults come back as values, since they are raised where the file's pseudonym is known.
+    """
+    try:
+        hu, spacing_mm = read_hu(task.path, task.pixel_hash)
+        grid, image = render(hu, spacing_mm, size_px, pixel_mm)
+    except ImageError as error:
+        return Outcome(error.fault)
+    np.load(path, mmap_mode="r+")[task.row] = image
+    return Outcome("", tuple(grid.box_to_grid(box) for box in task.boxes))
+
+
+def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Return the image of a DICOM file and its pixel spacing.
+
+    Parameters
+    ----------
+    path : str
+    pixel_hash : str
+        What ingestion wrote into the index.
+
+    Returns
+    -------
+    hu : numpy.ndarray of float64, shape (rows, columns)
+        Stored values through RescaleSlope (0028,1053) and RescaleIntercept (0028,1052); -1024
+        where they lie below, or are padding by PixelPaddingValue (0028,0120).
+    spacing_mm : tuple of float
+        Between rows and between columns, PixelSpacing (0028,0030).
+
+    Raises
+    ------
+    ImageError
+        ``gone`` if there is no such file, ``changed`` if it holds other pixels than ingestion saw,
+        ``unusable`` if it is not one grey image in HU with a spacing.
+    """
+    dataset = _load(path)
+    header = ingest_header.read(dataset)
+    digest = hashlib.sha256()
+    frames = []
+    try:
+        for frame in pixels.decode(dataset):
+            pixels._feed(digest, frame, header)
+            frames.append(frame)
+    except PixelError as error:
+        raise ImageError("changed") from error
+    if digest.hexdigest() != pixel_hash:
+        raise ImageError("changed")
+    spacing_mm = header.row_spacing_mm, header.column_spacing_mm
+    if len(frames) != 1 or frames[0].ndim != 2 or not header.hu_scale or not min(spacing_mm) > 0:
+        raise ImageError("unusable")
+    stored = frames[0]
+    hu = np.maximum(stored * header.slope + header.intercept, AIR_HU)
+    padding = pixels._padding(dataset)
+    if padding is not None:
+        hu[(stored >= padding[0]) & (stored <= padding[1])] = AIR_HU
+    return hu, spacing_mm
+
+
+def render(
+    hu: NDArray[np.float64], spacing_mm: tuple[float, float], size_px: int, pixel_mm: float
+) -> tuple[Grid, NDArray[np.int16]]:
+    """Return the grid about the body, and the image on it.
+
+    Raises
+    ------
+    ImageError
+        ``no_body`` if there is nothing to centre on.
+    """
+    centre_mm = body_centre_mm(hu, spacing_mm)
+    if centre_mm is None:
+        raise ImageError("no_body")
+    rows, columns = hu.shape
+    grid = Grid.around(centre_mm, (rows, columns), spacing_mm, size_px, pixel_mm)
+    return grid, grid.resample(hu)
+
+
+def _load(path: str) -> Dataset:
+    try:
+        with reader._quiet(), Path(path).open("rb") as stream:
+            dataset, _ = reader._dataset(stream)
+    except OSError as error:
+        raise ImageError("gone") from error
+    return dataset

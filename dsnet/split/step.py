@@ -1,0 +1,62 @@
+"""The split step: labels and index in, one part per labelled image out, with its proof."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from dsnet import contract
+from dsnet.config import Split
+from dsnet.files import write_json
+from dsnet.split.draw import draw
+from dsnet.split.imported import read_parts
+from dsnet.split.patients import describe
+from dsnet.split.proof import check, prove
+
+
+def split_patients(*, params: Split, labels: Path, index: Path, split: Path, proof: Path) -> None:
+    """Part the labelled patients into training, validation and test.
+
+    Parameters
+    ----------
+    params : Split
+    labels, index : Path
+        Tables `contract.LABELS` and `contract.INDEX`.
+    split : Path
+        Written: `contract.SPLIT`, one row per labelled image.
+    proof : Path
+        Written: what the parts share (nothing), and what each holds, as JSON.
+
+    Raises
+    ------
+    UserError
+        If the patients do not suffice, if an imported split does not fit them, or if two parts
+        share anything; then nothing is written.
+    """
+    boxes = contract.read(contract.LABELS, labels)
+    files = contract.read(contract.INDEX, index)
+    patients = describe(boxes, files, params.seed)
+    parts = draw(patients, params) if params.file is None else read_parts(params.file, patients)
+    frame = assign(boxes, patients, parts)
+    evidence = prove(frame, boxes, files, params)
+    check(evidence)
+    contract.write(contract.SPLIT, frame, split)
+    write_json(proof, evidence)
+
+
+def assign(boxes: pd.DataFrame, patients: pd.DataFrame, parts: "pd.Series[str]") -> pd.DataFrame:
+    """Return the table `contract.SPLIT`, sorted by image so that it does not hang on row order.
+
+    Parameters
+    ----------
+    boxes : pandas.DataFrame
+        `contract.LABELS`.
+    patients : pandas.DataFrame
+        As `describe` returns them, indexed by patient key.
+    parts : pandas.Series of str
+        Part by patient key.
+    """
+    images = boxes[["image_key", "patient_key"]].drop_duplicates().sort_values("image_key")
+    return images.assign(
+        part=images["patient_key"].map(parts),
+        stratum=images["patient_key"].map(patients["stratum"]),
+    ).reset_index(drop=True)

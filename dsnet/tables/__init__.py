@@ -1,0 +1,1 @@
+"""From the metrics of every detector to the paper's tables, its figures beside ours."""

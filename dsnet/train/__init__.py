@@ -1,0 +1,1 @@
+"""Training of one detector: deterministic by seed, and resumed where it was cut off."""

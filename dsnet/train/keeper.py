@@ -1,0 +1,91 @@
+"""What is kept of each epoch: its history, the best weights, the checkpoint (reading 10)."""
+
+import time
+from typing import Any
+
+import lightning
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+from torchvision.models.detection import FasterRCNN
+
+from dsnet.config import Train
+from dsnet.detect.part import Part
+from dsnet.detect.predict import predict
+from dsnet.evaluate.metrics import statistics
+from dsnet.evaluate.scene import scene
+from dsnet.train.folder import RunFolder, save
+from dsnet.train.trainee import Trainee
+
+_JUDGED = {"validation_map": "map", "validation_box_ap50": "box_ap50"}
+
+
+class Keeper(Callback):
+    """Judges each epoch on the validation part and writes down what a resumed training needs.
+
+    The best epoch is the one of highest three-class AP50; of equals the later, which has seen more.
+
+    Parameters
+    ----------
+    folder : RunFolder
+    part : Part
+        The validation part: patients that the training part does not hold, and never the test part.
+    """
+
+    def __init__(self, folder: RunFolder, part: Part) -> None:
+        self.folder = folder
+        self.part = part
+        self.history: list[dict[str, Any]] = []
+        self._started = time.monotonic()
+
+    def chosen(self, config: Train) -> int:
+        """Return the epoch that counts so far, from 1."""
+        if config.keep == "last":
+            return len(self.history)
+        judged = [row for row in self.history if row["validation_map"] is not None]
+        best = max(judged, key=lambda row: (row["validation_map"], row["epoch"]), default=None)
+        return int(best["epoch"]) if best else 0
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:  # noqa: ARG002 - Lightning's signature
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Judge, note, and save; in an order in which a kill at any place loses this epoch only."""
+        epoch = trainer.current_epoch + 1
+        self.history.append(
+            {
+                "epoch": epoch,
+                **module.take_losses(),
+                **self._judge(module, epoch),
+                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+                "seconds": round(time.monotonic() - self._started, 3),
+            }
+        )
+        if epoch == module.config.epochs:
+            return
+        if self.chosen(module.config) == epoch:
+            save(module.network.state_dict(), self.folder.weights(epoch))
+        trainer.save_checkpoint(self.folder.last)
+        self.folder.prune(keep=self.chosen(module.config))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the checkpoint holds of this object."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the history of the epochs before."""
+        self.history = state_dict["history"]
+
+    def _judge(self, module: Trainee, epoch: int) -> dict[str, float | None]:
+        config = module.config
+        if epoch % config.validate_every and epoch != config.epochs:
+            return dict.fromkeys(_JUDGED)
+        return judge(module.network, self.part)
+
+
+def judge(network: FasterRCNN, part: Part) -> dict[str, float | None]:
+    """Return the three-class AP50 of `part` and the AP50 of the box alone."""
+    seen = scene(predict(network, part), part.boxes, part.split)
+    everyone = np.ones((1, len(seen.patient_keys)))
+    found = statistics(seen, everyone, iou=0.5, score=0.5)
+    return {column: float(found[name][0]) for column, name in _JUDGED.items()}

@@ -1,0 +1,147 @@
+"""One detector in training, as Lightning wants it."""
+
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.models.detection import FasterRCNN
+
+from dsnet.config import Train
+from dsnet.detect.attention.residual import gammas
+from dsnet.detect.part import Example, Part
+from dsnet.errors import UserError
+from dsnet.train.augment import augment
+from dsnet.train.sampler import batches
+from dsnet.train.schedule import learning_rate
+from dsnet.train.stream import Use, torch_seed
+
+
+class Trainee(lightning.LightningModule):
+    """Everything random or scheduled follows from (seed, epoch, batch), never from what ran before.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+    part : Part
+        The training part, at least 2 images.
+    config : Train
+    seed : int
+    fused : bool
+        Whether the optimiser updates all weights in one pass; not under a gradient scaler.
+    """
+
+    def __init__(
+        self, network: FasterRCNN, part: Part, config: Train, *, seed: int, fused: bool
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.part = part
+        self.config = config
+        self.seed = seed
+        self.fused = fused
+        self._losses: list[dict[str, float]] = []
+
+    def train_dataloader(self) -> DataLoader[Example]:
+        """Return the batches of the current epoch; Lightning asks anew for each."""
+        epoch = self.current_epoch
+        order = batches(len(self.part), self.config.batch_size, seed=self.seed, epoch=epoch)
+        shown = _Shown(self.part, self.config, self.seed, epoch)
+        return DataLoader(shown, batch_sampler=order, collate_fn=list)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return SGD; no weight decay on gamma (reading 5)."""
+        scales = list(gammas(self.network).values())
+        rest = [
+            weight
+            for weight in self.network.parameters()
+            if weight.requires_grad and not any(weight is scale for scale in scales)
+        ]
+        groups: list[dict[str, Any]] = [{"params": rest}]
+        if scales:
+            groups.append({"params": scales, "weight_decay": 0.0})
+        return torch.optim.SGD(
+            groups,
+            lr=self.config.learning_rate,
+            momentum=self.config.momentum,
+            weight_decay=self.config.weight_decay,
+            fused=self.fused,
+        )
+
+    def on_train_batch_start(self, batch: list[Example], batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
+        """Set the learning rate, and the seed from which proposals are sampled."""
+        torch.manual_seed(torch_seed(Use.SAMPLE, self.seed, self.current_epoch, batch_idx))
+        per_epoch = int(self.trainer.num_training_batches)
+        step = self.current_epoch * per_epoch + batch_idx
+        rate = learning_rate(step, self.config.epochs * per_epoch, self.config)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+
+    def training_step(self, batch: list[Example], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
+        """Return the sum of the four losses of Faster R-CNN.
+
+        Raises
+        ------
+        UserError
+            If it is not finite; the message names the images.
+        """
+        images = [example.image.to(self.device) for example in batch]
+        targets = [_to(example.target(), self.device) for example in batch]
+        losses: dict[str, Tensor] = self.network(images, targets)
+        loss = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"training epoch {self.current_epoch}, images "
+                + ", ".join(example.image_key for example in batch),
+                expected="a finite loss",
+                came=", ".join(f"{name} {value.item():.3g}" for name, value in losses.items()),
+                remedy="look at these images, lower train.learning_rate or set train.gradient_clip",
+            )
+        self._losses.append({name: value.item() for name, value in losses.items()})
+        self.log("loss", loss, prog_bar=True, logger=False)
+        return loss
+
+    def transfer_batch_to_device(
+        self, batch: list[Example], *_args: Any, **_kwargs: Any
+    ) -> list[Example]:
+        """Return the batch as it is: `training_step` moves what it needs."""
+        return batch
+
+    def configure_gradient_clipping(self, *_args: Any, **_kwargs: Any) -> None:
+        """Scale all gradients down to the norm of the config."""
+        if self.config.gradient_clip > 0:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
+
+    def take_losses(self) -> dict[str, float]:
+        """Return the mean of each loss over the batches since the last call, and of their sum."""
+        seen, self._losses = self._losses, []
+        means = {name: sum(one[name] for one in seen) / len(seen) for name in seen[0]}
+        return {"loss": sum(means.values()), **means}
+
+
+class _Shown(Dataset[Example]):
+    """The training images as one epoch shows them."""
+
+    def __init__(self, part: Part, config: Train, seed: int, epoch: int) -> None:
+        self.part = part
+        self.config = config
+        self.seed = seed
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> Example:
+        """Return image `index`, augmented."""
+        example = self.part[index]
+        image, boxes = augment(
+            example.image,
+            example.boxes,
+            self.config,
+            seed=self.seed,
+            epoch=self.epoch,
+            index=index,
+        )
+        return Example(example.image_key, image, boxes, example.labels)
+
+
+def _to(target: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: values.to(device) for name, values in target.items()}

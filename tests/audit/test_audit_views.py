@@ -1,0 +1,212 @@
+"""The audit reads what the exclusions wrote; here, two patients and a file of nobody."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console, RenderableType
+
+from dsnet import contract
+from dsnet.audit.flow import flow_table, read_flow
+from dsnet.audit.rows import Private, criterion_rows, patient_rows
+from dsnet.audit.view import criteria_view, criterion_view, file_view, overview, patient_view
+from dsnet.cohort.folder import CohortFolder
+from dsnet.config import Exclude
+from dsnet.errors import UserError
+from dsnet.files import write_json
+from dsnet.pseudonym import open_vault
+
+
+def key(letter: str, number: int) -> str:
+    return f"{letter}-{number:016d}"
+
+
+LEDGER = [
+    (0, 1, "included", "", "", "cement: dense piece of 40 mm2", "cement?"),
+    (1, 2, "excluded", "contrast_enhanced", "E08", "[bold]agent", "contrast_enhanced;not_lumbar"),
+    (2, 0, "excluded", "unreadable", "E01", "not_dicom", "unreadable"),
+]
+COUNTS = {"files": 3, "images": 2, "patients": 2}
+LEFT = {"files": 1, "images": 1, "patients": 1}
+STEP = {
+    "code": "E08",
+    "slug": "contrast_enhanced",
+    "enabled": True,
+    "removed": {"files": 2, "images": 1, "patients": 1},
+    "remain": LEFT,
+    "flagged": {"files": 0},
+    "not_evaluated": {"files": 7},
+    "patients_excluded": 1,
+}
+OFF = {**STEP, "code": "E11", "slug": "cement", "enabled": False}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    rows = [
+        {
+            "file_key": key("F", file),
+            "image_key": key("I", file) if patient else "",
+            "patient_key": key("P", patient) if patient else "",
+            "series_key": "",
+            "status": status,
+            "criterion": criterion,
+            "code": code,
+            "reason": "",
+            "evidence": evidence,
+            "threshold": "",
+            "decided_by": "rule",
+            "all_criteria": listed,
+        }
+        for file, patient, status, criterion, code, evidence, listed in LEDGER
+    ]
+    folder = tmp_path / "results" / "cohort"
+    contract.write(contract.LEDGER, pd.DataFrame(rows), folder / "ledger.csv")
+    patients = pd.DataFrame(
+        {
+            "patient_key": [key("P", 1), key("P", 2)],
+            "status": ["included", "excluded"],
+            "n_files": [1, 1],
+            "n_included": [1, 0],
+            "criterion": ["", "contrast_enhanced"],
+            "reason": ["", "The scan was made with a contrast agent."],
+        }
+    )
+    contract.write(contract.EXCLUSIONS, patients, folder / "exclusions.csv")
+    told = {
+        "cohort": {"name": "made", "synthetic": True},
+        "found": COUNTS,
+        "steps": [STEP, OFF],
+        "included": LEFT,
+        "included_flagged": LEFT,
+        "included_not_evaluated": LEFT,
+    }
+    write_json(folder / "flow.json", told)
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Private:
+    path = tmp_path / "cohort"
+    path.mkdir()
+    (path / "cohort.json").write_text('{"synthetic": true, "phantom_seed": 1}')
+    identities = pd.DataFrame({name: [""] * 3 for name in contract.MAP.columns}).assign(
+        file_key=[key("F", n) for n in range(3)],
+        patient_key=[key("P", 1), key("P", 2), ""],
+        patient_id=["007", "008", ""],
+        relative_path=["a/[0].dcm", "a/1.dcm", "a/2.txt"],
+    )
+    vault = open_vault(tmp_path / "private", CohortFolder(path), create=True)
+    contract.write(contract.MAP, identities, vault.map_path)
+    return Private(tmp_path / "private", path)
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> Private:
+    return Private(tmp_path / "nowhere", tmp_path / "nowhere")
+
+
+def printed(views: list[RenderableType]) -> str:
+    console = Console(width=250, record=True, file=None, quiet=False)
+    with console.capture() as capture:
+        for view in views:
+            console.print(view)
+    return capture.get()
+
+
+def test_a_patient_is_found_by_pseudonym_without_the_map(results: Path, nowhere: Private) -> None:
+    rows = patient_rows(results, key("P", 2), nowhere)
+    assert list(rows["file_key"]) == [key("F", 1)]
+
+
+def test_a_patient_is_found_by_the_hospitals_id(results: Path, private: Private) -> None:
+    assert list(patient_rows(results, "008", private)["patient_key"]) == [key("P", 2)]
+    for wrong in ("8", "", key("P", 9)):
+        with pytest.raises(UserError, match="--patient: expected a pseudonym") as caught:
+            patient_rows(results, wrong, private)
+        assert caught.value.private == wrong
+
+
+def test_without_the_map_a_hospitals_id_is_one_sentence(results: Path, nowhere: Private) -> None:
+    with pytest.raises(UserError, match="the key that made the pseudonyms"):
+        patient_rows(results, "008", nowhere)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "files"),
+    [
+        ("contrast_enhanced", [1]),
+        ("e08", [1]),
+        ("not_lumbar", [1]),
+        ("cement", [0]),
+        ("tumour", []),
+    ],
+)
+def test_a_criterion_shows_every_file_on_which_it_was_found(
+    results: Path, criterion: str, files: list[int]
+) -> None:
+    assert list(criterion_rows(results, criterion)["file_key"]) == [key("F", n) for n in files]
+
+
+def test_an_unknown_criterion_is_one_sentence(results: Path) -> None:
+    with pytest.raises(UserError, match=r"did you mean tumour\? choose one of review, unreadable"):
+        criterion_rows(results, "tumor")
+
+
+@pytest.mark.parametrize("show", [False, True])
+def test_paths_are_added_only_when_asked_for(results: Path, private: Private, show: bool) -> None:
+    asked = Private(private.folder, private.cohort, show)
+    for views in (
+        patient_view(results, "007", private=asked),
+        criterion_view(results, "cement", private=asked),
+        file_view(results, key("F", 0), private=asked),
+    ):
+        assert ("a/[0].dcm" in printed(views)) is show
+
+
+def test_a_file_shows_its_whole_row(results: Path, nowhere: Private) -> None:
+    text = printed(file_view(results, f" {key('F', 1)} ", private=nowhere))
+    for cell in (key("P", 2), "E08", "[bold]agent", "contrast_enhanced;not_lumbar"):
+        assert cell in text
+    with pytest.raises(UserError, match="--file: expected a file_key"):
+        file_view(results, "F-1", private=nowhere)
+
+
+def test_the_flow_begins_with_what_was_found_and_ends_with_what_is_included(results: Path) -> None:
+    table = flow_table(results)
+    assert list(table["step"]) == ["files found", "contrast_enhanced", "cement", "included"]
+    assert list(table["files"]) == [3, 1, 1, 1]
+    assert table["files_removed"][1] == 2
+
+
+def test_the_overview_names_patients_and_reasons(results: Path) -> None:
+    text = printed(overview(results))
+    assert "SYNTHETIC" in text
+    assert "cement (off)" in text
+    assert f"{key('P', 2)} │ 1       │ contrast_enhanced │ The scan was made with" in text
+    assert key("P", 1) not in text
+
+
+def test_long_tables_say_what_they_leave_out(results: Path) -> None:
+    assert "1 more; --all shows them." in printed(overview(results, limit=0))
+    assert "more" not in printed(overview(results, limit=None))
+
+
+def test_cells_are_never_read_as_markup(results: Path, nowhere: Private) -> None:
+    assert "[bold]agent" in printed(criterion_view(results, "E08", private=nowhere))
+
+
+def test_criteria_print_with_their_thresholds() -> None:
+    params = Exclude.model_validate({"criteria": {"tumour": {"enabled": False}}})
+    text = printed([criteria_view(params)])
+    assert "interval <= 180 days" in text
+    assert "tumour (off)" in text
+
+
+@pytest.mark.parametrize("content", [None, "[", "[]"])
+def test_a_missing_flow_is_one_sentence(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "cohort").mkdir()
+        (tmp_path / "cohort" / "flow.json").write_text(content)
+    with pytest.raises(UserError, match=r"flow\.json: expected the counts"):
+        read_flow(tmp_path)

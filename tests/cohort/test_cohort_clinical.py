@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from dsnet.cohort.clinical import HISTORIES, read_clinical
+from dsnet.errors import UserError
+
+HEADER = "patient_id,sex,fracture_history,spine_surgery,tumour,bone_hyperplasia\n"
+
+
+def written(folder: Path, *rows: str) -> Path:
+    path = folder / "clinical.csv"
+    path.write_text(HEADER + "".join(row + "\r\n" for row in rows), encoding="utf-8-sig")
+    return path
+
+
+def test_answers_are_read_in_any_case(tmp_path: Path) -> None:
+    histories = read_clinical(
+        written(tmp_path, "007,F,YES,n,,False", "8,M,1,0,true,No", ",,yes,,,")
+    )
+    assert [histories["007"][name] for name in HISTORIES] == [True, False, None, False]
+    assert [histories["8"][name] for name in HISTORIES] == [True, False, True, False]
+    assert set(histories) == {"007", "8"}
+
+
+def test_no_table_is_no_history(tmp_path: Path) -> None:
+    assert read_clinical(tmp_path / "clinical.csv") == {}
+
+
+def test_another_answer_names_row_and_column(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read_clinical(written(tmp_path, "1,F,,,,", "2,F,,L2 2015,,"))
+    assert str(caught.value).startswith("clinical.csv row 3: expected yes, no or nothing in column")
+    assert "2015" not in str(caught.value)
+
+
+def test_rows_that_disagree_are_both_named(tmp_path: Path) -> None:
+    assert len(read_clinical(written(tmp_path, "1,F,no,,,", "1,F,NO,,,"))) == 1
+    with pytest.raises(UserError, match=r"clinical\.csv rows 2 and 4: expected one history"):
+        read_clinical(written(tmp_path, "1,F,no,,,", "2,F,,,,", "1,F,yes,,,"))

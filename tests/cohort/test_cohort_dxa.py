@@ -1,0 +1,147 @@
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from dsnet.cohort.dxa import DxaTable, Exam, check_reading, interval_days, read_dxa
+from dsnet.errors import UserError
+
+HEADER = "patient_id,exam_date,L1_t_score,L2_t_score,L3_t_score,L4_t_score,L1-L4_t_score\n"
+
+
+def written(folder: Path, *rows: str, header: str = HEADER) -> Path:
+    path = folder / "dxa.csv"
+    path.write_text(header + "".join(row + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def exam(day: str = "", **scores: str) -> Exam:
+    return Exam(2, "1", date.fromisoformat(day) if day else None, decimals(scores))
+
+
+def decimals(scores: dict[str, str]) -> dict[str, Decimal]:
+    return {name.replace("spine", "L1-L4"): Decimal(text) for name, text in scores.items()}
+
+
+def test_ids_are_text_and_blanks_are_missing(tmp_path: Path) -> None:
+    table = read_dxa(written(tmp_path, " 00123 ,2020-02-29,-1.0,,+.5,2,-1.50", ",,,,,,1"))
+    (only,) = table.exams["00123"]
+    assert only.row == 2
+    assert only.date == date(2020, 2, 29)
+    assert only.t_scores == decimals({"L1": "-1.0", "L3": "0.5", "L4": "2", "spine": "-1.5"})
+    assert str(only.t_scores["L1-L4"]) == "-1.50"
+    assert table.rows_without_patient == 1
+
+
+def test_no_table_is_no_exam(tmp_path: Path) -> None:
+    assert read_dxa(tmp_path / "dxa.csv") == DxaTable({})
+
+
+def test_a_workbook_is_not_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "dxa.xlsx").touch()
+    with pytest.raises(UserError, match=r"dxa\.xlsx: expected the table as CSV"):
+        read_dxa(tmp_path / "dxa.csv")
+
+
+def test_level_columns_are_needed_by_the_readings_that_use_them(tmp_path: Path) -> None:
+    path = written(tmp_path, "1,2020-01-01,-1", header="patient_id,exam_date,L1-L4_t_score\n")
+    assert read_dxa(path, "patient").exams["1"][0].t_score("L2", "patient") == Decimal(-1)
+    for reading in ("vertebra", "lowest"):
+        with pytest.raises(UserError, match=r"dxa\.csv row 1: expected a column L1_t_score"):
+            read_dxa(path, check_reading(reading))
+
+
+@pytest.mark.parametrize("column", ["patient_id", "exam_date", "L1-L4_t_score"])
+def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
+    path = written(tmp_path, header=HEADER.replace(column, "other"))
+    with pytest.raises(UserError, match=f"dxa.csv row 1: expected a column {column}"):
+        read_dxa(path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "came"),
+    [
+        ("Meier", "text of 5 characters"),
+        ("-1,5", "text of 4 characters"),
+        ("nan", "text of 3 characters"),
+        ("1e1", "text of 3 characters"),
+        ("-25", "-25"),
+        ("10.01", "10.01"),
+        ("950413", "a number of 6 characters"),
+    ],
+)
+def test_a_wrong_t_score_names_row_and_column(tmp_path: Path, cell: str, came: str) -> None:
+    path = written(tmp_path, "1,2020-01-01,,,,,1", f'2,2020-01-01,,"{cell}",,,1')
+    with pytest.raises(UserError) as caught:
+        read_dxa(path)
+    assert str(caught.value) == (
+        "dxa.csv row 3: expected a T-score between -10 and 10, or nothing in column L2_t_score, "
+        f"but found {came}; correct the cell."
+    )
+    assert caught.value.private == cell
+
+
+@pytest.mark.parametrize("cell", ["01.02.2020", "2020-02-30", "20200101", "2020-W01-1"])
+def test_a_malformed_date_is_an_error_that_does_not_repeat_it(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(UserError, match=r"dxa\.csv row 2: expected a date as YYYY-MM-DD") as caught:
+        read_dxa(written(tmp_path, f"1,{cell},,,,,1"))
+    assert cell not in str(caught.value)
+
+
+def test_rows_that_disagree_are_both_named(tmp_path: Path) -> None:
+    path = written(tmp_path, "1,2020-01-01,,,,,1", "2,,,,,,2", "1,2020-01-01,,,,,1.1")
+    with pytest.raises(UserError, match=r"dxa\.csv rows 2 and 4: expected one result"):
+        read_dxa(path)
+
+
+def test_rows_that_agree_may_repeat(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "1,2020-01-01,,,,,-1.0", "1,2020-01-01,,,,,-1.00", ",,,,,,3", ",,,,,,4"
+    )
+    assert len(read_dxa(path).exams["1"]) == 2
+
+
+def test_the_nearest_exam_counts(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, "1,2020-06-01,,,,,3", "1,,,,,,0", "1,2020-01-11,,,,,2", "1,2020-01-31,,,,,1"
+    )
+    table = read_dxa(path)
+    days = {"2020-01-01": "2", "2020-01-21": "2", "2020-01-22": "1", "2021-01-01": "3", "": "3"}
+    for day, score in days.items():
+        nearest = table.nearest("1", day)
+        assert nearest is not None
+        assert nearest.t_scores["L1-L4"] == Decimal(score)
+    assert table.nearest("", "2020-01-01") is None
+    assert table.nearest("01", "2020-01-01") is None
+
+
+def test_an_undated_exam_counts_where_there_is_no_other(tmp_path: Path) -> None:
+    nearest = read_dxa(written(tmp_path, "1,,,,,,0")).nearest("1", "2020-01-01")
+    assert nearest is not None
+    assert nearest.date is None
+    with pytest.raises(ValueError, match="without a date"):
+        interval_days(nearest, date(2020, 1, 1))
+
+
+def test_intervals_have_a_sign() -> None:
+    assert interval_days(exam("2020-01-11"), date(2020, 1, 1)) == -10
+
+
+def test_each_reading_has_its_own_t_score() -> None:
+    one = exam(L1="-1.0", L2="-3.1", L4="0.4", spine="-1.9")
+    assert one.t_score("L1", "patient") == Decimal("-1.9")
+    assert one.t_score("L1", "vertebra") == Decimal("-1.0")
+    assert one.t_score("L3", "vertebra") is None
+    assert one.t_score("L1", "lowest") == Decimal("-3.1")
+    assert one.scored_levels("vertebra") == {"L1", "L2", "L4"}
+
+
+def test_one_level_makes_no_lowest() -> None:
+    assert exam(L2="-3.1", spine="-3.1").scored_levels("lowest") == frozenset()
+    assert exam(L2="-3.1", L3="-2").scored_levels("lowest") == {"L1", "L2", "L3", "L4"}
+
+
+def test_an_unknown_reading_is_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"label\.reading to be one of patient, vertebra, lowest"):
+        check_reading("spine")

@@ -1,0 +1,72 @@
+"""What several steps are tested on: a slice store of bright ellipses on noise."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dsnet import contract
+
+SIZE_PX, PIXEL_MM = 64, 2.0
+PATIENTS = {"train": 3, "validation": 3, "test": 3}
+IMAGES_PER_PATIENT = {"train": 3, "validation": 1, "test": 2}
+HU = {"normal": 500, "osteopenia": 300, "osteoporosis": 150}
+
+
+@dataclass(frozen=True)
+class Ellipses:
+    """The files of a slice store and its split, named as the steps name them."""
+
+    digest: Path
+    store: Path
+    boxes: Path
+    split: Path
+
+    def paths(self) -> dict[str, Path]:
+        return asdict(self)
+
+
+@pytest.fixture(scope="session")
+def ellipses(tmp_path_factory: pytest.TempPathFactory) -> Ellipses:
+    """Return the store; its order of images does not follow the parts."""
+    folder = tmp_path_factory.mktemp("ellipses")
+    random = np.random.default_rng(0)
+    drawn, split = _tables(random)
+    hu = [_image(row, random) for row in drawn.to_dict("records")]
+    made = Ellipses(*(folder / name for name in ("d.json", "s.npy", "s.csv", "split.csv")))
+    np.save(made.store, np.stack(hu))
+    contract.write(contract.SLICES, drawn, made.boxes)
+    contract.write(contract.SPLIT, split, made.split)
+    facts = {"cohort": "ellipses", "synthetic": True, "size_px": SIZE_PX, "pixel_mm": PIXEL_MM}
+    made.digest.write_text(json.dumps(facts))
+    return made
+
+
+def _tables(random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    people = [(part, number) for part, count in PATIENTS.items() for number in range(count)]
+    rows = [
+        (f"P-{place:016x}", part, contract.CLASSES[number % 3])
+        for place, (part, number) in enumerate(people)
+        for _ in range(IMAGES_PER_PATIENT[part])
+    ]
+    random.shuffle(rows)
+    frame = pd.DataFrame(rows, columns=["patient_key", "part", "label"])
+    frame["row"] = np.arange(len(frame))
+    frame["image_key"] = [f"I-{row:016x}" for row in frame["row"]]
+    frame["level"] = "L1"
+    centre, half = random.uniform(24, 40, (len(frame), 2)), random.uniform(8, 14, (len(frame), 2))
+    frame[list(contract.BOX)] = np.hstack([centre - half, centre + half])
+    split = frame.rename(columns={"label": "stratum"})
+    return frame[list(contract.SLICES.columns)], split[list(contract.SPLIT.columns)]
+
+
+def _image(row: dict[str, float], random: np.random.Generator) -> np.ndarray:
+    y, x = np.mgrid[:SIZE_PX, :SIZE_PX] + 0.5
+    x_min, y_min, x_max, y_max = (row[edge] for edge in contract.BOX)
+    away = ((2 * x - x_min - x_max) / (x_max - x_min)) ** 2
+    away += ((2 * y - y_min - y_max) / (y_max - y_min)) ** 2
+    hu = random.normal(0, 30, x.shape)
+    return np.where(away < 1, hu + HU[str(row["label"])], hu).astype(np.int16)

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_scenes import once, scenes
+
+from dsnet.evaluate.bootstrap import estimate, weights
+from dsnet.evaluate.matching import Floats
+from dsnet.evaluate.metrics import statistics
+from dsnet.evaluate.scene import Scene, Truth
+
+
+def resampled(scene: Scene, counts: Floats) -> Scene:
+    """Return the scene in which each patient's images lie as often as `counts` says."""
+    times = counts[scene.patient].astype(int)
+    images = np.repeat(np.arange(len(times)), times)
+    truth = Truth(*(getattr(scene.truth, name)[images] for name in ("box", "label", "level")))
+    rows = [np.flatnonzero(scene.detections.image == image) for image in images]
+    found = scene.detections.take(np.concatenate([np.empty(0, dtype=int), *rows]))
+    copies = np.repeat(np.arange(len(images)), [len(part) for part in rows])
+    return replace(
+        scene,
+        patient=scene.patient[images],
+        truth=truth,
+        detections=replace(found, image=copies),
+    )
+
+
+@settings(deadline=None, max_examples=25)
+@given(scenes(most_detections=8, tied=False), st.integers(0, 1000))
+def test_equals_resampling_by_hand(scene: Scene, seed: int) -> None:
+    drawn = weights(len(scene.patient_keys), 5, seed)
+    at_once = statistics(scene, drawn, iou=0.5, score=0.5)
+    for row, counts in enumerate(drawn):
+        copy = resampled(scene, counts)
+        alone = statistics(copy, once(scene), iou=0.5, score=0.5)
+        for name, value in alone.items():
+            np.testing.assert_allclose(at_once[name][row], value[0], atol=1e-12, err_msg=name)
+
+
+def test_weights_are_resamples_with_replacement() -> None:
+    drawn = weights(6, 200, seed=3)
+    assert (drawn[0] == 1).all()
+    assert (drawn.sum(axis=1) == 6).all()
+    np.testing.assert_array_equal(drawn, weights(6, 200, seed=3))
+    assert (drawn != weights(6, 200, seed=4)).any()
+
+
+def test_estimate_is_the_percentile_interval() -> None:
+    values = np.concatenate([[0.4], np.arange(101) / 100, [np.nan]])
+    assert estimate(values) == {"value": 0.4, "low": 0.025, "high": 0.975}
+
+
+def test_undefined_is_none() -> None:
+    assert estimate(np.full(5, np.nan)) == {"value": None, "low": None, "high": None}

@@ -1,0 +1,180 @@
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ct_builder import ct_slice, save
+
+from dsnet import contract
+from dsnet.cohort.folder import CohortFolder
+from dsnet.config import Ingest
+from dsnet.errors import UserError
+from dsnet.ingest import reader, workers
+from dsnet.ingest.cache import Cache
+from dsnet.ingest.step import ingest
+from dsnet.pseudonym import open_vault
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    folder = tmp_path / "Brannock Hospital"
+    for patient in ("000123", "000456"):
+        for number in range(3):
+            dataset = ct_slice(PatientID=patient, ImagePositionPatient=[0, 0, 4 * number])
+            save(dataset, folder / "dicom" / f"Thornabee_{patient}" / f"IM{number}")
+    (folder / "dicom" / "NOTES.TXT").write_text("Thornabee^Greta")
+    return folder
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the files that were opened, as they are."""
+    names: list[str] = []
+    read = reader.read
+
+    def watched(path: str, thresholds: object) -> object:
+        names.append(Path(path).name)
+        return read(path, thresholds)
+
+    monkeypatch.setattr(workers.read_all, "__defaults__", (0, watched))
+    return names
+
+
+def run(cohort: Path, **params: object) -> pd.DataFrame:
+    out = cohort.parent
+    ingest(
+        params=Ingest(**params),
+        cohort=cohort,
+        private=out / "private",
+        index=out / "results" / "index.parquet",
+        source=out / "results" / "source.json",
+    )
+    return contract.read(contract.INDEX, out / "results" / "index.parquet")
+
+
+def test_index_map_and_stamp(cohort: Path) -> None:
+    index = run(cohort)
+    vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
+    identities = contract.read(contract.MAP, vault.map_path)
+    assert len(index) == len(identities) == 7
+    assert set(index["file_key"]) == set(identities["file_key"])
+    assert set(identities["patient_id"]) == {"000123", "000456", ""}
+    assert set(identities["ct_date"]) == {"2020-02-29", ""}
+    source = json.loads((cohort.parent / "results" / "source.json").read_text())
+    assert (source["files"], source["readable"], source["decoded"]) == (7, 6, 6)
+    assert source["bytes"] == sum(
+        path.stat().st_size for path in (cohort / "dicom").rglob("*") if path.is_file()
+    )
+    assert source["key"] == vault.fingerprint
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes as POSIX has them")
+def test_only_the_owner_may_enter_the_vault(cohort: Path) -> None:
+    before = os.umask(0)
+    try:
+        run(cohort)
+    finally:
+        os.umask(before)
+    vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in vault.folder.iterdir()}
+    assert modes == {"map.parquet": 0o600, "ingest.sqlite": 0o600}
+    assert stat.S_IMODE(vault.folder.stat().st_mode) == 0o700
+
+
+def test_no_identity_leaves_the_vault(cohort: Path) -> None:
+    index = run(cohort)
+    uids = [ct_slice().StudyInstanceUID, ct_slice().SeriesInstanceUID]
+    words = ["000123", "000456", "Thornabee", "Brannock", "IM0", "2020-02-29", "20200229", *uids]
+    text = index.to_csv() + (cohort.parent / "results" / "source.json").read_text()
+    content = (cohort.parent / "results" / "index.parquet").read_bytes()
+    for word in words:
+        assert word not in text
+        assert word.encode() not in content
+
+
+def test_a_second_run_opens_only_what_is_new_or_changed(cohort: Path, opened: list[str]) -> None:
+    first = run(cohort)
+    assert sorted(opened) == ["IM0", "IM0", "IM1", "IM1", "IM2", "IM2", "NOTES.TXT"]
+    opened.clear()
+    pd.testing.assert_frame_equal(run(cohort), first)
+    assert opened == []
+    save(ct_slice(PatientID="000789"), cohort / "dicom" / "new" / "NEW0")
+    save(ct_slice(PatientID="00012"), cohort / "dicom" / "Thornabee_000123" / "IM1")
+    assert len(run(cohort)) == 8
+    assert sorted(opened) == ["IM1", "NEW0"]
+    opened.clear()
+    run(cohort, metal_hu=2000)
+    assert len(opened) == 8
+
+
+def test_removed_files_vanish(cohort: Path, opened: list[str]) -> None:
+    run(cohort)
+    shutil.rmtree(cohort / "dicom" / "Thornabee_000123")
+    opened.clear()
+    assert len(run(cohort)) == 4
+    assert opened == []
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    cohort: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_CHUNK", 2)
+    add = Cache.add
+
+    def interrupted(cache: Cache, facts: object) -> None:
+        if len(opened) > 4:
+            raise KeyboardInterrupt
+        add(cache, facts)
+
+    monkeypatch.setattr(Cache, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(cohort)
+    assert not (cohort.parent / "results").exists()
+    monkeypatch.setattr(Cache, "add", add)
+    opened.clear()
+    assert len(run(cohort)) == 7
+    assert len(opened) == 3
+
+
+def test_over_processes_it_is_the_same(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(cohort)
+    shutil.rmtree(next((cohort.parent / "private").glob("*/ingest.sqlite")).parent)
+    monkeypatch.setattr(workers, "_FEW", 0)
+    pd.testing.assert_frame_equal(run(cohort, processes=2), first)
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_cohort_without_files(tmp_path: Path, missing: bool) -> None:
+    (tmp_path / "cohort" / ("elsewhere" if missing else "dicom")).mkdir(parents=True)
+    with pytest.raises(UserError, match="expected DICOM files in its folder dicom/"):
+        run(tmp_path / "cohort")
+    assert not (tmp_path / "results").exists()
+    assert not (tmp_path / "private").exists()
+
+
+def test_results_of_another_key_stay_as_they_are(cohort: Path) -> None:
+    run(cohort)
+    results = cohort.parent / "results"
+    before = {path.name: path.read_bytes() for path in results.iterdir()}
+    (cohort.parent / "private" / "pseudonym.key").write_text("ab" * 32)
+    with pytest.raises(UserError, match="another key"):
+        run(cohort)
+    assert {path.name: path.read_bytes() for path in results.iterdir()} == before
+
+
+def test_the_command_line_is_silent_and_names_no_one(cohort: Path) -> None:
+    command = [sys.executable, "-m", "dsnet.ingest", "--params", "{}", "--cohort", str(cohort)]
+    command += ["--private", "private", "--index", "i.parquet", "--source", "s.json"]
+    (cohort / "dicom" / "BAD").write_bytes(bytes(128) + b"DICM" + b"Thornabee")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cohort.parent, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    shutil.rmtree(cohort / "dicom")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cohort.parent, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "no such folder" in done.stderr

@@ -1,0 +1,206 @@
+import hashlib
+import json
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from made_phantom import TINY, Made
+
+from dsnet.cohort.folder import CohortFolder
+from dsnet.config import Criteria, Phantom
+from dsnet.errors import UserError
+from dsnet.phantom import make_phantom
+from dsnet.phantom.cohort import plan_cohort
+from dsnet.phantom.identity import draw_identity
+from dsnet.phantom.patient import write_patient
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_bytes_do_not_depend_on_the_process(made: Made, tmp_path: Path) -> None:
+    """The fixture was made by two other processes."""
+    for plan in plan_cohort(TINY)[::6]:
+        write_patient(plan, TINY, tmp_path / "dicom")
+    here, there = digests(tmp_path / "dicom"), digests(made.dicom)
+    assert len(here) > 60
+    assert here.items() <= there.items()
+
+
+def test_another_seed_makes_other_patients(tmp_path: Path) -> None:
+    plan = plan_cohort(TINY)[20]
+    for seed in (1, 2):
+        write_patient(plan, TINY.model_copy(update={"seed": seed}), tmp_path / str(seed))
+    first, second = (set(digests(tmp_path / seed).values()) for seed in "12")
+    assert not first & second
+
+
+def test_cohort_says_that_it_is_synthetic(made: Made) -> None:
+    folder = CohortFolder(made.cohort)
+    assert (folder.name, folder.synthetic, folder.phantom_seed) == ("phantom", True, TINY.seed)
+    assert made.answers["synthetic"] is True
+    assert made.answers["shape"] == folder.shape()
+    assert made.answers["params"] == TINY.model_dump()
+    assert made.answers["expected"] == {"normal": 5, "osteopenia": 5, "osteoporosis": 5}
+
+
+def test_every_criterion_is_planted(made: Made) -> None:
+    planted = {entry["criterion"] for entry in made.answers["planted"]}
+    assert planted == set(Criteria.model_fields)
+    flagged = {e["criterion"] for e in made.answers["planted"] if e["status"] == "review"}
+    assert flagged == {"cement", "not_bone_kernel"}
+    slugs = {entry["criterion"] for entry in made.answers["planted"] if "file" in entry}
+    assert slugs >= {"unreadable", "undecodable_pixels", "duplicate", "not_ct", "not_lumbar"}
+
+
+def test_every_file_has_its_answer(made: Made) -> None:
+    files = {p.relative_to(made.dicom).as_posix() for p in made.dicom.rglob("*") if p.is_file()}
+    assert files == set(made.answers["files"])
+    assert made.answers["cohort_files"] == len(digests(made.cohort)) == len(files) + 5
+    said = {e["file"]: e["criterion"] for e in made.answers["planted"] if "file" in e}
+    assert said.items() <= made.answers["files"].items()
+
+
+def test_t_scores_agree_with_the_table_and_the_class(made: Made) -> None:
+    exams: dict[str, list[dict[str, str]]] = {}
+    for row in made.rows("dxa.csv"):
+        exams.setdefault(row["patient_id"], []).append(row)
+    boundary = Counter()
+    for patient in made.answers["patients"]:
+        rows = exams.get(patient["patient_id"], [])
+        if not rows:
+            assert patient["case"] == "no DXA"
+            continue
+        t_score = patient["t_score"]
+        assert rows[-1]["L1-L4_t_score"] == ("" if "without T" in patient["case"] else t_score)
+        normal, porotic = float(t_score) >= -1.0, float(t_score) <= -2.5
+        assert patient["class"] == (
+            "normal" if normal else "osteoporosis" if porotic else "osteopenia"
+        )
+        boundary[t_score] += patient["included"]
+    assert boundary["-1.0"] >= 1
+    assert boundary["-2.5"] >= 1
+    assert Counter(map(len, exams.values()))[2] == 1
+
+
+def test_the_nearer_exam_of_two_counts(made: Made) -> None:
+    patient = made.patient("two exams")
+    (name, *_) = made.files("two exams", "")
+    ct_date = pydicom.dcmread(name, stop_before_pixels=True).StudyDate
+    ct_day = date.fromisoformat(ct_date)
+    rows = [row for row in made.rows("dxa.csv") if row["patient_id"] == patient["patient_id"]]
+    days = [abs((date.fromisoformat(row["exam_date"]) - ct_day).days) for row in rows]
+    assert days == [150, 20]
+    assert rows[0]["L1-L4_t_score"] != rows[1]["L1-L4_t_score"] == patient["t_score"]
+
+
+def test_tables_keep_zeros_blanks_and_line_ends(made: Made) -> None:
+    assert b"\r\n" in (made.cohort / "clinical.csv").read_bytes()
+    assert b"\r" not in (made.cohort / "dxa.csv").read_bytes()
+    clinical = {row["patient_id"]: row for row in made.rows("clinical.csv")}
+    assert len(clinical) == len(made.answers["patients"])
+    assert all(patient_id.startswith("00") for patient_id in clinical)
+    unknown = clinical[made.patient("unknown history")["patient_id"]]
+    assert unknown["tumour"] == unknown["fracture_history"] == ""
+    assert clinical[made.patient("tumour")["patient_id"]]["tumour"] == "yes"
+
+
+def test_identifiers_are_in_the_cohort(made: Made) -> None:
+    content = b"".join(
+        str(path.relative_to(made.cohort)).encode() + path.read_bytes()
+        for path in made.cohort.rglob("*")
+        if path.is_file()
+    )
+    found = [text for text in made.answers["identifiers"] if text.encode() in content]
+    # Those in headers of the deflated transfer syntax cannot be seen as they are.
+    assert len(found) > 0.8 * len(made.answers["identifiers"])
+    assert min(len(text) for text in made.answers["identifiers"]) >= 7
+    assert made.answers_path.parent == made.cohort.parent
+
+
+def test_identities_are_nobody_elses() -> None:
+    people = [draw_identity(np.random.default_rng(n), n) for n in range(1, 3025)]
+    for attribute in ("name", "patient_id", "accession", "folder"):
+        assert len({getattr(person, attribute) for person in people}) == len(people)
+
+
+def test_plan_balances_the_classes() -> None:
+    plans = plan_cohort(Phantom())
+    included = [plan for plan in plans if plan.included]
+    assert Counter(plan.label for plan in included) == dict.fromkeys(
+        ("normal", "osteopenia", "osteoporosis"), 36
+    )
+    assert sum(plan.boundary for plan in included) == 4
+    assert len({plan.number for plan in plans}) == len(plans)
+
+
+def test_a_rerun_replaces_a_phantom_wholly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsnet.phantom.cohort.plan_cohort", lambda params: plan_cohort(params)[:1])
+    cohort, answers = tmp_path / "phantom", tmp_path / "answers.json"
+    make_phantom(TINY, cohort, answers, 1)
+    before = digests(cohort)
+    (cohort / "dicom" / "stale.dcm").write_bytes(b"of an older phantom")
+    # Snakemake removes a rule's outputs first: the marker alone tells whose the folder is.
+    (cohort / "cohort.json").unlink()
+    make_phantom(TINY, cohort, answers, 1)
+    assert digests(cohort) == before
+
+
+def test_a_failed_run_leaves_no_whole_cohort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("dsnet.phantom.cohort.plan_cohort", lambda params: plan_cohort(params)[:1])
+    monkeypatch.setattr("dsnet.phantom.cohort.coco", fail)
+    cohort = tmp_path / "phantom"
+    with pytest.raises(RuntimeError):
+        make_phantom(TINY, cohort, tmp_path / "answers.json", 1)
+    assert not (cohort / "cohort.json").exists()
+    assert not (tmp_path / "answers.json").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("dsnet.phantom.cohort.plan_cohort", lambda params: plan_cohort(params)[:1])
+    make_phantom(TINY, cohort, tmp_path / "answers.json", 1)
+    assert (cohort / "cohort.json").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"dicom/patient.dcm": "DICM"},
+        {"cohort.json": json.dumps({"name": "hospital", "synthetic": False, "phantom_seed": 1})},
+        {"cohort.json": json.dumps({"synthetic": True, "phantom_seed": 1}), "thesis.docx": "mine"},
+        {".phantom": "", "thesis.docx": "mine"},
+    ],
+)
+def test_other_data_is_never_touched(content: dict[str, str], tmp_path: Path) -> None:
+    cohort = tmp_path / "phantom"
+    for name, text in content.items():
+        (cohort / name).parent.mkdir(parents=True, exist_ok=True)
+        (cohort / name).write_text(text)
+    before = digests(cohort)
+    with pytest.raises(UserError, match="other data"):
+        make_phantom(TINY, cohort, tmp_path / "answers.json", 1)
+    assert digests(cohort) == before
+
+
+def test_a_file_is_no_cohort_folder(tmp_path: Path) -> None:
+    (tmp_path / "phantom").write_text("mine")
+    with pytest.raises(UserError, match="other data"):
+        make_phantom(TINY, tmp_path / "phantom", tmp_path / "answers.json", 1)
+    assert (tmp_path / "phantom").read_text() == "mine"
+
+
+def test_answers_stay_out_of_the_cohort(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="outside the cohort"):
+        make_phantom(TINY, tmp_path / "phantom", tmp_path / "phantom" / "answers.json", 1)
+    assert not (tmp_path / "phantom").exists()

@@ -1,0 +1,147 @@
+from collections import Counter, defaultdict
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from made_phantom import Made
+from pydicom.uid import CTImageStorage
+
+# PS3.3 A.3, CT Image IOD: type 1 attributes hold a value, type 2 are at least there.
+TYPE_1 = """
+    SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality FrameOfReferenceUID
+    ImageType SamplesPerPixel PhotometricInterpretation Rows Columns BitsAllocated BitsStored
+    HighBit PixelRepresentation PixelSpacing ImageOrientationPatient ImagePositionPatient
+    RescaleIntercept RescaleSlope PatientPosition PixelData
+"""
+TYPE_2 = """
+    PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime AccessionNumber
+    ReferringPhysicianName StudyID SeriesNumber Manufacturer InstanceNumber SliceThickness KVP
+    AcquisitionNumber PositionReferenceIndicator
+"""
+
+
+@pytest.fixture(scope="module")
+def included(made: Made) -> dict[str, pydicom.Dataset]:
+    names = [name for name, criterion in made.answers["files"].items() if not criterion]
+    return {name: pydicom.dcmread(made.dicom / name) for name in names}
+
+
+def test_slices_are_true_ct_images(included: dict[str, pydicom.Dataset]) -> None:
+    assert len(included) == 15 * 8 - 4
+    for dataset in included.values():
+        assert dataset.SOPClassUID == dataset.file_meta.MediaStorageSOPClassUID == CTImageStorage
+        assert all(dataset.get(keyword) not in (None, "") for keyword in TYPE_1.split())
+        assert all(keyword in dataset for keyword in TYPE_2.split())
+        assert dataset.ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
+        assert dataset.file_meta.ImplementationVersionName == "DSNET_PHANTOM"
+        assert "PYDICOM" not in str(dataset.file_meta)
+
+
+def test_every_syntax_and_vendor_decodes_to_hu(included: dict[str, pydicom.Dataset]) -> None:
+    assert len({dataset.file_meta.TransferSyntaxUID for dataset in included.values()}) == 5
+    assert len({dataset.Manufacturer for dataset in included.values()}) == 4
+    for dataset in included.values():
+        stored = dataset.pixel_array
+        hu = stored * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        assert hu.shape == (128, 128)
+        assert hu.min() >= -1024
+        assert 500 < hu.max() < 2500
+        # Fat and muscle lie where they should, whatever the coding.
+        assert np.median(hu[20:100:4, 20:100:4]) == pytest.approx(-20, abs=110)
+
+
+def test_uids_belong_to_one_image_each(included: dict[str, pydicom.Dataset]) -> None:
+    uids = Counter(dataset.SOPInstanceUID for dataset in included.values())
+    assert set(uids.values()) == {1}
+    assert len({dataset.StudyInstanceUID for dataset in included.values()}) == 15
+
+
+def test_position_alone_orders_the_slices(made: Made) -> None:
+    stacks: dict[str, list[tuple[str, pydicom.Dataset]]] = defaultdict(list)
+    for name in made.answers["files"]:
+        if "/IM9" in name or "report" in name or "copy" in name:
+            continue
+        dataset = pydicom.dcmread(made.dicom / name, stop_before_pixels=True)
+        if "ImagePositionPatient" in dataset:
+            stacks[dataset.SeriesInstanceUID].append((name, dataset))
+    by_name, by_instance = [], []
+    for stack in stacks.values():
+        stack.sort(key=lambda item: -item[1].ImagePositionPatient[2])
+        gaps = np.diff([dataset.ImagePositionPatient[2] for _, dataset in stack])
+        assert gaps == pytest.approx(gaps[0], abs=0.01)
+        names = [name for name, _ in stack]
+        by_name.append(names in (sorted(names), sorted(names)[::-1]))
+        numbers = [dataset.InstanceNumber for _, dataset in stack]
+        by_instance.append(None not in numbers and numbers == sorted(numbers))
+    assert not any(by_name)
+    assert any(by_instance)
+    assert not all(by_instance)
+
+
+def test_boxes_name_their_images(made: Made) -> None:
+    coco = made.coco
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    images = {image["id"]: image for image in coco["images"]}
+    levels: dict[str, set[str]] = defaultdict(set)
+    for box in coco["annotations"]:
+        image = images[box["image_id"]]
+        dataset = pydicom.dcmread(made.dicom / image["file_name"])
+        assert image.get("sop_instance_uid", dataset.SOPInstanceUID) == dataset.SOPInstanceUID
+        assert (image["height"], image["width"]) == (dataset.Rows, dataset.Columns)
+        x, y, width, height = box["bbox"]
+        assert 0 <= x < x + width <= dataset.Columns
+        assert 0 <= y < y + height <= dataset.Rows
+        levels[dataset.PatientID].add(names[box["category_id"]])
+    assert set(names.values()) == {"L1", "L2", "L3", "L4", "T12", "L5"}
+    assert levels[made.patient("L3 and L4 only")["patient_id"]] == {"L3", "L4"}
+    assert levels[made.patient("only neighbours annotated")["patient_id"]] == {"T12", "L5"}
+    assert made.patient("nothing annotated")["patient_id"] not in levels
+    lumbar = {"L1", "L2", "L3", "L4"}
+    assert {frozenset(found) for found in levels.values()} >= {
+        frozenset(lumbar),
+        frozenset(lumbar | {"T12", "L5"}),
+    }
+
+
+def value(made: Made, case: str, keyword: str) -> Any:
+    name = made.names(case)[0]
+    return pydicom.dcmread(made.dicom / name, stop_before_pixels=True).get(keyword)
+
+
+def test_planted_headers_differ_in_one_thing(made: Made) -> None:
+    assert value(made, "no position", "ImagePositionPatient") is None
+    assert value(made, "pixels of no size", "PixelSpacing") == [0, 0]
+    assert value(made, "no HU", "RescaleSlope") is None
+    assert value(made, "contrast", "ContrastBolusAgent") == "OMNIPAQUE 350"
+    tilted = value(made, "tilted gantry", "ImageOrientationPatient")
+    tilt = np.degrees(np.arctan2(tilted[5], tilted[4]))
+    assert tilt == pytest.approx(value(made, "tilted gantry", "GantryDetectorTilt"), abs=0.01)
+    assert tilt > 5
+    assert value(made, "CT without date", "StudyDate") == ""
+    for keyword in ("SeriesDate", "AcquisitionDate", "ContentDate"):
+        assert value(made, "CT without date", keyword) is None
+
+
+def test_no_agent_is_written_in_many_ways(included: dict[str, pydicom.Dataset]) -> None:
+    written = {dataset.get("ContrastBolusAgent", "absent") for dataset in included.values()}
+    assert written == {"absent", "", "None", "NO", "N/A"}
+
+
+def test_planted_files_are_what_they_are_said_to_be(made: Made) -> None:
+    (cut,) = made.files("cut slice", "undecodable_pixels")
+    dataset = pydicom.dcmread(cut)
+    assert dataset.Rows == 128
+    with pytest.raises(ValueError, match="less than expected"):
+        dataset.pixel_array  # noqa: B018 - decoding is what fails
+    named = {image.get("sop_instance_uid") for image in made.coco["images"]}
+    assert dataset.SOPInstanceUID in named
+    for case in ("byte copy", "copy that no annotation names"):
+        (copy,) = made.files(case, "duplicate")
+        twins = [path for path in made.files(case, "") if path.read_bytes() == copy.read_bytes()]
+        assert len(twins) == 1
+    (copy,) = made.files("copy that no annotation names", "duplicate")
+    assert copy.name < min(path.name for path in made.files("copy that no annotation names", ""))
+    text, empty, header = sorted(made.files("stray files", "unreadable"), reverse=True)
+    assert text.name == "report.txt"
+    assert sorted([header.stat().st_size, empty.stat().st_size]) == [0, 1000]

@@ -1,0 +1,148 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dsnet import contract
+from dsnet.config import Slices
+from dsnet.errors import UserError
+from dsnet.files import sha256
+from dsnet.slices import build
+from dsnet.slices.step import store_slices
+from dsnet.slices.store import SliceStore
+from dsnet.step import run
+
+PARAMS = Slices(size_px=48, pixel_mm=2.0, processes=1)
+MakeCohort = Callable[..., Any]
+
+
+def written(paths: dict[str, Path]) -> dict[str, bytes]:
+    return {name: paths[name].read_bytes() for name in ("store", "boxes", "digest")}
+
+
+def test_command_line_stores_images_and_boxes(tmp_path: Path, make_cohort: MakeCohort) -> None:
+    cohort = make_cohort(5)
+    paths = cohort.save(tmp_path / "results")
+    named = [text for name, path in paths.items() for text in (f"--{name}", str(path))]
+    run(store_slices, ["--params", PARAMS.model_dump_json(), *named])
+    store = SliceStore(paths["store"], paths["boxes"])
+    by_hash = cohort.index.sort_values("pixel_hash")
+    assert store.image_keys == by_hash["image_key"].tolist()
+    for row, image_key in enumerate(store.image_keys):
+        number = int((cohort.index["image_key"] == image_key).to_numpy().argmax())
+        rows, columns = np.nonzero(store.image(row) > 100)
+        marker = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        # The made box is half a source row taller than the marker.
+        assert marker == pytest.approx(store.boxes(row)[0], abs=1.0)
+        assert store.image(row).max() == 1200 + number - 1024
+        assert store.labels(row).tolist() == [number % 3 + 1]
+    digest = json.loads(paths["digest"].read_text(encoding="utf-8"))
+    assert digest == {
+        "cohort": "made",
+        "synthetic": True,
+        "images": 5,
+        "boxes": 5,
+        "labels_per_class": {"normal": 2, "osteopenia": 2, "osteoporosis": 1},
+        "size_px": 48,
+        "pixel_mm": 2.0,
+        "store_sha256": sha256(paths["store"]),
+        "boxes_sha256": sha256(paths["boxes"]),
+        "split_sha256": sha256(paths["split"]),
+    }
+
+
+def test_other_files_and_row_order_change_no_byte(tmp_path: Path, make_cohort: MakeCohort) -> None:
+    cohort = make_cohort(6)
+    paths = cohort.save(tmp_path / "results")
+    store_slices(params=PARAMS, **paths)
+    before = written(paths)
+    extra = {"file_key": "F-" + "0" * 16, "image_key": "I-" + "0" * 16}
+    cohort.index = pd.concat([cohort.index, cohort.index.iloc[[0]].assign(**extra)])
+    cohort.places = pd.concat([cohort.places, cohort.places.iloc[[0]].assign(**extra)])
+    cohort.index, cohort.places = cohort.index.iloc[::-1], cohort.places.iloc[::-1]
+    cohort.labels = cohort.labels.sample(frac=1, random_state=0)
+    store_slices(params=PARAMS, **cohort.save(tmp_path / "results"))
+    assert written(paths) == before
+
+
+def test_the_secret_key_moves_no_image(tmp_path: Path, make_cohort: MakeCohort) -> None:
+    stored = []
+    for key in range(2):
+        paths = make_cohort(6, key).save(tmp_path / f"results{key}")
+        store_slices(params=PARAMS, **paths)
+        stored.append(paths)
+    assert sha256(stored[0]["store"]) == sha256(stored[1]["store"])
+    tables = [contract.read(contract.SLICES, paths["boxes"]) for paths in stored]
+    keys = ["image_key", "patient_key"]
+    assert not tables[0]["image_key"].equals(tables[1]["image_key"])
+    pd.testing.assert_frame_equal(tables[0].drop(columns=keys), tables[1].drop(columns=keys))
+
+
+def test_processes_change_no_byte(
+    tmp_path: Path, make_cohort: MakeCohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "_FEW", 4)
+    paths = make_cohort(20).save(tmp_path / "results")
+    store_slices(params=PARAMS, **paths)
+    before = written(paths)
+    store_slices(params=PARAMS.model_copy(update={"processes": 2}), **paths)
+    assert written(paths) == before
+
+
+def test_two_boxes_on_one_image_share_its_row(tmp_path: Path, make_cohort: MakeCohort) -> None:
+    cohort = make_cohort(3)
+    other = cohort.labels.iloc[[0]].assign(level="L4", y_max=28.0)
+    cohort.labels = pd.concat([cohort.labels, other], ignore_index=True)
+    paths = cohort.save(tmp_path / "results")
+    store_slices(params=PARAMS, **paths)
+    store = SliceStore(paths["store"], paths["boxes"])
+    row = store.image_keys.index(cohort.labels["image_key"][0])
+    assert store.levels(row) == ["L1", "L4"]
+    lower = store.boxes(row)[:, 3]
+    assert lower[0] - lower[1] == pytest.approx(1.5 * 2.0 / 2.0)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_cut_box_is_an_error_that_names_the_file(
+    tmp_path: Path, make_cohort: MakeCohort, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    monkeypatch.setattr(build, "_FEW", 4)
+    cohort = make_cohort(8)
+    cohort.labels.loc[5, "x_max"] = 39.51
+    paths = cohort.save(tmp_path / "results")
+    params = Slices(size_px=48, pixel_mm=2.0, processes=processes)
+    # The body's middle is at 50 mm, and the nearest grid on source pixels ends at 98.75 mm, which
+    # is 39.5 pixels of 2.5 mm.
+    with pytest.raises(UserError, match=cohort.labels["file_key"][5]) as caught:
+        store_slices(params=params, **paths)
+    assert "(so on 1 of 8 images); set slices.size_px to 64" in str(caught.value)
+    assert "DOE" not in str(caught.value)
+    assert not any(paths[name].exists() for name in ("store", "boxes", "digest"))
+    assert not list((tmp_path / "results").glob("*.part"))
+    cohort.labels.loc[5, "x_max"] = 39.5
+    store_slices(params=params, **cohort.save(tmp_path / "results"))
+
+
+def test_a_changed_file_is_named_by_its_pseudonym(tmp_path: Path, make_cohort: MakeCohort) -> None:
+    cohort = make_cohort(3)
+    paths = cohort.save(tmp_path / "results")
+    relative = cohort.places["relative_path"]
+    shutil.copy(cohort.folder.dicom / relative[0], cohort.folder.dicom / relative[2])
+    with pytest.raises(UserError, match=f"{cohort.labels['file_key'][2]}.* pixels") as caught:
+        store_slices(params=PARAMS, **paths)
+    assert "DOE" not in str(caught.value)
+    assert relative[2] in caught.value.private.replace("\\", "/")
+
+
+def test_a_label_without_file_is_counted_as_a_spreadsheet_does(
+    tmp_path: Path, make_cohort: MakeCohort
+) -> None:
+    cohort = make_cohort(3)
+    cohort.places = cohort.places.drop(index=1)
+    with pytest.raises(UserError, match=r"labels\.csv row 3"):
+        store_slices(params=PARAMS, **cohort.save(tmp_path / "results"))

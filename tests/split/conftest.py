@@ -1,0 +1,72 @@
+"""A made-up cohort of labels and index rows, under pseudonyms of any key."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import pytest
+
+from dsnet import contract
+from dsnet.contract import CLASSES, LEVELS
+
+T_SCORES = dict(zip(CLASSES, ("0.3", "-1.8", "-3.1"), strict=True))
+
+
+@dataclass
+class Tables:
+    boxes: pd.DataFrame
+    files: pd.DataFrame
+
+    def hashes_of(self, patients: "pd.Index[str]") -> frozenset[str]:
+        """Say which patients these are without naming them."""
+        mine = self.files["patient_key"].isin(patients)
+        return frozenset(self.files.loc[mine, "pixel_hash"])
+
+
+def name(letter: str, key: str, value: str) -> str:
+    return f"{letter}-{hashlib.sha256(f'{key} {letter} {value}'.encode()).hexdigest()[:16]}"
+
+
+def index_row(**known: object) -> dict[str, object]:
+    """Return a row of the index: a sound original CT image, but for what is `known`."""
+    row: dict[str, object] = dict.fromkeys(contract.INDEX.columns, "")
+    row |= {
+        column: None
+        for column, kind in contract.INDEX.columns.items()
+        if str(kind.dtype) in ("Int64", "float64")
+    }
+    flags = dict.fromkeys(("uid_known", "readable", "decoded", "date_known", "hu_scale"), True)
+    row |= flags | {"image_kind": "original", "vendor": "ge", "contrast": "none"}
+    return row | {"hu_min": -1024.0, "hu_max": 900.0} | known
+
+
+def as_index(rows: list[dict[str, object]]) -> pd.DataFrame:
+    kinds = {column: kind.dtype.type for column, kind in contract.INDEX.columns.items()}
+    return contract.INDEX.validate(pd.DataFrame(rows).astype(kinds))
+
+
+@pytest.fixture(scope="session")
+def make_tables() -> Callable[..., Tables]:
+    return tables
+
+
+def tables(counts: tuple[int, ...], *, key: str = "one", incomplete: int = 0) -> Tables:
+    """Return `counts` patients of each class with L1-L4, and `incomplete` ones with L3-L4."""
+    labels, rows = [], []
+    for label, count in zip(CLASSES, counts, strict=True):
+        for number in range(count + incomplete):
+            for level in LEVELS if number < count else LEVELS[2:]:
+                patient, image = f"{label} {number}", f"{label} {number} {level}"
+                keys = {
+                    "image_key": name("I", key, image),
+                    "file_key": name("F", key, image),
+                    "patient_key": name("P", key, patient),
+                    "study_key": name("E", key, patient),
+                }
+                edges = dict(zip(contract.BOX, (10.0, 12.0, 40.0, 38.5), strict=True))
+                score = T_SCORES[label]
+                labels.append(keys | {"level": level} | edges | {"t_score": score, "label": label})
+                digest = hashlib.sha256(image.encode()).hexdigest()
+                rows.append(index_row(**keys, pixel_hash=digest))
+    return Tables(contract.LABELS.validate(pd.DataFrame(labels)), as_index(rows))
