@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +20,6 @@ app = typer.Typer(
     help="From lumbar-spine CT, DXA and annotations to detectors and tables that can be trusted. "
     "Not a medical device.",
 )
-
-
-class Format(str, Enum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
 
 
 ConfigFile = Annotated[
@@ -96,14 +87,14 @@ def audit(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Show which files and patients were excluded, and why."""
-    from dsnet.audit import view  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.audit import rows, view  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting(show_private=show_private):
         config = _config(configfile)
         folder = results or config.results
         limit = None if every else view.LIMIT
         _check_terminal(show_private)
-        private = view.Private(config.private, cohort or config.cohort, show_private)
+        private = rows.Private(config.private, cohort or config.cohort, show_private)
         if patient:
             shown = view.patient_view(folder, patient, private=private, limit=limit)
         elif criterion:
@@ -130,10 +121,12 @@ def adopt(
     target: Annotated[str, typer.Argument(help="What should count as up to date.")] = "",
     configfile: ConfigFile = CONFIG,
 ) -> None:
-    """Take results that ``dvc pull`` brought as up to date, if DVC says that they belong together."""
+    """Take results that ``dvc pull`` brought as up to date, if DVC finds them unchanged."""
     with reporting():
         config = _config(configfile)
-        if subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet"], check=False).returncode:
+        if subprocess.run(
+            [sys.executable, "-m", "dvc", "status", "--quiet"], check=False
+        ).returncode:
             raise UserError(
                 "dvc status",
                 expected="data and results that belong together",

@@ -128,13 +128,13 @@ def examine(dataset: Dataset, header: Header, thresholds: Thresholds) -> Evidenc
     digest = hashlib.sha256()
     frames = 0
     for stored in decode(dataset):
-        _feed(digest, stored, header)
+        feed(digest, stored, header)
         frames += 1
     if frames == 0:
         raise PixelError("cut_pixels")
     if frames > 1 or stored.ndim != 2 or not header.hu_scale:
         return replace(NOTHING, pixel_hash=digest.hexdigest())
-    return measure(stored, header, _padding(dataset), thresholds, digest.hexdigest())
+    return measure(stored, header, padding_range(dataset), thresholds, digest.hexdigest())
 
 
 def decode(dataset: Dataset) -> Iterator[NDArray[Any]]:
@@ -246,7 +246,7 @@ def _inside(
     return inside
 
 
-def _padding(dataset: Dataset) -> tuple[int, int] | None:
+def padding_range(dataset: Dataset) -> tuple[int, int] | None:
     """Return the declared padding range, read from its two bytes as the pixels are from theirs.
 
     The VR does not tell: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
@@ -264,7 +264,7 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
     return (min(ends), max(ends)) if ends else None
 
 
-def _feed(digest: Any, stored: NDArray[Any], header: Header) -> None:
+def feed(digest: Any, stored: NDArray[Any], header: Header) -> None:
     """Add a frame to a digest: as the smallest signed integers that hold it, little-endian."""
     ends = np.array([stored.min(), stored.max()], np.int64)
     width = next(kind for kind in ("<i2", "<i4", "<i8") if np.array_equal(ends.astype(kind), ends))

@@ -78,7 +78,7 @@ def read(path: str, thresholds: Thresholds, *, decode: bool = True) -> Facts:
         False for a file whose decoding killed a process: header only, fault ``decode_error``.
     """
     try:
-        with _quiet(), open(path, "rb") as stream:  # noqa: PTH123 - a str, 50,000 times
+        with quiet(), open(path, "rb") as stream:  # noqa: PTH123 - a str, 50,000 times
             return _read(stream, thresholds, decode=decode)
     except PermissionError:
         return Facts("no_permission")
@@ -101,7 +101,7 @@ def _read(stream: BinaryIO, thresholds: Thresholds, *, decode: bool) -> Facts:
     prefixed = start[_PREFIX_AT:] == _PREFIX
     if not prefixed and not start.startswith(_FIRST_TAGS):
         return Facts("not_dicom")
-    dataset, cut = _dataset(stream)
+    dataset, cut = load(stream)
     fault = _header_fault(dataset, prefixed=prefixed)
     if fault:
         return Facts(fault)
@@ -114,7 +114,7 @@ def _read(stream: BinaryIO, thresholds: Thresholds, *, decode: bool) -> Facts:
         return Facts(error.fault, facts)
 
 
-def _dataset(stream: BinaryIO) -> tuple[Dataset, bool]:
+def load(stream: BinaryIO) -> tuple[Dataset, bool]:
     """Return what a file holds, and whether its pixel data begin and do not end.
 
     pydicom reads past a cut in elements of known length (`pixels` compares the lengths), but gives
@@ -161,7 +161,7 @@ def _header_fault(dataset: Dataset, *, prefixed: bool) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Withhold warnings and log records: pydicom's quote header values."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

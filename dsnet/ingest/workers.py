@@ -48,7 +48,7 @@ def read_all(
     read : callable
         What reads one file; tests replace it.
     """
-    processes = processes or min(_cpus(), _MOST_AUTOMATIC)
+    processes = processes or min(cpus(), _MOST_AUTOMATIC)
     chunks = (files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK))
     if processes == 1 or len(files) <= _FEW:
         for chunk in chunks:
@@ -62,7 +62,7 @@ def _over_processes(
     chunks: Iterator[Chunk], thresholds: Thresholds, processes: int, read: ReadFile
 ) -> Iterator[tuple[Chunk, list[Facts]]]:
     """Yield the facts of each chunk, with two chunks per process in flight."""
-    pool = _pool(processes)
+    pool = open_pool(processes)
     running: dict[Future[list[Facts]], Chunk] = {}
     try:
         while True:
@@ -76,7 +76,7 @@ def _over_processes(
                 for chunk in running.values():
                     yield chunk, _one_by_one(chunk, thresholds, read)
                 running.clear()
-                pool = _pool(processes)
+                pool = open_pool(processes)
                 continue
             for future in done:
                 yield running.pop(future), future.result()
@@ -87,13 +87,13 @@ def _over_processes(
 def _one_by_one(chunk: Chunk, thresholds: Thresholds, read: ReadFile) -> list[Facts]:
     """Read the files of a chunk so that one that kills its process is known."""
     facts = []
-    pool = _pool(1)
+    pool = open_pool(1)
     for file in chunk:
         try:
             facts.append(pool.submit(read, file.path, thresholds).result())
         except BrokenProcessPool:
             pool.shutdown()
-            pool = _pool(1)
+            pool = open_pool(1)
             facts.append(reader.read(file.path, thresholds, decode=False))
     pool.shutdown()
     return facts
@@ -115,8 +115,11 @@ def _read_chunk(chunk: Chunk, thresholds: Thresholds, read: ReadFile) -> list[Fa
     return [read(file.path, thresholds) for file in chunk]
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: alike on every system, and no copy of the parent's tables.
+def open_pool(processes: int) -> ProcessPoolExecutor:
+    """Return a pool of silent processes, which the caller shuts down.
+
+    Spawned, not forked: alike on every system, and no copy of the parent's tables.
+    """
     return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start)
 
 
@@ -128,7 +131,8 @@ def _start() -> None:
         os.dup2(nowhere, standard)
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """Return how many CPUs this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -18,10 +18,12 @@ from dsnet.phantom.extra import EXTRAS, Scan
 from dsnet.phantom.fault import Case, first
 from dsnet.phantom.identity import draw_identity
 from dsnet.phantom.optics import expose
-from dsnet.phantom.scanner import SYNTAXES, VENDORS, draw_scanner
+from dsnet.phantom.scanner import VENDORS, draw_scanner
 
 _IMPLANTED = {"screws": ("L3", "L4"), "cement": ("L2",)}
 _BONE_SERIES, _SOFT_SERIES = 2, 3
+# Transfer syntaxes in turn; those that are slow to pack, seldomer.
+_ROTA = ("explicit", "implicit", "rle", "jpeg2000", "explicit", "implicit", "deflated")
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def draw_patient(plan: Plan, params: Phantom, rng: np.random.Generator) -> Patie
     scanner = draw_scanner(
         rng,
         case.vendor or list(VENDORS)[number % len(VENDORS)],
-        case.syntax or list(SYNTAXES)[number % len(SYNTAXES)],
+        case.syntax or _ROTA[number % len(_ROTA)],
         case.kernel,
         matrix_px=params.matrix_px,
         slices=params.slices_per_level,

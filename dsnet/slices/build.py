@@ -60,10 +60,10 @@ def build(path: Path, tasks: Sequence[Task], params: Slices) -> list[Edges]:
     # Nothing keeps the array: on Windows a file that is mapped cannot be renamed.
     np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
     one = partial(store, path=path, size_px=params.size_px, pixel_mm=params.pixel_mm)
-    processes = min(params.processes or workers._cpus(), ceil(len(tasks) / _FEW))
+    processes = min(params.processes or workers.cpus(), ceil(len(tasks) / _FEW))
     if processes <= 1:
         return _collect(tasks, map(one, tasks), params)
-    pool = workers._pool(processes)
+    pool = workers.open_pool(processes)
     try:
         return _collect(tasks, pool.map(one, tasks, chunksize=_CHUNK), params)
     finally:

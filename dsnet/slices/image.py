@@ -61,6 +61,7 @@ def store(task: Task, path: Path, size_px: int, pixel_mm: float) -> Outcome:
     return Outcome("", tuple(grid.box_to_grid(box) for box in task.boxes))
 
 
+@reader.quiet()
 def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[float, float]]:
     """Return the image of a DICOM file and its pixel spacing.
 
@@ -90,7 +91,7 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
     frames = []
     try:
         for frame in pixels.decode(dataset):
-            pixels._feed(digest, frame, header)
+            pixels.feed(digest, frame, header)
             frames.append(frame)
     except PixelError as error:
         raise ImageError("changed") from error
@@ -101,7 +102,7 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
         raise ImageError("unusable")
     stored = frames[0]
     hu = np.maximum(stored * header.slope + header.intercept, AIR_HU)
-    padding = pixels._padding(dataset)
+    padding = pixels.padding_range(dataset)
     if padding is not None:
         hu[(stored >= padding[0]) & (stored <= padding[1])] = AIR_HU
     return hu, spacing_mm
@@ -127,8 +128,8 @@ def render(
 
 def _load(path: str) -> Dataset:
     try:
-        with reader._quiet(), Path(path).open("rb") as stream:
-            dataset, _ = reader._dataset(stream)
+        with Path(path).open("rb") as stream:
+            dataset, _ = reader.load(stream)
     except OSError as error:
         raise ImageError("gone") from error
     return dataset

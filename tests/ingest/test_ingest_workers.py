@@ -43,7 +43,7 @@ def test_a_fault_in_the_program_is_not_swallowed(many: list[Found]) -> None:
 
 def test_processes_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(workers, "_cpus", lambda: 64)
+    monkeypatch.setattr(workers, "cpus", lambda: 64)
     monkeypatch.setattr(workers, "_over_processes", lambda *a: asked.append(a[2]) or iter(()))
     files = [Found(str(number), str(number), 0, 0) for number in range(65)]
     for processes in (0, 3, 12):

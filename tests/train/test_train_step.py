@@ -1,22 +1,22 @@
 """Whole trainings on small images: deterministic, resumed bit for bit, whole or absent."""
 
 import json
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
-from dsnet import contract
 from dsnet.config import Attention, Detector, Train, Variant
 from dsnet.detect.model import build
-from dsnet.detect.part import Example, Part
+from dsnet.detect.part import Example
 from dsnet.detect.weights import load_trained
-from dsnet.errors import UserError
 from dsnet.files import sha256
 from dsnet.train.step import train
 from dsnet.train.trainee import Trainee
@@ -96,16 +96,77 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
         kill_in(2, patch)
         with pytest.raises(Killed):
             run("killed")
-    left = sorted(path.name for path in (tmp_path / "killed").iterdir())
-    assert left == ["checkpoints"]
-    torch.manual_seed(99)
+    assert [path.name for path in (tmp_path / "killed").iterdir()] == ["checkpoints"]
+    torch.manual_seed(99)  # the global generator's state must not matter
     resumed = run("killed")
     assert same(weights(whole), weights(resumed))
     told = [pd.read_csv(outputs["history"]).drop(columns="seconds") for outputs in (whole, resumed)]
     pd.testing.assert_frame_equal(*told)
     assert told[0]["epoch"].tolist() == [1, 2, 3]
     assert told[0]["validation_map"].isna().tolist() == [True, False, False]
-    again = run("again")
-    assert same(weights(whole), weights(again))
-    gone = {path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()}
-    assert gone <= {"busy"}
+    assert {path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()} <= {"busy"}
+
+
+@pytest.mark.usefixtures("small_backbone")
+def test_the_best_epoch_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = iter([0.2, 0.9, 0.3])
+    monkeypatch.setattr(
+        "dsnet.train.keeper.judge",
+        lambda *_args: {"validation_map": next(maps), "validation_box_ap50": 1.0},
+    )
+    setting = {"schedule": "constant", "validate_every": 1}
+    best = run("best", **setting, keep="best")
+    monkeypatch.undo()
+    until = run("until", **setting, keep="last", epochs=2)
+    assert json.loads(best["manifest"].read_text())["result"]["epoch"] == 2
+    assert len(pd.read_csv(best["history"])) == 3
+    assert same(weights(best), weights(until))
+
+
+@pytest.mark.usefixtures("small_backbone")
+def test_what_a_training_leaves(run: Run, ellipses: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    outputs = run("one", epochs=1, precision="bf16", gradient_clip=0.0)
+    assert capfd.readouterr() == ("", "")
+    network = build(DETECTOR, Variant(attention="ds"), size_px=64, pixel_mm=2.0)
+    load_trained(network, outputs["weights"])
+
+    told = json.loads(outputs["manifest"].read_text())
+    assert told["settings"]["variant"] == {"backbone": "resnet50", "attention": "ds"}
+    assert told["settings"]["seed"] == 3
+    assert "seeds" not in told["settings"]["train"]
+    assert Detector.model_validate(told["settings"]["detector"]) == DETECTOR
+    assert told["data"]["digest_sha256"] == sha256(ellipses.digest)
+    assert told["data"]["synthetic"] is True
+    assert told["machine"]["precision"] == "bf16-mixed"
+    result = told["result"]
+    weights_of = dict(network.named_parameters())
+    assert result["parameters"] == sum(weight.numel() for weight in weights_of.values())
+    assert result["parameters_attention"] == sum(
+        weight.numel() for name, weight in weights_of.items() if "attention_" in name
+    )
+    name = "backbone.body.attention_layer4"
+    assert result["gamma"][name] == weights_of[f"{name}.gamma"].item() != 0
+
+    (row,) = pd.read_csv(outputs["history"]).to_dict("records")
+    parts = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
+    assert row["loss"] == pytest.approx(sum(row[part] for part in parts))
+    assert row["learning_rate"] > 0
+    assert 0 <= row["validation_map"] <= 1
+
+
+@pytest.mark.usefixtures("small_backbone")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process outright")
+def test_a_training_told_to_end_ends_with_a_status(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainee.training_step
+
+    def told_to_end(self: Trainee, batch: list[Example], batch_idx: int) -> Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Trainee, "training_step", told_to_end)
+    with pytest.raises(SystemExit) as ended:
+        run("ended")
+    assert ended.value.code == 143
+    assert [path.name for path in (tmp_path / "ended").iterdir()] == ["checkpoints"]

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from dsnet.detect import device
+from dsnet.detect.device import Machine, all_cpus, cpus, reproducible, this_machine
+
+
+@pytest.fixture
+def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("cpu_only")
+@pytest.mark.parametrize(
+    ("flags", "auto"),
+    [("fpu avx512_bf16 sse", "bf16-mixed"), ("amx_bf16", "bf16-mixed"), ("avx512f", "32-true")],
+)
+def test_auto_is_bf16_where_the_cpu_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, auto: str
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"model name\t: Some CPU: 9\nflags\t\t: {flags}\n\nflags\t\t: other\n")
+    monkeypatch.setattr(device, "_CPU_INFO", info)
+    assert this_machine("auto").precision == auto
+    assert this_machine("auto").name == "Some CPU: 9"
+    assert this_machine("bf16").precision == "bf16-mixed"
+    assert this_machine("16").precision == "16-mixed"
+    assert this_machine().precision == "32-true"
+
+
+@pytest.mark.usefixtures("cpu_only")
+def test_a_system_that_tells_nothing_gets_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_CPU_INFO", tmp_path / "none")
+    assert this_machine("auto").precision == "32-true"
+    assert this_machine("auto").name == "CPU"
+
+
+def test_threads_and_determinism_are_put_back() -> None:
+    threads = torch.get_num_threads()
+    machine = Machine(torch.device("cpu"), "", 1, "32-true")
+    with reproducible(machine):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == cpus()
+    assert not torch.are_deterministic_algorithms_enabled()
+    with all_cpus():
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.get_num_threads() == threads
+
+
+def test_only_without_a_gradient_scaler_is_the_optimiser_fused() -> None:
+    kinds = {p: Machine(torch.device("cpu"), "", 1, p).fused for p in ("32-true", "16-mixed")}
+    assert kinds == {"32-true": True, "16-mixed": False}

@@ -1,0 +1,88 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dsnet.errors import UserError
+from dsnet.train.folder import WholeCheckpoints, run_folder, save
+
+HOLD = """
+import sys
+from pathlib import Path
+from dsnet.train.folder import run_folder
+with run_folder(Path(sys.argv[1]), "a"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_checkpoint_of_the_same_settings_stays(tmp_path: Path) -> None:
+    for _ in range(2):
+        with run_folder(tmp_path / "run", "a") as folder:
+            folder.last.touch()
+            folder.weights(2).touch()
+    with run_folder(tmp_path / "run", "a") as folder:
+        assert folder.last.exists()
+        assert folder.weights(2).exists()
+
+
+def test_a_checkpoint_of_other_settings_goes(tmp_path: Path) -> None:
+    with run_folder(tmp_path, "a") as folder:
+        folder.last.touch()
+        folder.weights(2).touch()
+    with run_folder(tmp_path, "b") as folder:
+        assert not folder.last.exists()
+        assert not folder.weights(2).exists()
+
+
+def test_a_checkpoint_of_unknown_settings_goes(tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").touch()
+    with run_folder(tmp_path, "a") as folder:
+        assert not folder.last.exists()
+
+
+def test_pruning_keeps_one(tmp_path: Path) -> None:
+    with run_folder(tmp_path, "a") as folder:
+        for epoch in (1, 2, 11):
+            folder.weights(epoch).touch()
+        folder.prune(keep=1)
+        assert [path.name for path in tmp_path.glob("*.pt")] == ["weights-1.pt"]
+
+
+def test_a_cleared_folder_holds_nothing_to_resume(tmp_path: Path) -> None:
+    with run_folder(tmp_path, "a") as folder:
+        folder.last.touch()
+        folder.weights(1).touch()
+        folder.clear()
+    assert {path.name for path in tmp_path.iterdir()} <= {"busy"}
+
+
+def test_two_trainings_never_share_a_folder_and_the_dead_hold_none(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline().strip() == b"held"
+        with pytest.raises(UserError, match=f"process {other.pid}"), run_folder(tmp_path, "a"):
+            pass
+        other.kill()
+    with run_folder(tmp_path, "a") as folder:
+        assert folder.path == tmp_path
+
+
+def test_checkpoints_are_whole_and_hold_no_code(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1, "weight": torch.ones(2)}, path)
+    read = WholeCheckpoints().load_checkpoint(path)
+    assert read["epoch"] == 1
+    assert torch.equal(read["weight"], torch.ones(2))
+
+    class Unsaveable:
+        def __reduce__(self) -> str:
+            raise RuntimeError("cut off")
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        save({"weight": Unsaveable()}, path)
+    assert WholeCheckpoints().load_checkpoint(path)["epoch"] == 1
+    assert list(tmp_path.iterdir()) == [path]

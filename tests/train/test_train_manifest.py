@@ -1,0 +1,25 @@
+import json
+import re
+import subprocess
+
+import pytest
+import torch
+
+from dsnet.train.manifest import commit, describe
+
+
+def test_the_manifest_is_json_and_says_which_versions() -> None:
+    told = describe({"seed": 1}, data={"a": 1}, start={}, machine={}, result={"epoch": 2})
+    assert json.loads(json.dumps(told)) == told
+    assert told["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert (told["settings"], told["data"], told["result"]) == ({"seed": 1}, {"a": 1}, {"epoch": 2})
+
+
+def test_the_commit_is_known_in_a_clone_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.fullmatch("[0-9a-f]{40}|unknown", commit())
+
+    def missing(*_args: object, **_kwargs: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(subprocess, "run", missing)
+    assert commit() == "unknown"
