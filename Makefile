@@ -10,6 +10,9 @@ else
 endif
 READY := $(VENV)/.ready
 
+# As in workflow/rules/common.smk: torch on a shared machine.
+export OMP_WAIT_POLICY ?= passive
+
 .DEFAULT_GOAL := help
 .PHONY: help table1 test lint format bench lock clean
 

@@ -220,6 +220,28 @@ SLICES = pa.DataFrameSchema(
     },
 )
 
+HISTORY = pa.DataFrameSchema(
+    name="history.csv",
+    strict=True,
+    ordered=True,
+    unique=["epoch"],
+    # One row per epoch of one training; losses are means over its batches.
+    columns={
+        "epoch": pa.Column(int, pa.Check.ge(1)),
+        "loss": _NUMBER,
+        "loss_classifier": _NUMBER,
+        "loss_box_reg": _NUMBER,
+        "loss_objectness": _NUMBER,
+        "loss_rpn_box_reg": _NUMBER,
+        # Three-class AP50 and AP50 of the box alone; empty where the epoch was not judged.
+        "validation_map": _NUMBER,
+        "validation_box_ap50": _NUMBER,
+        # At the epoch's last step.
+        "learning_rate": _NUMBER,
+        "seconds": _NUMBER,
+    },
+)
+
 PREDICTIONS = pa.DataFrameSchema(
     name="predictions.parquet",
     strict=True,
@@ -263,7 +285,8 @@ def read(schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
         )
     if path.suffix == ".csv":
         text = {name: str for name, column in schema.columns.items() if _is_text(column)}
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_filter=False)
+        blank = {name: [""] for name in schema.columns if name not in text}
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=blank)
     else:
         frame = pd.read_parquet(path)
     return _check(schema, frame)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.utils.deterministic
 
 Wanted = Literal["auto", "32", "bf16", "16"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -103,12 +104,17 @@ def reproducible(machine: Machine) -> Iterator[None]:
     a compiler at run time: there, two runs of one seed agree only nearly.
     """
     strict = torch.are_deterministic_algorithms_enabled()
+    memory: Any = torch.utils.deterministic  # its switch is made at run time
+    fill = memory.fill_uninitialized_memory
+    # Filling fresh memory shows up faulty kernels at a tenth of the time; it changes no result.
+    memory.fill_uninitialized_memory = False
     torch.use_deterministic_algorithms(machine.device.type == "cpu")
     try:
         with all_cpus():
             yield
     finally:
         torch.use_deterministic_algorithms(strict)
+        memory.fill_uninitialized_memory = fill
 
 
 def _has_bf16(used: torch.device) -> bool:

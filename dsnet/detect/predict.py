@@ -62,7 +62,7 @@ def detect(network: FasterRCNN, images: list[Tensor]) -> list[dict[str, Tensor]]
         As `dsnet.detect.heads.Heads.detect`.
     """
     device = next(network.parameters()).device
-    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         found = network([image.to(device) for image in images])
     return [{name: values.cpu() for name, values in one.items()} for one in found]
 

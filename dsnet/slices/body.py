@@ -17,9 +17,9 @@ def body_centre_mm(
     """Return the middle of the body's bounding box, or None where there is no body.
 
     The box, not the centroid: gas in bowel and lungs pulls the centroid to and fro from slice to
-    slice and leaves the outline alone. On the warped real CT that the project is tested on, the
-    vertebral body keeps its place relative to the box's middle within 3.8 mm across and 8.7 mm in
-    depth (standard deviations), relative to the centroid within 4.1 mm and 10.5 mm. In an image
+    slice and leaves the outline alone. Over 509 slices of the warped real CT that the project is
+    tested on, the middle of the vertebral body scatters about the box's middle by 3.3 mm across
+    and 8.6 mm in depth (standard deviations), about the centroid by 3.6 and 10.4 mm. In an image
     cropped to the spine the body fills the image, and both are the image's middle.
 
     Parameters

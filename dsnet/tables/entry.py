@@ -92,7 +92,7 @@ def read_entries(
                 attention=attention,
                 seeds=tuple(seeds),
                 reports=reports,
-                parameters=manifest["parameters"],
+                parameters=manifest["result"]["parameters"],
                 speed=speed[backbone, attention],
             )
         )

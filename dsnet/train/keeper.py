@@ -5,9 +5,11 @@ from typing import Any
 
 import lightning
 import numpy as np
+import pandas as pd
 from lightning.pytorch.callbacks import Callback
 from torchvision.models.detection import FasterRCNN
 
+from dsnet import contract
 from dsnet.config import Train
 from dsnet.detect.part import Part
 from dsnet.detect.predict import predict
@@ -67,6 +69,11 @@ class Keeper(Callback):
             save(module.network.state_dict(), self.folder.weights(epoch))
         trainer.save_checkpoint(self.folder.last)
         self.folder.prune(keep=self.chosen(module.config))
+
+    def table(self) -> pd.DataFrame:
+        """Return the history as `contract.HISTORY`."""
+        columns = list(contract.HISTORY.columns)
+        return pd.DataFrame(self.history, columns=columns).astype(dict.fromkeys(columns[1:], float))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the checkpoint holds of this object."""

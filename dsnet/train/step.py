@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import nn
 
+from dsnet import contract
 from dsnet.config import Detector, Train, Variant
 from dsnet.detect.attention.residual import gammas
 from dsnet.detect.backbone import ATTENDED
@@ -16,7 +16,7 @@ from dsnet.detect.device import reproducible, this_machine
 from dsnet.detect.model import build, frozen_norm, trainable_layers
 from dsnet.detect.part import Part
 from dsnet.detect.weights import load_start, read_state
-from dsnet.files import sha256, write_csv, write_json
+from dsnet.files import sha256, write_json
 from dsnet.train.fit import fit
 from dsnet.train.folder import run_folder, save
 from dsnet.train.keeper import Keeper
@@ -98,7 +98,7 @@ def train(
             **_facts(network, detector, variant),
         }
         save(network.state_dict(), weights)
-        write_csv(history, pd.DataFrame(keeper.history))
+        contract.write(contract.HISTORY, keeper.table(), history)
         write_json(
             manifest,
             describe(

@@ -17,7 +17,7 @@ FRACTIONS = st.sampled_from([0.1, 0.15, 0.2, 0.25, 0.3])
 COUNTS = st.tuples(*[st.integers(8, 25)] * 3)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(COUNTS, FRACTIONS, FRACTIONS, st.integers(0, 99))
 def test_every_part_has_every_class_and_test_patients_all_levels(
     make_tables: Callable[..., Any],

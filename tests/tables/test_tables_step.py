@@ -54,7 +54,10 @@ class Results:
                 self.write(
                     f"metrics/{name}/seed{seed}.json", report(0.5 + number / 10 + seed / 100)
                 )
-            self.write(f"models/{name}/seed{SEEDS[0]}/manifest.json", {"parameters": 41_300_000})
+            self.write(
+                f"models/{name}/seed{SEEDS[0]}/manifest.json",
+                {"result": {"parameters": 41_300_000}},
+            )
         self.write("speed.json", timing(*VARIANTS))
 
     def write(self, name: str, content: Any) -> None:
@@ -130,7 +133,7 @@ def test_any_list_of_variants_makes_a_table(results: Results) -> None:
     results.write("speed.json", timing("vgg16/eca"))
     for seed in SEEDS:
         results.write(f"metrics/vgg16/eca/seed{seed}.json", {**report(0.5), "synthetic": False})
-        results.write(f"models/vgg16/eca/seed{seed}/manifest.json", {"parameters": 1})
+        results.write(f"models/vgg16/eca/seed{seed}/manifest.json", {"result": {"parameters": 1}})
     table, summary = results.tabulate(("vgg16/eca",))
     assert table.loc[0, ["paper_map", "paper_recall", "paper_accuracy"]].tolist() == [""] * 3
     assert table.loc[0, "data"] == "phantom"

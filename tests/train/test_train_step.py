@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dsnet import contract
 from dsnet.config import Attention, Detector, Train, Variant
 from dsnet.detect.model import build
 from dsnet.detect.part import Example
@@ -88,6 +89,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.usefixtures("small_backbone")
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +102,10 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     torch.manual_seed(99)  # the global generator's state must not matter
     resumed = run("killed")
     assert same(weights(whole), weights(resumed))
-    told = [pd.read_csv(outputs["history"]).drop(columns="seconds") for outputs in (whole, resumed)]
+    told = [
+        contract.read(contract.HISTORY, outputs["history"]).drop(columns="seconds")
+        for outputs in (whole, resumed)
+    ]
     pd.testing.assert_frame_equal(*told)
     assert told[0]["epoch"].tolist() == [1, 2, 3]
     assert told[0]["validation_map"].isna().tolist() == [True, False, False]
@@ -110,16 +115,16 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
 @pytest.mark.usefixtures("small_backbone")
 def test_the_best_epoch_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     maps = iter([0.2, 0.9, 0.3])
-    monkeypatch.setattr(
-        "dsnet.train.keeper.judge",
-        lambda *_args: {"validation_map": next(maps), "validation_box_ap50": 1.0},
-    )
     setting = {"schedule": "constant", "validate_every": 1}
-    best = run("best", **setting, keep="best")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "dsnet.train.keeper.judge",
+            lambda *_args: {"validation_map": next(maps), "validation_box_ap50": 1.0},
+        )
+        best = run("best", **setting, keep="best")
     until = run("until", **setting, keep="last", epochs=2)
     assert json.loads(best["manifest"].read_text())["result"]["epoch"] == 2
-    assert len(pd.read_csv(best["history"])) == 3
+    assert len(contract.read(contract.HISTORY, best["history"])) == 3
     assert same(weights(best), weights(until))
 
 
@@ -147,7 +152,7 @@ def test_what_a_training_leaves(run: Run, ellipses: Any, capfd: pytest.CaptureFi
     name = "backbone.body.attention_layer4"
     assert result["gamma"][name] == weights_of[f"{name}.gamma"].item() != 0
 
-    (row,) = pd.read_csv(outputs["history"]).to_dict("records")
+    (row,) = contract.read(contract.HISTORY, outputs["history"]).to_dict("records")
     parts = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
     assert row["loss"] == pytest.approx(sum(row[part] for part in parts))
     assert row["learning_rate"] > 0
