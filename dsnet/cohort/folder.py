@@ -130,5 +130,12 @@ def _scan(root: Path) -> list[tuple[bytes, os.stat_result]]:
                 if entry.is_dir():
                     stack.append(entry.path)
                 else:
-                    found.append((os.path.relpath(entry.path, base), entry.stat()))
+                    found.append((os.path.relpath(entry.path, base), _stat(entry)))
     return found
+
+
+def _stat(entry: os.DirEntry[bytes]) -> os.stat_result:
+    try:
+        return entry.stat()
+    except OSError:  # a link that leads nowhere is itself what there is to see
+        return entry.stat(follow_symlinks=False)

@@ -62,3 +62,10 @@ def test_the_identity_of_a_folder_below_moves_with_the_project(
         identities.add(CohortFolder(Path("data")).identity)
         identities.add(CohortFolder(tmp_path / clone / "data").identity)
     assert len(identities) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_link_that_leads_nowhere_is_fingerprinted(cohort: CohortFolder) -> None:
+    before = cohort.fingerprint()
+    (cohort.dicom / "gone").symlink_to("nowhere")
+    assert cohort.fingerprint() != before

@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from .conftest import Project
+from .conftest import ROOT, Project
 
 pytestmark = pytest.mark.end_to_end
 
@@ -136,9 +136,36 @@ def test_an_unusable_table_is_one_sentence(finished: Project) -> None:
     assert not list((finished.path / "results-broken" / "cohort").glob("ledger*"))
 
 
+def test_the_readmes_daily_commands_work(finished: Project) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("## Daily use")[2].partition("```console\n")[2].partition("```")[0]
+    commands = [line.partition("#")[0].split() for line in block.splitlines()]
+    assert ["dvc", "repro"] in commands  # test_dvc.py runs it
+    for command in commands:
+        if command[0] != "dvc":
+            finished.succeed(*command)
+
+
+def test_audit_tells_of_patients_and_keeps_their_identity(finished: Project) -> None:
+    answers = finished.json("data/phantom-answers.json")
+    flow = finished.json("results/cohort/flow.json")
+    case = next(case for case in answers["planted"] if case["criterion"] == "no_dxa")
+    overview = finished.succeed("dsnet", "audit")
+    assert "SYNTHETIC" in overview
+    assert f"{flow['found']['files']:,}" in overview
+    by_patient = finished.succeed("dsnet", "audit", "--patient", case["patient_id"])
+    assert "no_dxa" in by_patient
+    assert case["patient_id"] not in by_patient
+    assert "no_dxa" in finished.succeed("dsnet", "audit", "--criterion", "no_dxa")
+    refused = finished.run("dsnet", "audit", "--show-private")
+    assert refused.returncode == 1
+    assert "expected a terminal" in refused.stdout
+
+
 def add_contrast_patient(cohort: Path) -> None:
     """Copy one included patient's slices under new identities, with a contrast agent."""
-    annotated = json.loads((cohort / "annotations" / "coco.json").read_text(encoding="utf-8"))
+    table = next((cohort / "annotations").glob("*.json"))
+    annotated = json.loads(table.read_text(encoding="utf-8"))
     source = (cohort / "dicom" / annotated["images"][0]["file_name"]).parent
     target = cohort / "dicom" / "contrast"
     target.mkdir()

@@ -35,11 +35,11 @@ RUN = "{backbone}/{attention}/seed{seed}"
 TABLE1 = [f"resnet50/{attention}" for attention in ("none", "se", "sk", "ds")]
 
 # Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
+shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
 # OpenMP's threads wait asleep: on a core that something else wants, waiting awake makes torch up to
 # twenty times slower, and on an idle machine both cost the same.
-shell.prefix(
-    f'export PATH="{Path(sys.executable).parent}:$PATH" OMP_WAIT_POLICY=${{OMP_WAIT_POLICY:-passive}}; '
-)
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 wildcard_constraints:

@@ -6,7 +6,7 @@ checkpoint slices:
         index=f"{TABLES}/index.parquet",
         labels=f"{TABLES}/labels.csv",
         split=f"{TABLES}/split.csv",
-        code=modules("slices"),
+        code=modules("slices", "ingest"),
     output:
         store=f"{TABLES}/slices.npy",
         boxes=f"{TABLES}/slices.csv",

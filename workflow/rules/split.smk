@@ -3,6 +3,7 @@ rule split:
     input:
         labels=f"{TABLES}/labels.csv",
         index=f"{TABLES}/index.parquet",
+        imported=CONFIG.split.file or [],
         code=modules("split"),
     output:
         split=f"{TABLES}/split.csv",
