@@ -70,41 +70,34 @@ def train(
     """
     facts = json.loads(digest.read_text(encoding="utf-8"))
     data = {"digest_sha256": sha256(digest), **{key: facts[key] for key in _DATA}}
-    machine = this_machine(params.precision)
     settings = {
         "variant": variant.model_dump(),
         "seed": seed,
         "detector": detector.model_dump(),
         "train": params.model_dump(exclude={"seeds"}),
     }
+    machine = this_machine(params.precision)
     training, validation = (
         Part(name, store=store, boxes=boxes, split=split, windows=detector.windows)
         for name in ("train", "validation")
     )
-    fingerprint = _fingerprint(settings, data, machine.facts(), torch.__version__)
-    with run_folder(checkpoints, fingerprint) as folder, reproducible(machine):
-        network = build(
-            detector, variant, size_px=data["size_px"], pixel_mm=data["pixel_mm"], seed=seed
-        )
-        start = load_start(network, detector, variant.backbone)
+    size_px, pixel_mm = facts["size_px"], facts["pixel_mm"]
+    network = build(detector, variant, size_px=size_px, pixel_mm=pixel_mm, seed=seed)
+    start = load_start(network, detector, variant.backbone).facts()
+    follows = _fingerprint(settings, data, start, machine.facts(), torch.__version__)
+    with run_folder(checkpoints, follows) as folder, reproducible(machine):
         trainee = Trainee(network, training, params, seed=seed, fused=machine.fused)
         keeper = Keeper(folder, validation)
         fit(trainee, keeper, folder, machine)
-        if keeper.chosen(params) < params.epochs:
-            network.load_state_dict(read_state(folder.weights(keeper.chosen(params))))
-        result = {
-            "epoch": keeper.chosen(params),
-            "seconds": round(sum(row["seconds"] for row in keeper.history), 1),
-            **_facts(network, detector, variant),
-        }
+        epoch = keeper.chosen(params)
+        if epoch < params.epochs:
+            network.load_state_dict(read_state(folder.weights(epoch)))
+        seconds = round(sum(row["seconds"] for row in keeper.history), 1)
+        result = {"epoch": epoch, "seconds": seconds, **_facts(network, detector, variant)}
+        told = describe(settings, data=data, start=start, machine=machine.facts(), result=result)
         save(network.state_dict(), weights)
         contract.write(contract.HISTORY, keeper.table(), history)
-        write_json(
-            manifest,
-            describe(
-                settings, data=data, start=start.facts(), machine=machine.facts(), result=result
-            ),
-        )
+        write_json(manifest, told)
         folder.clear()
 
 
