@@ -11,7 +11,7 @@ endif
 READY := $(VENV)/.ready
 
 # As in workflow/rules/common.smk: torch on a shared machine.
-export OMP_WAIT_POLICY ?= passive
+export GOMP_SPINCOUNT ?= 20000
 
 .DEFAULT_GOAL := help
 .PHONY: help table1 test lint format bench lock clean

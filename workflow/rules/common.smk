@@ -37,9 +37,9 @@ TABLE1 = [f"resnet50/{attention}" for attention in ("none", "se", "sk", "ds")]
 # Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
 shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
-# OpenMP's threads wait asleep: on a core that something else wants, waiting awake makes torch up to
-# twenty times slower, and on an idle machine both cost the same.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# OpenMP's threads wait awake for some microseconds only: on a core that something else wants,
+# longer waits make torch up to twenty times slower.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 wildcard_constraints:
