@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from .conftest import Project, clone
+from scratch import Project, clone
 
 pytestmark = pytest.mark.end_to_end
 

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import load
 from dsnet.errors import UserError
@@ -23,7 +21,7 @@ def checked(function, *arguments):
     try:
         return function(*arguments)
     except UserError as error:
-        raise WorkflowError(str(error))
+        sys.exit(f"dsnet: {error}")
 
 
 CONFIG = checked(load, config)
