@@ -43,7 +43,7 @@ def test_table1_has_the_papers_rows(finished: Project) -> None:
 def test_ledger_accounts_for_every_file(finished: Project) -> None:
     with (finished.path / "results/cohort/ledger.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    files = [path for path in (finished.path / "data/hospital/dicom").rglob("*") if path.is_file()]
+    files = [path for path in (finished.path / "data/phantom/dicom").rglob("*") if path.is_file()]
     assert len(rows) == len(files)
 
 
@@ -83,7 +83,7 @@ def test_no_identity_in_any_produced_byte(finished: Project) -> None:
 
 def test_an_excluded_new_patient_trains_nothing(finished: Project) -> None:
     before = weights(finished)
-    add_contrast_patient(finished.path / "data" / "hospital")
+    add_contrast_patient(finished.path / "data" / "phantom")
     printed = finished.succeed(*SNAKEMAKE, "results/table1.csv")
     assert "rule ingest" in printed
     assert "rule train" not in printed
@@ -93,7 +93,7 @@ def test_an_excluded_new_patient_trains_nothing(finished: Project) -> None:
 
 def test_a_rewritten_cohort_trains_nothing(finished: Project) -> None:
     before = weights(finished)
-    for path in (finished.path / "data" / "hospital").rglob("*"):
+    for path in (finished.path / "data" / "phantom").rglob("*"):
         if path.is_file():
             path.touch()
     printed = finished.succeed(*SNAKEMAKE, "results/table1.csv")
@@ -123,7 +123,7 @@ def test_a_misspelt_key_is_named(finished: Project) -> None:
 
 def test_an_unusable_table_is_one_sentence(finished: Project) -> None:
     cohort = finished.path / "data" / "broken"
-    shutil.copytree(finished.path / "data" / "hospital", cohort)
+    shutil.copytree(finished.path / "data" / "phantom", cohort)
     table = cohort / "dxa.csv"
     lines = table.read_text(encoding="utf-8").splitlines()
     cells = lines[2].split(",")
