@@ -8,6 +8,9 @@ min_version("9.20")
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/phantom.smk"
 include: "workflow/rules/ingest.smk"
@@ -17,11 +20,18 @@ include: "workflow/rules/split.smk"
 include: "workflow/rules/slices.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/baseline.smk"
+include: "workflow/rules/leakage.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/deidentify.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/phi.smk"
 
 
 rule all:
     default_target: True
     input:
-        f"{RESULTS}/table1.csv",
+        everything(),
+        f"{RESULTS}/phi_check.passed",
     localrule: True

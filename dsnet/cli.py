@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,14 @@ ConfigFile = Annotated[
 Results = Annotated[Path | None, typer.Option(help="Results folder; default: the config's.")]
 Cohort = Annotated[Path | None, typer.Option(help="Cohort folder; default: the config's.")]
 CONFIG = [Path("config/config.yaml")]
+
+
+class Format(StrEnum):
+    """How ``dsnet audit`` answers."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
 
 
 @app.callback()
@@ -65,7 +74,7 @@ def phantom(
 @app.command()
 def criteria(configfile: ConfigFile = CONFIG) -> None:
     """Print every exclusion criterion with its threshold, reason and source."""
-    from dsnet.audit.view import criteria_view  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.audit.criteria import criteria_view  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting():
         Console().print(criteria_view(_config(configfile).exclude))
@@ -82,12 +91,15 @@ def audit(
         bool, typer.Option("--show-private", help="Add the files' paths; on a terminal only.")
     ] = False,
     every: Annotated[bool, typer.Option("--all", help="All rows, however many.")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="csv and json: all rows, whole, for programs.")
+    ] = Format.TABLE,
     results: Results = None,
     cohort: Cohort = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Show which files and patients were excluded, and why."""
-    from dsnet.audit import rows, view  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.audit import rows, view  # noqa: PLC0415 - for this command alone
 
     with reporting(show_private=show_private):
         config = _config(configfile)
@@ -96,24 +108,134 @@ def audit(
         _check_terminal(show_private)
         private = rows.Private(config.private, cohort or config.cohort, show_private)
         if patient:
-            shown = view.patient_view(folder, patient, private=private, limit=limit)
+            answer = view.patient_view(folder, patient, private=private, limit=limit)
         elif criterion:
-            shown = view.criterion_view(folder, criterion, private=private, limit=limit)
+            answer = view.criterion_view(folder, criterion, private=private, limit=limit)
         elif file:
-            shown = view.file_view(folder, file, private=private)
+            answer = view.file_view(folder, file, private=private)
         else:
-            shown = view.overview(folder, limit=limit)
-        Console().print(*shown, sep="\n")
+            answer = view.overview(folder, limit=limit)
+        if form is Format.TABLE:
+            Console().print(*answer.tables, sep="\n")
+        else:
+            sys.stdout.write(answer.csv() if form is Format.CSV else answer.json() + "\n")
+
+
+@app.command("review-list")
+def review_list(
+    output: Annotated[Path, typer.Option(help="Table to write.")] = Path("review-list.csv"),
+    detector: Annotated[
+        str, typer.Option(help="Whose low confidence counts, once it is trained.")
+    ] = "resnet50/none",
+    results: Results = None,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """Write the images that need eyes, ready to fill in and to use as review.csv."""
+    from dsnet.audit.review import write_review_list  # noqa: PLC0415 - pandas, for this command
+
+    with reporting():
+        config = _config(configfile)
+        seed = config.train.seeds[0]
+        rows = write_review_list(
+            output,
+            results or config.results,
+            f"{detector}/seed{seed}",
+            score=config.evaluate.score,
+        )
+        typer.echo(f"{output}: {rows} images to look at")
 
 
 @app.command()
-def show(results: Results = None, configfile: ConfigFile = CONFIG) -> None:
-    """Print Table 1 with intervals and the paper's figures."""
-    from dsnet.tables.show import show as print_table  # noqa: PLC0415 - pandas, as above
+def deidentify(
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write; default: deidentified/ in the results.")
+    ] = None,
+    results: Results = None,
+    cohort: Cohort = None,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """Write the included slices as DICOM that identifies nobody (PS3.15)."""
+    from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - for this command alone
+
+    with reporting():
+        config = _config(configfile)
+        folder = results or config.results
+        out = output or folder / "deidentified"
+        write_deidentified(
+            params=config.deidentify,
+            cohort=cohort or config.cohort,
+            private=config.private,
+            ledger=folder / "cohort" / "ledger.csv",
+            files=out / "files.csv",
+            refused=out / "refused.csv",
+        )
+        typer.echo(f"{out}: what is written is in files.csv, what is not, in refused.csv")
+
+
+@app.command("phi-check")
+def phi_check(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(help="What to search; default: results, logs and Snakemake's records."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="JSON to write; default: phi_check.json in the results.")
+    ] = None,
+    show_private: Annotated[
+        bool, typer.Option("--show-private", help="Add the values found; on a terminal only.")
+    ] = False,
+    results: Results = None,
+    cohort: Cohort = None,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """Search outputs for every identifying value met at ingestion; status 1 if there is one."""
+    from dsnet.phicheck.step import check  # noqa: PLC0415 - pandas, for this command alone
+
+    with reporting(show_private=show_private):
+        _check_terminal(show_private)
+        config = _config(configfile)
+        folder = results or config.results
+        written = report or folder / "phi_check.json"
+        found = check(
+            folders or [folder, Path("logs"), Path(".snakemake")],
+            config.phi_check,
+            cohort=cohort or config.cohort,
+            private=config.private,
+            index=folder / "cohort" / "index.parquet",
+            report=written,
+        )
+        typer.echo(f"{found.searched} values in {found.files} files: no hit ({written})")
+
+
+@app.command()
+def report(results: Results = None, configfile: ConfigFile = CONFIG) -> None:
+    """Put what the results folder holds on one page, report.html, that needs no network."""
+    from dsnet.report.step import report_on  # noqa: PLC0415 - pandas, for this command alone
+
+    with reporting():
+        config = _config(configfile)
+        if results is not None:
+            config = config.model_copy(update={"results": results})
+        typer.echo(f"{report_on(config)}: open it in any browser")
+
+
+@app.command()
+def show(
+    table: Annotated[int, typer.Argument(min=1, max=3, help="Which of the three.")] = 1,
+    results: Results = None,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """Print a table with intervals and the paper's figures."""
+    from dsnet.tables import show as tables  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting():
         folder = results or _config(configfile).results
-        print_table(table=folder / "table1.csv", summary=folder / "metrics.json")
+        path = folder / f"table{table}.csv"
+        if table == 3:
+            tables.show_literature(table=path)
+        else:
+            summary = "metrics.json" if table == 1 else "table2.json"
+            tables.show(table=path, summary=folder / summary)
 
 
 @app.command()

@@ -132,6 +132,66 @@ MAP = pa.DataFrameSchema(
         "sop_instance_uid": _text(blank=True),
         # AcquisitionDate (0008,0022), else SeriesDate, else StudyDate, as YYYY-MM-DD.
         "ct_date": _text(blank=True),
+        # Nine numbers parted by blanks: ImagePositionPatient (0020,0032) in mm, then
+        # ImageOrientationPatient (0020,0037); "" where the header lacks one of them.
+        "plane": _text(blank=True),
+    },
+)
+
+ANNOTATIONS = pa.DataFrameSchema(
+    name="annotations.csv",
+    strict=True,
+    ordered=True,
+    # What became of each annotation: one row per annotation and file that it means.
+    columns={
+        # The annotation file, counted by path, and the row in it (of a mask: the label).
+        "table": pa.Column(int, pa.Check.ge(1)),
+        "row": pa.Column(int, pa.Check.ge(0)),
+        "format": pa.Column(
+            str, pa.Check.isin(["coco", "voc", "labelme", "yolo", "csv", "nifti", "seg"])
+        ),
+        # Blank where it has no image.
+        "file_key": _text(blank=True),
+        "level": _text(blank=True),
+        **dict.fromkeys(BOX, _NUMBER),
+        # Of the mask on the slice, or of the box.
+        "area_mm2": _NUMBER,
+        # Whether it picks this very file among copies that share a SOP Instance UID.
+        "named": _FLAG,
+        # used; merged (the same as one that is used); conflict; no_image; ambiguous (fits several
+        # images or series); unknown_level; ignored (by level_names); sliver; outside (a body that
+        # no slice of the mask's series shows).
+        "fate": pa.Column(
+            str,
+            pa.Check.isin(
+                [
+                    "used",
+                    "merged",
+                    "conflict",
+                    "no_image",
+                    "ambiguous",
+                    "unknown_level",
+                    "ignored",
+                    "sliver",
+                    "outside",
+                ]
+            ),
+        ),
+    },
+)
+
+IDENTIFYING = pa.DataFrameSchema(
+    name="identifying.parquet",
+    strict=True,
+    unique=["value", "kind", "form", "patient_key"],
+    # Private: what must be in no output.
+    columns={
+        "value": _text(),
+        # DICOM keyword, or the place where it stood.
+        "kind": _text(),
+        "form": pa.Column(str, pa.Check.isin(["text", "name", "date", "uid"])),
+        # Whose header held it; "" for what stands in tables and paths.
+        "patient_key": _text(blank=True),
     },
 )
 
@@ -156,6 +216,26 @@ LEDGER = pa.DataFrameSchema(
     },
 )
 
+DEIDENTIFIED = pa.DataFrameSchema(
+    name="files.csv",
+    strict=True,
+    ordered=True,
+    unique=["image_key"],
+    columns={
+        "image_key": _text(_IMAGE),
+        # Of the de-identified file.
+        "sha256": _text(pa.Check.str_matches(r"^[0-9a-f]{64}$")),
+    },
+)
+
+REFUSED = pa.DataFrameSchema(
+    name="refused.csv",
+    strict=True,
+    ordered=True,
+    unique=["file_key"],
+    columns={"image_key": _text(_IMAGE), "file_key": _text(_FILE), "reason": _text()},
+)
+
 EXCLUSIONS = pa.DataFrameSchema(
     name="exclusions.csv",
     strict=True,
@@ -168,6 +248,24 @@ EXCLUSIONS = pa.DataFrameSchema(
         "n_included": pa.Column(int, pa.Check.ge(0)),
         "criterion": _text(blank=True),
         "reason": _text(blank=True),
+    },
+)
+
+DXA_EXAMS = pa.DataFrameSchema(
+    name="dxa_exams.csv",
+    strict=True,
+    ordered=True,
+    unique=["patient_key", "study_key", "dxa_row"],
+    # Every exam of every patient who was scanned, beside each scan; dates stay private.
+    columns={
+        "patient_key": _text(_PATIENT),
+        "study_key": _text(_STUDY),
+        # As a spreadsheet shows it.
+        "dxa_row": pa.Column(int, pa.Check.ge(2)),
+        # From the exam to the scan, in days; empty where a date is unknown.
+        "interval_days": _text(blank=True),
+        # Which exam of the patient grades this scan: the one that counts, or why another does.
+        "choice": pa.Column(str, pa.Check.isin(["counts", "farther", "undated"])),
     },
 )
 
@@ -195,6 +293,8 @@ SPLIT = pa.DataFrameSchema(
     ordered=True,
     unique=["image_key"],
     columns={
+        # In a split by image alone (split.unit): the mark of what measures leakage.
+        "leaky": pa.Column(str, pa.Check.eq("LEAKY"), required=False),
         "image_key": _text(_IMAGE),
         "patient_key": _text(_PATIENT),
         "part": pa.Column(str, pa.Check.isin(PARTS)),
@@ -217,6 +317,27 @@ SLICES = pa.DataFrameSchema(
         # On the store's grid.
         **dict.fromkeys(BOX, _EDGE_PX),
         "label": pa.Column(str, pa.Check.isin(CLASSES)),
+    },
+)
+
+FEATURES_HU = ("core_mean_hu", "core_sd_hu", "core_p10_hu", "rim_mean_hu")
+"""What the HU baseline measures of a vertebral body; see `dsnet.baseline.features`."""
+
+FEATURES = pa.DataFrameSchema(
+    name="features.csv",
+    strict=True,
+    ordered=True,
+    unique=["image_key", "level"],
+    # One row per annotated box; empty features where nothing was measured.
+    columns={
+        "image_key": _text(_IMAGE),
+        "patient_key": _text(_PATIENT),
+        "level": pa.Column(str, pa.Check.isin(LEVELS)),
+        "part": pa.Column(str, pa.Check.isin(PARTS)),
+        "label": pa.Column(str, pa.Check.isin(CLASSES)),
+        # Whose box was measured: the annotation's, or the detector's on that slice.
+        "box": pa.Column(str, pa.Check.isin(["annotated", "detected"])),
+        **dict.fromkeys(FEATURES_HU, _NUMBER),
     },
 )
 

@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from dsnet.errors import UserError
+
+if TYPE_CHECKING:  # the command line writes no tables, and pandas takes long to load
+    import pandas as pd
 
 _BLOCK_BYTES = 1 << 20
 
@@ -52,13 +53,13 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, frame: pd.DataFrame) -> None:
+def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """Write `frame` as CSV without its index."""
     with whole(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+def write_parquet(path: Path, frame: "pd.DataFrame") -> None:
     """Write `frame` as Parquet without its index."""
     with whole(path) as temporary:
         frame.to_parquet(temporary, index=False)

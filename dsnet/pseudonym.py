@@ -48,9 +48,19 @@ class Vault:
         return self.folder / "map.parquet"
 
     @property
+    def identifying_path(self) -> Path:
+        """Every identifying value that ingestion met, for the self-test; mode 600."""
+        return self.folder / "identifying.parquet"
+
+    @property
     def cache_path(self) -> Path:
         """What was read from each file, so that a re-run reads only what is new; mode 600."""
         return self.folder / "ingest.sqlite"
+
+    @property
+    def id_match_path(self) -> Path:
+        """IDs of scans and DXA exams that have no partner, and what comes near; mode 600."""
+        return self.folder / "id_match.csv"
 
     @property
     def fingerprint(self) -> str:

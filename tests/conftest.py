@@ -60,7 +60,8 @@ def _tables(random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     centre, half = random.uniform(24, 40, (len(frame), 2)), random.uniform(8, 14, (len(frame), 2))
     frame[list(contract.BOX)] = np.hstack([centre - half, centre + half])
     split = frame.rename(columns={"label": "stratum"})
-    return frame[list(contract.SLICES.columns)], split[list(contract.SPLIT.columns)]
+    columns = [name for name, column in contract.SPLIT.columns.items() if column.required]
+    return frame[list(contract.SLICES.columns)], split[columns]
 
 
 def _image(row: dict[str, float], random: np.random.Generator) -> np.ndarray:

@@ -63,7 +63,7 @@ def test_the_papers_settings() -> None:
     assert config.slices.size_px == 512
     assert (config.train.epochs, config.train.batch_size) == (100, 9)
     assert config.train.learning_rate == 0.01
-    assert (config.detector.weights, config.detector.loss) == ("coco", "dice")
+    assert (config.detector.weights, config.detector.loss) == ("paper", "dice")
 
 
 @pytest.mark.parametrize(

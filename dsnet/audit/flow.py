@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from dsnet.errors import UserError
+
+Row = dict[str, Any]
 
 
 def read_flow(results: Path) -> dict[str, Any]:
@@ -37,32 +37,29 @@ def read_flow(results: Path) -> dict[str, Any]:
     return told
 
 
-def flow_table(results: Path) -> pd.DataFrame:
+def flow_rows(told: dict[str, Any]) -> list[Row]:
     """Return the flow with one row per step, the files found first and those included last.
 
     Returns
     -------
-    DataFrame
+    list of dict
         ``code``, ``step``, ``enabled``; ``files_removed``, ``images_removed``,
         ``patients_removed`` (None on first and last row); ``files``, ``images``, ``patients`` that
         remain; ``flagged`` and ``not_evaluated`` (files); ``patients_excluded``.
     """
-    told = read_flow(results)
-    rows = [_end("files found", told["found"])]
-    rows += [_step(step) for step in told["steps"]]
     last = _end("included", told["included"])
     last["flagged"] = told["included_flagged"]["files"]
     last["not_evaluated"] = told["included_not_evaluated"]["files"]
-    return pd.DataFrame([*rows, last], dtype=object)
+    return [_end("files found", told["found"]), *(_step(step) for step in told["steps"]), last]
 
 
-def _end(name: str, counts: dict[str, int]) -> dict[str, Any]:
+def _end(name: str, counts: dict[str, int]) -> Row:
     blank = dict.fromkeys(("files_removed", "images_removed", "patients_removed"))
     more = dict.fromkeys(("flagged", "not_evaluated", "patients_excluded"))
     return {"code": "", "step": name, "enabled": True, **blank, **counts, **more}
 
 
-def _step(step: dict[str, Any]) -> dict[str, Any]:
+def _step(step: dict[str, Any]) -> Row:
     return {
         "code": step["code"],
         "step": step["slug"],

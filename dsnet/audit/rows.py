@@ -1,16 +1,38 @@
-"""Rows of the ledger by patient, by criterion or by file."""
+"""Rows of the ledger by patient, by criterion or by file.
 
+Plain lists of text: ``dsnet audit`` is asked one question at a time, and pandas alone would take
+longer to load than 50,000 rows take to read.
+"""
+
+import csv
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from dsnet import contract
-from dsnet.cohort.folder import CohortFolder
+from dsnet.audit.flow import read_flow
 from dsnet.errors import UserError
-from dsnet.exclude.registry import CRITERIA, REVIEW, REVIEW_CODE
-from dsnet.pseudonym import open_vault
+
+Row = dict[str, str]
+
+LEDGER = (
+    "file_key",
+    "image_key",
+    "patient_key",
+    "series_key",
+    "status",
+    "criterion",
+    "code",
+    "reason",
+    "evidence",
+    "threshold",
+    "decided_by",
+    "all_criteria",
+)
+"""Columns of `dsnet.contract.LEDGER`, said again, since the contract loads pandas."""
+
+PATIENTS = ("patient_key", "status", "n_files", "n_included", "criterion", "reason")
+"""Columns of `dsnet.contract.EXCLUSIONS`."""
 
 
 @dataclass(frozen=True)
@@ -29,29 +51,34 @@ class Private:
     cohort: Path
     show: bool = False
 
-    def identities(self) -> pd.DataFrame:
-        """Return `dsnet.contract.MAP`.
+    def column(self, name: str) -> dict[str, str]:
+        """Return a column of `dsnet.contract.MAP` by ``file_key``.
 
         Raises
         ------
         UserError
             If the key or the map is not at hand.
         """
+        from dsnet import contract  # noqa: PLC0415 - pandas, only where identities are asked for
+        from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415
+        from dsnet.pseudonym import open_vault  # noqa: PLC0415
+
         vault = open_vault(self.folder, CohortFolder(self.cohort))
-        return contract.read(contract.MAP, vault.map_path)
+        identities = contract.read(contract.MAP, vault.map_path)
+        return dict(zip(identities["file_key"], identities[name], strict=True))
 
 
-def ledger_rows(results: Path) -> pd.DataFrame:
-    """Return `dsnet.contract.LEDGER` from the results folder."""
-    return contract.read(contract.LEDGER, results / "cohort" / "ledger.csv")
+def ledger_rows(results: Path, wanted: Callable[[Row], bool] = lambda _: True) -> list[Row]:
+    """Return the rows of ``ledger.csv`` that are `wanted`, with all its columns."""
+    return _read(results / "cohort" / "ledger.csv", LEDGER, wanted)
 
 
-def patients(results: Path) -> pd.DataFrame:
-    """Return `dsnet.contract.EXCLUSIONS` from the results folder."""
-    return contract.read(contract.EXCLUSIONS, results / "cohort" / "exclusions.csv")
+def patients(results: Path) -> list[Row]:
+    """Return the rows of ``exclusions.csv``."""
+    return _read(results / "cohort" / "exclusions.csv", PATIENTS, lambda _: True)
 
 
-def patient_rows(results: Path, patient: str, private: Private) -> pd.DataFrame:
+def patient_rows(results: Path, patient: str, private: Private) -> list[Row]:
     """Return the ledger's rows of one patient.
 
     Parameters
@@ -67,13 +94,14 @@ def patient_rows(results: Path, patient: str, private: Private) -> pd.DataFrame:
     UserError
         If there is no such patient, or no map that could tell.
     """
-    ledger = ledger_rows(results)
-    rows = ledger[(ledger["patient_key"] == patient) & (patient != "")]
-    if rows.empty:
-        identities = private.identities()
-        keys = identities.loc[identities["patient_id"] == patient.strip(), "patient_key"]
-        rows = ledger[ledger["patient_key"].isin(set(keys) - {""})]
-    if rows.empty:
+    rows = ledger_rows(results, lambda row: row["patient_key"] == patient != "")
+    if not rows:
+        wanted = patient.strip()
+        own = {file for file, name in private.column("patient_id").items() if name == wanted != ""}
+        every = ledger_rows(results)
+        keys = {row["patient_key"] for row in every if row["file_key"] in own} - {""}
+        rows = [row for row in every if row["patient_key"] in keys]
+    if not rows:
         raise UserError(
             "--patient",
             expected="a pseudonym from ledger.csv or a patient ID from the CT headers",
@@ -84,7 +112,7 @@ def patient_rows(results: Path, patient: str, private: Private) -> pd.DataFrame:
     return rows
 
 
-def criterion_rows(results: Path, criterion: str) -> pd.DataFrame:
+def criterion_rows(results: Path, criterion: str) -> list[Row]:
     """Return the ledger's rows on which a criterion was found, first or not, or asks for review.
 
     Parameters
@@ -98,13 +126,11 @@ def criterion_rows(results: Path, criterion: str) -> pd.DataFrame:
     UserError
         If there is no such criterion.
     """
-    slug = _slug(criterion)
-    ledger = ledger_rows(results)
-    listed = ";" + ledger["all_criteria"].str.replace("?", "", regex=False) + ";"
-    return ledger[listed.str.contains(f";{slug};", regex=False)]
+    slug = _slug(results, criterion)
+    return ledger_rows(results, lambda row: slug in _listed(row["all_criteria"]))
 
 
-def file_rows(results: Path, file_key: str) -> pd.DataFrame:
+def file_rows(results: Path, file_key: str) -> list[Row]:
     """Return the ledger's row of one file, as errors name it.
 
     Raises
@@ -112,9 +138,8 @@ def file_rows(results: Path, file_key: str) -> pd.DataFrame:
     UserError
         If there is no such file.
     """
-    ledger = ledger_rows(results)
-    rows = ledger[ledger["file_key"] == file_key.strip()]
-    if rows.empty:
+    rows = ledger_rows(results, lambda row: row["file_key"] == file_key.strip())
+    if not rows:
         raise UserError(
             "--file",
             expected="a file_key from ledger.csv",
@@ -125,16 +150,20 @@ def file_rows(results: Path, file_key: str) -> pd.DataFrame:
     return rows
 
 
-def with_paths(rows: pd.DataFrame, private: Private) -> pd.DataFrame:
+def with_paths(rows: list[Row], private: Private) -> list[Row]:
     """Return rows with their private ``path`` below ``dicom/``: for a private terminal only."""
-    identities = private.identities()
-    paths = dict(zip(identities["file_key"], identities["relative_path"], strict=True))
-    return rows.assign(path=[paths.get(file_key, "") for file_key in rows["file_key"]])
+    paths = private.column("relative_path")
+    return [{**row, "path": paths.get(row["file_key"], "")} for row in rows]
 
 
-def _slug(criterion: str) -> str:
-    by_code = {REVIEW_CODE: REVIEW, **{rule.code: rule.slug for rule in CRITERIA}}
-    slug = by_code.get(criterion.upper(), criterion)
+def _listed(all_criteria: str) -> list[str]:
+    return all_criteria.replace("?", "").split(";")
+
+
+def _slug(results: Path, criterion: str) -> str:
+    """Return the slug of a criterion as the run knew it: ``flow.json`` lists every one."""
+    by_code = {step["code"]: step["slug"] for step in read_flow(results)["steps"]}
+    slug: str = by_code.get(criterion.upper(), criterion)
     if slug not in by_code.values():
         close = difflib.get_close_matches(slug, list(by_code.values()), n=1)
         hint = f"did you mean {close[0]}? " if close else ""
@@ -145,3 +174,27 @@ def _slug(criterion: str) -> str:
             remedy=f"{hint}choose one of {', '.join(by_code.values())}",
         )
     return slug
+
+
+def _read(path: Path, columns: tuple[str, ...], wanted: Callable[[Row], bool]) -> list[Row]:
+    """Return the wanted rows of a table that the exclusions wrote, and checked when they did."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            lines = csv.reader(stream)
+            header = next(lines, [])
+            if not set(columns) <= set(header):
+                raise _broken(path, f"one without the columns {', '.join(columns)}")
+            return [row for cells in lines if wanted(row := dict(zip(header, cells, strict=True)))]
+    except OSError as error:
+        raise _broken(path, "no file that can be read") from error
+    except ValueError as error:
+        raise _broken(path, "one with cells missing or that is no text") from error
+
+
+def _broken(path: Path, came: str) -> UserError:
+    return UserError(
+        path.name,
+        expected="the table that the exclusions wrote",
+        came=came,
+        remedy="run the workflow, which makes it",
+    )

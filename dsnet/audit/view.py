@@ -1,14 +1,21 @@
-"""What ``dsnet audit`` and ``dsnet criteria`` print."""
+"""What ``dsnet audit`` prints: tables for eyes, CSV or JSON for programs."""
 
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dsnet.audit.flow import flow_table, read_flow
+from dsnet.audit.flow import flow_rows, read_flow
 from dsnet.audit.rows import (
+    LEDGER,
+    PATIENTS,
     Private,
     criterion_rows,
     file_rows,
@@ -16,28 +23,61 @@ from dsnet.audit.rows import (
     patients,
     with_paths,
 )
-from dsnet.config import Exclude
-from dsnet.exclude.registry import criteria_table
-
-__all__ = [
-    "LIMIT",
-    "Private",
-    "criteria_view",
-    "criterion_view",
-    "file_view",
-    "flow_view",
-    "overview",
-    "patient_view",
-]
 
 LIMIT = 40
 """Rows shown unless all are asked for."""
 
+Row = dict[str, Any]
+
 _REMAINING = ("files", "images", "patients")
-_ROW_COLUMNS = ("file_key", "patient_key", "status", "criterion", "evidence", "all_criteria")
+_COLUMNS = ("file_key", "patient_key", "status", "criterion", "evidence", "all_criteria", "path")
+_NUMBERS = {
+    "files_removed": "- files",
+    "patients_removed": "- patients",
+    "files": "files",
+    "images": "images",
+    "patients": "patients",
+    "flagged": "flagged",
+    "not_evaluated": "not evaluated",
+}
 
 
-def overview(results: Path, *, limit: int | None = LIMIT) -> list[RenderableType]:
+@dataclass(frozen=True)
+class Answer:
+    """What was asked for, in every form.
+
+    Attributes
+    ----------
+    about : dict
+        The cohort's name and whether it is synthetic.
+    rows : list of dict
+        What CSV holds: rows of the ledger or, where nothing narrower was asked, of the flow.
+    tables : sequence of rich renderables
+        For eyes.
+    more : dict
+        What JSON holds besides.
+    """
+
+    about: Row
+    rows: Sequence[Row]
+    tables: Sequence[RenderableType]
+    more: Row = field(default_factory=dict)
+
+    def csv(self) -> str:
+        """Return `rows` as CSV; None is an empty cell."""
+        stream = io.StringIO()
+        heads = list(self.rows[0]) if self.rows else LEDGER
+        writer = csv.DictWriter(stream, heads, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return stream.getvalue()
+
+    def json(self) -> str:
+        """Return everything as one JSON object."""
+        return json.dumps({"cohort": self.about, **self.more, "rows": self.rows}, indent=2)
+
+
+def overview(results: Path, *, limit: int | None = LIMIT) -> Answer:
     """Return the flow, and the excluded patients with their reasons.
 
     Parameters
@@ -46,94 +86,76 @@ def overview(results: Path, *, limit: int | None = LIMIT) -> list[RenderableType
     limit : int or None
         How many patients to show; None for all.
     """
-    excluded = patients(results)
-    excluded = excluded[excluded["status"] == "excluded"]
-    columns = ["patient_key", "n_files", "criterion", "reason"]
-    return [flow_view(results), *_view("Excluded patients", excluded[columns], limit)]
+    told = read_flow(results)
+    excluded = [row for row in patients(results) if row["status"] == "excluded"]
+    heads = ("patient_key", "n_files", "criterion", "reason")
+    tables = [flow_view(told), *_listing("Excluded patients", excluded, heads, limit)]
+    return Answer(told["cohort"], flow_rows(told), tables, {"excluded_patients": excluded})
 
 
 def patient_view(
     results: Path, patient: str, *, private: Private, limit: int | None = LIMIT
-) -> list[RenderableType]:
+) -> Answer:
     """Return one patient's outcome and files; see `dsnet.audit.rows.patient_rows`."""
-    rows = patient_rows(results, patient, private)
-    every = patients(results)
-    own = every[every["patient_key"].isin(set(rows["patient_key"]))]
-    shown = _shown(rows, private).drop(columns="patient_key")
-    return [*_view("Patient", own, None), *_view("Files", shown, limit)]
+    rows = _shown(patient_rows(results, patient, private), private)
+    keys = {row["patient_key"] for row in rows}
+    own = [row for row in patients(results) if row["patient_key"] in keys]
+    heads = [name for name in _COLUMNS if name != "patient_key"]
+    tables = [*_listing("Patient", own, PATIENTS, None), *_listing("Files", rows, heads, limit)]
+    return Answer(read_flow(results)["cohort"], rows, tables, {"patients": own})
 
 
 def criterion_view(
     results: Path, criterion: str, *, private: Private, limit: int | None = LIMIT
-) -> list[RenderableType]:
+) -> Answer:
     """Return the files on which one criterion was found."""
-    rows = criterion_rows(results, criterion)
-    return _view(f"Files with {criterion}", _shown(rows, private), limit)
+    rows = _shown(criterion_rows(results, criterion), private)
+    tables = _listing(f"Files with {criterion}", rows, _COLUMNS, limit)
+    return Answer(read_flow(results)["cohort"], rows, tables)
 
 
-def file_view(results: Path, file_key: str, *, private: Private) -> list[RenderableType]:
+def file_view(results: Path, file_key: str, *, private: Private) -> Answer:
     """Return all that the ledger says of one file."""
-    rows = file_rows(results, file_key)
+    rows = _shown(file_rows(results, file_key), private)
     table = Table(title=Text(f"File {file_key.strip()}"), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column()
-    (row,) = (with_paths(rows, private) if private.show else rows).to_dict("records")
-    for name, cell in row.items():
+    for name, cell in rows[0].items():
         table.add_row(str(name), Text(str(cell)))
-    return [table]
+    return Answer(read_flow(results)["cohort"], rows, [table])
 
 
-def flow_view(results: Path) -> Table:
+def flow_view(told: Row) -> Table:
     """Return the flow as a table that says when the cohort is synthetic."""
-    told = read_flow(results)["cohort"]
-    title = f"Cohort {told['name']}" + (" - SYNTHETIC, not patients" if told["synthetic"] else "")
+    about = told["cohort"]
+    title = f"Cohort {about['name']}" + (" - SYNTHETIC, not patients" if about["synthetic"] else "")
     table = Table(title=Text(title), caption="flagged, not evaluated: of the files included")
     table.add_column("code")
     table.add_column("step", no_wrap=True)
-    numbers = {
-        "files_removed": "- files",
-        "patients_removed": "- patients",
-        "files": "files",
-        "images": "images",
-        "patients": "patients",
-        "flagged": "flagged",
-        "not_evaluated": "not evaluated",
-    }
-    for head in numbers.values():
+    for head in _NUMBERS.values():
         table.add_column(head, justify="right")
-    for row in flow_table(results).to_dict("records"):
+    for row in flow_rows(told):
         # A zero in the last and first columns says nothing, and would hide what does.
-        cells = [f"{row[n]:,}" if row[n] or n in _REMAINING else "" for n in numbers]
+        cells = [f"{row[n]:,}" if row[n] or n in _REMAINING else "" for n in _NUMBERS]
         name = row["step"] if row["enabled"] else f"{row['step']} (off)"
         table.add_row(row["code"], name, *cells, style="" if row["code"] else "bold")
     return table
 
 
-def criteria_view(params: Exclude) -> Table:
-    """Return every criterion with its threshold, reason and source."""
-    table = Table(title="Exclusion criteria, in the order in which they count")
-    for head in ("code", "criterion", "scope", "threshold", "reason", "source"):
-        table.add_column(head, no_wrap=head in ("code", "criterion"))
-    for one in criteria_table(params):
-        name = one.slug if one.enabled else f"{one.slug} (off)"
-        table.add_row(one.code, name, one.scope, one.threshold, one.reason, one.source)
-    return table
+def _shown(rows: list[dict[str, str]], private: Private) -> list[dict[str, str]]:
+    return with_paths(rows, private) if private.show else rows
 
 
-def _shown(rows: pd.DataFrame, private: Private) -> pd.DataFrame:
-    columns = list(_ROW_COLUMNS)
-    if private.show:
-        return with_paths(rows, private)[[*columns, "path"]]
-    return rows[columns]
-
-
-def _view(title: str, rows: pd.DataFrame, limit: int | None) -> list[RenderableType]:
+def _listing(
+    title: str, rows: Sequence[Row], heads: Sequence[str], limit: int | None
+) -> list[RenderableType]:
     table = Table(title=Text(f"{title}: {len(rows):,}"))
-    for name in rows.columns:
-        table.add_column(str(name), no_wrap=str(name).endswith("_key"), overflow="fold")
-    for cells in rows.head(len(rows) if limit is None else limit).itertuples(index=False):
+    present = [name for name in heads if not rows or name in rows[0]]
+    for name in present:
+        table.add_column(name, no_wrap=name.endswith("_key"), overflow="fold")
+    for row in rows[:limit]:
         # Text, since a path may hold what rich would read as markup.
-        table.add_row(*(Text(str(cell)) for cell in cells))
+        table.add_row(*(Text(str(row[name])) for name in present))
     if limit is None or len(rows) <= limit:
         return [table]
     return [table, Text(f"{len(rows) - limit:,} more; --all shows them.")]

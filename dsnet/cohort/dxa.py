@@ -1,117 +1,29 @@
-"""T-scores of the lumbar spine, one row of ``dxa.csv`` per exam."""
+"""T-scores of the lumbar spine, one row of the DXA table per exam."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import get_args
 
+from dsnet.cohort.columns import REGIONS, SPINE, translation
+from dsnet.cohort.exam import PRINTED, DxaTable, Exam, lumbar_mean
 from dsnet.cohort.table import Row, describe, read_table
-from dsnet.config import Reading
-from dsnet.contract import LEVELS
+from dsnet.config import Dxa, DxaReference, Reading
 from dsnet.errors import UserError
 
-SPINE = "L1-L4"
-
+_AS_GIVEN = Dxa()
 _MAX_ABS_T = Decimal(10)
+_MAX_BMD_G_CM2 = Decimal(5)
+_NO_BONE_G_CM2 = Decimal("0.01")
 # Digits before the point of a number that a message may repeat. A T-score typed without its point
 # has two or three; a longer number may be a hospital ID in the wrong column.
 _SHOWN_DIGITS = 3
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)", re.ASCII)
+# Statistics programs write a zero as 5.4e-79.
+_SCIENTIFIC = re.compile(rf"{_NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Exam:
-    """One DXA exam.
-
-    Attributes
-    ----------
-    row : int
-        Row of ``dxa.csv``, as a spreadsheet shows it.
-    patient_id : str
-        Text, leading zeros kept; "" matches no CT.
-    date : date or None
-        None where the cell is blank.
-    t_scores : mapping of str to Decimal
-        By ``L1`` to ``L4`` and ``L1-L4``; what was not measured is absent.
-    """
-
-    row: int
-    patient_id: str
-    date: date | None
-    t_scores: Mapping[str, Decimal]
-
-    def t_score(self, level: str, reading: Reading) -> Decimal | None:
-        """Return the T-score that labels `level`, or None where there is none.
-
-        Parameters
-        ----------
-        level : {"L1", "L2", "L3", "L4"}
-        reading : {"patient", "vertebra", "lowest"}
-            The exam's L1-L4 T-score, the level's own, or the lowest of the levels measured. The
-            lowest needs at least two levels (ISCD 2019 Official Positions, Adult, on regions of
-            interest: no diagnosis from a single vertebra).
-        """
-        if reading == "patient":
-            return self.t_scores.get(SPINE)
-        if reading == "vertebra":
-            return self.t_scores.get(level)
-        measured = [self.t_scores[name] for name in LEVELS if name in self.t_scores]
-        return min(measured) if len(measured) >= 2 else None
-
-    def scored_levels(self, reading: Reading) -> frozenset[str]:
-        """Return the levels that have a T-score under `reading`."""
-        return frozenset(level for level in LEVELS if self.t_score(level, reading) is not None)
-
-
-@dataclass(frozen=True)
-class DxaTable:
-    """Every exam, by patient.
-
-    Attributes
-    ----------
-    exams : mapping of str to tuple of Exam
-        By patient ID, in order of date; exams without a date come first.
-    rows_without_patient : int
-        Rows whose patient ID is blank: they match nobody.
-    """
-
-    exams: Mapping[str, tuple[Exam, ...]]
-    rows_without_patient: int = 0
-
-    def nearest(self, patient_id: str, ct_date: str) -> Exam | None:
-        """Return the exam that counts for a CT of `patient_id`, or None.
-
-        Parameters
-        ----------
-        patient_id : str
-        ct_date : str
-            As YYYY-MM-DD, or "" when unknown.
-
-        Returns
-        -------
-        Exam or None
-            The dated exam nearest to the CT, of two equally near ones the earlier; without a CT
-            date, the latest.
-        """
-        exams = self.exams.get(patient_id, ()) if patient_id else ()
-        dated = [exam for exam in exams if exam.date is not None]
-        if not dated:
-            return exams[0] if exams else None
-        if not ct_date:
-            return dated[-1]
-        day = date.fromisoformat(ct_date)
-        return min(dated, key=lambda exam: abs(interval_days(exam, day)))
-
-
-def interval_days(exam: Exam, ct_date: date) -> int:
-    """Return the days from the DXA exam to the CT; negative when the CT came first."""
-    if exam.date is None:
-        raise ValueError("an exam without a date has no interval")
-    return (ct_date - exam.date).days
 
 
 def check_reading(reading: str) -> Reading:
@@ -132,12 +44,20 @@ def check_reading(reading: str) -> Reading:
     )
 
 
-def read_dxa(path: Path, reading: Reading = "patient") -> DxaTable:
-    """Return the exams of ``dxa.csv``; none where there is no such file.
+def read_dxa(path: Path, reading: Reading = "patient", params: Dxa = _AS_GIVEN) -> DxaTable:
+    """Return the exams of the DXA table; none where there is no such file.
 
-    Required columns: ``patient_id``, ``exam_date`` and ``L1-L4_t_score``, and ``L1_t_score`` to
-    ``L4_t_score`` where `reading` labels by them. Two rows of one patient and date must agree (a
-    blank date counts as one date, since nothing could choose between them).
+    Required columns: ``patient_id``, ``exam_date`` and the T-score (with a reference, the BMD) of
+    L1-L4, and of L1 to L4 where `reading` labels by them or outlier levels are left out. Two rows
+    of one patient and date must agree (a blank date counts as one date, since nothing could choose
+    between them).
+
+    Parameters
+    ----------
+    path : Path
+        ``dxa.csv`` or ``dxa.xlsx``.
+    reading : {"patient", "vertebra", "lowest"}
+    params : Dxa
 
     Raises
     ------
@@ -145,11 +65,11 @@ def read_dxa(path: Path, reading: Reading = "patient") -> DxaTable:
         Naming row and column of what cannot be read.
     """
     if not path.exists():
-        _refuse_workbook(path)
         return DxaTable({})
-    labelling = (SPINE,) if reading == "patient" else (SPINE, *LEVELS)
-    rows = read_table(path, ["patient_id", "exam_date", *(f"{x}_t_score" for x in labelling)])
-    exams = [_exam(row) for row in rows]
+    exams = [
+        _exam(row, params)
+        for row in read_table(path, _required(reading, params), translation(params))
+    ]
     _check_agreement(path.name, exams)
     by_patient: dict[str, list[Exam]] = {}
     for exam in exams:
@@ -162,24 +82,59 @@ def read_dxa(path: Path, reading: Reading = "patient") -> DxaTable:
     return DxaTable(ordered, nameless)
 
 
-def _refuse_workbook(path: Path) -> None:
-    if path.with_suffix(".xlsx").exists():
-        raise UserError(
-            "dxa.xlsx",
-            expected="the table as CSV",
-            came="a workbook",
-            remedy="save it as dxa.csv (CSV UTF-8) beside it",
+def _required(reading: Reading, params: Dxa) -> list[str]:
+    by_level = reading != "patient" or params.outlier_levels == "leave_out"
+    quantity = "bmd_g_cm2" if params.reference else "t_score"
+    regions = REGIONS if by_level else (SPINE,)
+    return ["patient_id", "exam_date", *(f"{region}_{quantity}" for region in regions)]
+
+
+def _exam(row: Row, params: Dxa) -> Exam:
+    scores = {
+        region: _from_bmd(row, region, params.reference)
+        if params.reference
+        else _t_score(row, f"{region}_t_score")
+        for region in REGIONS
+        if not _is_invalid(row, f"{region}_invalid")
+    }
+    measured = {region: score for region, score in scores.items() if score is not None}
+    if params.outlier_levels == "leave_out":
+        spine = lumbar_mean(measured)
+        measured = {**measured, SPINE: spine} if spine is not None else _without_spine(measured)
+    return Exam(row.number, row.cells["patient_id"], _date(row, params.date_format), measured)
+
+
+def _without_spine(scores: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {region: score for region, score in scores.items() if region != SPINE}
+
+
+def _from_bmd(row: Row, region: str, reference: DxaReference) -> Decimal | None:
+    """Return the T-score of a density, to one decimal as densitometers print it."""
+    column = f"{region}_bmd_g_cm2"
+    text = row.cells.get(column, "")
+    young = {str(name): value for name, value in reference.regions.items()}.get(region)
+    if not text or young is None:
+        return None
+    value = _decimal(text) if _SCIENTIFIC.fullmatch(text) else Decimal(-1)
+    if not 0 <= value < _MAX_BMD_G_CM2:
+        raise row.error(
+            column,
+            expected="a bone mineral density from 0 to 5 g/cm2, or nothing",
+            came=describe(text),
+            private=text,
         )
+    if value < _NO_BONE_G_CM2:  # no bone is that thin: what was not measured is written as zero
+        return None
+    score = (value - Decimal(str(young.mean_g_cm2))) / Decimal(str(young.sd_g_cm2))
+    return score.quantize(PRINTED, ROUND_HALF_UP)
 
 
-def _exam(row: Row) -> Exam:
-    scores = {name: _t_score(row, f"{name}_t_score") for name in (*LEVELS, SPINE)}
-    return Exam(
-        row.number,
-        row.cells["patient_id"],
-        _date(row),
-        {name: score for name, score in scores.items() if score is not None},
-    )
+def _is_invalid(row: Row, column: str) -> bool:
+    """Return whether the densitometer's operator left a region out: any code but zero."""
+    text = row.cells.get(column, "").lower()
+    if _SCIENTIFIC.fullmatch(text):
+        return abs(_decimal(text)) > Decimal("1e-9")
+    return text not in ("", "no", "n", "false")
 
 
 def _t_score(row: Row, column: str) -> Decimal | None:
@@ -189,7 +144,7 @@ def _t_score(row: Row, column: str) -> Decimal | None:
     expected = "a T-score between -10 and 10, or nothing"
     if not _NUMBER.fullmatch(text):
         raise row.error(column, expected=expected, came=describe(text), private=text)
-    value = Decimal(text)
+    value = _decimal(text)
     if abs(value) > _MAX_ABS_T:
         shown = abs(value) < 10**_SHOWN_DIGITS
         came = text if shown else f"a number of {len(text)} characters"
@@ -197,21 +152,35 @@ def _t_score(row: Row, column: str) -> Decimal | None:
     return value
 
 
-def _date(row: Row) -> date | None:
+def _decimal(text: str) -> Decimal:
+    """Return a number written with a decimal point or comma."""
+    return Decimal(text.replace(",", "."))
+
+
+def _date(row: Row, form: str) -> date | None:
     text = row.cells["exam_date"]
     if not text:
         return None
     try:
         if _DATE.fullmatch(text):
             return date.fromisoformat(text)
+        if form != _AS_GIVEN.date_format:
+            return datetime.strptime(text, form).date()
     except ValueError:  # such as a 30th of February: reported below
         pass
     raise row.error(
         "exam_date",
-        expected="a date as YYYY-MM-DD, or nothing",
+        expected=f"a date as {_spelt(form)}, or nothing",
         came=describe(text),
         private=text,
     )
+
+
+def _spelt(form: str) -> str:
+    words = {"%Y": "YYYY", "%y": "YY", "%m": "MM", "%d": "DD"}
+    for code, word in words.items():
+        form = form.replace(code, word)
+    return form
 
 
 def _check_agreement(table: str, exams: Sequence[Exam]) -> None:

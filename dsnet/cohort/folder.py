@@ -30,8 +30,22 @@ class CohortFolder:
 
     @property
     def dxa(self) -> Path:
-        """T-scores per patient and exam."""
-        return self.path / "dxa.csv"
+        """T-scores per patient and exam, as CSV or workbook.
+
+        Raises
+        ------
+        UserError
+            If there are both.
+        """
+        table, book = self.path / "dxa.csv", self.path / "dxa.xlsx"
+        if table.exists() and book.exists():
+            raise UserError(
+                "cohort folder",
+                expected="one DXA table",
+                came="dxa.csv and dxa.xlsx",
+                remedy="delete one of them",
+            )
+        return book if book.exists() else table
 
     @property
     def clinical(self) -> Path:

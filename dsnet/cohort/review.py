@@ -1,10 +1,12 @@
 """A reader's decisions, from the optional ``review.csv``.
 
-Code, reason, reviewer and date stay in that file: free text may identify somebody. The ledger names
-the row instead.
+Code and reason stay in that file: free text may identify somebody. The ledger names the row, the
+reviewer and the date.
 """
 
+import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,10 @@ from dsnet.cohort.table import Row, describe, read_table
 
 SCOPES: Final = ("patient", "series", "file")
 """From the widest to the narrowest; a narrower decision overrides a wider one."""
+
+_FILLED_IN = ("decision", "reviewer", "date")
+_NAME = re.compile(r"[^\W\d_][^\W\d_. -]*(?:[. -]+[^\W\d_]+\.?)*\.?")
+_MAX_NAME = 32
 
 
 @dataclass(frozen=True)
@@ -26,25 +32,40 @@ class Decision:
         A pseudonym, or a hospital ID, UID or path below ``dicom/``.
     keep : bool
         Whether the reader keeps what rules exclude; otherwise the reader excludes it.
+    reviewer : str
+        Initials or a short name of the reader.
+    day : str
+        When the decision was made, as YYYY-MM-DD.
     """
 
     row: Row
     scope: str
     target: str
     keep: bool
+    reviewer: str
+    day: str
+
+    @property
+    def told(self) -> str:
+        """What the ledger says of who decided."""
+        return f"review row {self.row.number} ({self.reviewer}, {self.day})"
 
 
 def read_review(path: Path) -> list[Decision]:
     """Return the decisions in the order of their rows; none where there is no such file.
 
+    A row without decision, reviewer and date is one that ``dsnet review-list`` wrote and nobody has
+    filled in yet: it decides nothing.
+
     Raises
     ------
     UserError
-        Naming row and column of what is no scope, id or decision.
+        Naming row and column of what is no scope, id, decision, reviewer or date.
     """
     if not path.exists():
         return []
-    return [_decision(row) for row in read_table(path, ["scope", "id", "decision"])]
+    rows = read_table(path, ["scope", "id", "decision", "reviewer", "date"])
+    return [_decision(row) for row in rows if any(row.cells[column] for column in _FILLED_IN)]
 
 
 def _decision(row: Row) -> Decision:
@@ -52,7 +73,33 @@ def _decision(row: Row) -> Decision:
     target = row.cells["id"]
     if not target:
         raise row.error("id", expected=f"the {scope}", came="a blank cell")
-    return Decision(row, scope, target, _one_of(row, "decision", ("keep", "exclude")) == "keep")
+    keep = _one_of(row, "decision", ("keep", "exclude")) == "keep"
+    return Decision(row, scope, target, keep, _reviewer(row), _day(row))
+
+
+def _reviewer(row: Row) -> str:
+    text = row.cells["reviewer"]
+    if len(text) > _MAX_NAME or not _NAME.fullmatch(text):
+        raise row.error(
+            "reviewer",
+            expected="initials or a short name in letters, of the reader and not of a patient",
+            came=describe(text),
+            private=text,
+        )
+    return text
+
+
+def _day(row: Row) -> str:
+    text = row.cells["date"]
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise row.error(
+            "date",
+            expected="the day of the decision as YYYY-MM-DD",
+            came=describe(text),
+            private=text,
+        ) from error
 
 
 def _one_of(row: Row, column: str, allowed: tuple[str, ...]) -> str:

@@ -1,11 +1,15 @@
-"""The user's CSV tables, read as text: nothing is guessed, nothing is dropped."""
+"""The user's tables, read as text: nothing is guessed, nothing is dropped."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dsnet.cohort.columns import plain
+from dsnet.cohort.workbook import read_workbook
 from dsnet.errors import UserError
+
+_DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,21 @@ def describe(text: str) -> str:
     return f"text of {len(text)} characters" if text else "a blank cell"
 
 
-def read_table(path: Path, required: Sequence[str]) -> list[Row]:
-    """Return the rows of a CSV file; wholly blank ones are left out, but counted.
+def read_table(
+    path: Path, required: Sequence[str], names: Mapping[str, str] | None = None
+) -> list[Row]:
+    """Return the rows of a CSV file or workbook; wholly blank ones are left out, but counted.
 
     Parameters
     ----------
     path : Path
-        UTF-8, with or without byte order mark, any line ends.
+        CSV in UTF-8, with or without byte order mark, with any line ends, parted by commas,
+        semicolons or tabs, whichever the header holds most of; or ``.xlsx``, its first sheet.
     required : sequence of str
         Columns that must be there, in any order, among any others.
+    names : mapping of str to str
+        The column that a header's plain form (`dsnet.cohort.columns.plain`) stands for; None takes
+        the header as it is.
 
     Raises
     ------
@@ -65,6 +75,8 @@ def read_table(path: Path, required: Sequence[str]) -> list[Row]:
     """
     lines = _read_lines(path)
     header = [cell.strip() for cell in lines[0]] if lines else []
+    if names is not None:
+        header = [names.get(plain(cell), cell) for cell in header]
     _check_header(path.name, header, required)
     rows = []
     for number, line in enumerate(lines[1:], start=2):
@@ -76,7 +88,7 @@ def read_table(path: Path, required: Sequence[str]) -> list[Row]:
                 f"{path.name} row {number}",
                 expected=f"{len(header)} cells, as in the header",
                 came=f"{len(cells)}",
-                remedy="correct the row, or put cells that hold a comma in double quotes",
+                remedy="correct the row, or put cells that hold the delimiter in double quotes",
             )
         cells += [""] * (len(header) - len(cells))
         rows.append(Row(path.name, number, dict(zip(header, cells, strict=False))))
@@ -84,9 +96,14 @@ def read_table(path: Path, required: Sequence[str]) -> list[Row]:
 
 
 def _read_lines(path: Path) -> list[list[str]]:
+    if path.suffix.lower() == ".xlsx":
+        return read_workbook(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return list(csv.reader(stream, strict=True))
+            header = stream.readline()
+            stream.seek(0)
+            delimiter = max(_DELIMITERS, key=header.count)
+            return list(csv.reader(stream, strict=True, delimiter=delimiter))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
             path.name,

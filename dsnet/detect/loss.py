@@ -1,6 +1,6 @@
-"""Losses on the classes of regions of interest (reading 8)."""
+"""Losses on the classes of regions of interest (readings 8 and 12)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import Tensor
@@ -13,7 +13,12 @@ ClassLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 def dice(
-    logits: Tensor, labels: Tensor, *, include_background: bool = False, smooth: float = 1.0
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    include_background: bool = False,
+    smooth: float = 1.0,
+    weights: Sequence[float] | None = None,
 ) -> Tensor:
     """Return one minus the mean soft Dice coefficient of the classes present.
 
@@ -31,6 +36,8 @@ def dice(
         else would keep down the foreground probability of background regions.
     smooth : float
         Keeps the gradient of a class with few regions finite and small.
+    weights : sequence of float, optional
+        Of each class in the mean, the background's first.
 
     Returns
     -------
@@ -42,23 +49,48 @@ def dice(
     overlap = (probability * truth).sum(dim=0)
     mass = probability.sum(dim=0) + truth.sum(dim=0)
     coefficient = (2 * overlap + smooth) / (mass + smooth)
-    present = truth.any(dim=0)
+    counted = truth.any(dim=0).to(probability.dtype)
     if not include_background:
-        present[0] = False
-    return ((1 - coefficient) * present).sum() / present.sum().clamp(min=1)
+        counted[0] = 0
+    if weights is not None:
+        counted = counted * counted.new_tensor(weights)
+    total = counted.sum()
+    return ((1 - coefficient) * counted).sum() / total.where(total > 0, 1)
 
 
-def dice_ce(logits: Tensor, labels: Tensor, *, include_background: bool = False) -> Tensor:
-    """Return the sum of `dice` and cross-entropy."""
-    cross_entropy = functional.cross_entropy(logits, labels)
-    return dice(logits, labels, include_background=include_background) + cross_entropy
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, weights: Sequence[float] | None = None
+) -> Tensor:
+    """Return the mean of -log p of each region's class, weighed by that class."""
+    weight = None if weights is None else logits.new_tensor(weights)
+    return functional.cross_entropy(logits, labels, weight)
 
 
-def class_loss(config: Detector) -> ClassLoss:
-    """Return the loss that `config` names."""
+def dice_ce(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    include_background: bool = False,
+    weights: Sequence[float] | None = None,
+) -> Tensor:
+    """Return the sum of `dice` and `cross_entropy`."""
+    overlap = dice(logits, labels, include_background=include_background, weights=weights)
+    return overlap + cross_entropy(logits, labels, weights=weights)
+
+
+def class_loss(config: Detector, weights: Sequence[float] | None = None) -> ClassLoss:
+    """Return the loss that `config` names.
+
+    Parameters
+    ----------
+    config : Detector
+    weights : sequence of float, optional
+        Of each of `contract.CLASSES`, mean 1; the background weighs 1.
+    """
+    every = None if weights is None else (1.0, *weights)
     losses: dict[str, ClassLoss] = {
-        "ce": functional.cross_entropy,
-        "dice": partial(dice, include_background=config.include_background),
-        "dice_ce": partial(dice_ce, include_background=config.include_background),
+        "ce": partial(cross_entropy, weights=every),
+        "dice": partial(dice, include_background=config.include_background, weights=every),
+        "dice_ce": partial(dice_ce, include_background=config.include_background, weights=every),
     }
     return losses[config.loss]

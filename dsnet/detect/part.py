@@ -1,9 +1,10 @@
 """The images of one part of the split, as the network wants them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,9 @@ from dsnet.config import Window
 from dsnet.detect.window import apply_windows
 from dsnet.errors import UserError
 from dsnet.slices.store import SliceStore
+
+Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From an image in HU, float32 (height, width), and its boxes to others of the same shapes."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,18 @@ class Part:
 
     def __getitem__(self, index: int) -> Example:
         """Return the image `index`, from 0, with its boxes."""
+        return self.shown(index, lambda hu, boxes: (hu, boxes))
+
+    def shown(self, index: int, change: Change) -> Example:
+        """Return the image `index` after `change`, which acts before the window cuts."""
         row = self._rows[index]
+        hu, boxes = change(
+            torch.from_numpy(self._store.image(row).astype(np.float32)),
+            torch.from_numpy(self._store.boxes(row).copy()),
+        )
         return Example(
             self._store.image_keys[row],
-            apply_windows(self._store.image(row), self._windows),
-            torch.from_numpy(self._store.boxes(row).copy()),
+            apply_windows(hu.numpy(), self._windows),
+            boxes,
             torch.from_numpy(self._store.labels(row).copy()),
         )

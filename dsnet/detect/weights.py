@@ -1,21 +1,34 @@
 """What a detector starts from: a published checkpoint, a file, or nothing (reading 7)."""
 
 import pickle
+import re
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from dsnet.config import Backbone, Detector
-from dsnet.detect.backbone import BACKBONE
+from dsnet.detect.backbone import (
+    ATTENDED,
+    BODY,
+    PUBLISHED,
+    checkpoint,
+    has_pyramid,
+    start_weights,
+)
 from dsnet.errors import UserError
 from dsnet.files import sha256
 
-_BODY = "backbone.body."
+_COUNTER = "num_batches_tracked"  # of batch norm: no weight, and not in older checkpoints
+
+Counts = Mapping[str, int]
+"""How many tensors there are, by the part of the detector to which they belong."""
 
 
 @dataclass(frozen=True)
@@ -28,45 +41,71 @@ class Start:
         ``none``, ``imagenet``, ``coco`` or ``file``.
     sha256 : str
         Of the checkpoint's bytes; "" for ``none``.
-    loaded : int
-        How many tensors came from it.
-    skipped : tuple of str
-        Modules of the checkpoint that do not fit the detector.
-    new : tuple of str
-        Modules of the detector that are not in the checkpoint; for ``none`` that is all of them.
+    loaded : Counts
+        Tensors of the detector that came from it.
+    skipped : mapping of Counts
+        Tensors of it that stayed out, by the reason: ``name``, the detector has none of that name;
+        ``shape``, it has one of another shape; ``heads``, they belong to other maps.
+    new : Counts
+        Tensors of the detector that did not come from it; for ``none`` that is all of them.
     """
 
     source: str
     sha256: str
-    loaded: int
-    skipped: tuple[str, ...]
-    new: tuple[str, ...]
+    loaded: Counts
+    skipped: Mapping[str, Counts]
+    new: Counts
 
     def facts(self) -> dict[str, Any]:
         """Return the attributes as JSON values."""
         return asdict(self)
+
+    def line(self) -> str:
+        """Return the same in one line, for a log."""
+        digest = f" (SHA-256 {self.sha256[:8]})" if self.sha256 else ""
+        told = {
+            "loaded": self.loaded,
+            **{f"skipped by {why}": counts for why, counts in self.skipped.items()},
+            "new": self.new,
+        }
+        parts = "; ".join(f"{what}: {_told(counts)}" for what, counts in told.items())
+        return f"start weights {self.source}{digest}, tensors {parts}"
 
 
 def load_start(network: nn.Module, config: Detector, backbone: Backbone) -> Start:
     """Load into `network` what `config.weights` names.
 
     Tensors go by name and shape. With attention that starts as the identity, the detector then has
-    exactly the outputs of the pretrained one, but for the layers told as new.
+    exactly the outputs of the pretrained one, but for the layers told as new. Of a checkpoint whose
+    maps are not the detector's, the backbone alone is taken: the same layers behind other maps
+    would be of the same name and shape, and mean nothing.
 
     Raises
     ------
     UserError
         If the checkpoint cannot be had, is not what it should be, or fits nowhere.
     """
-    if config.weights == "none":
-        return Start("none", "", 0, (), _modules(network.state_dict()))
-    published = config.weights in ("coco", "imagenet")
-    path = _published(config.weights, backbone) if published else Path(config.weights)
-    digest = _digest(path, config)
+    source = start_weights(config, backbone)
+    if source == "none":
+        return _load(network, {}, "none", "")
+    if source not in PUBLISHED:
+        path = Path(source)
+        digest = _digest(path, config.weights_sha256 or "")
+        return _load(network, read_state(path), "file", digest)
+    known = checkpoint(backbone, source)
+    path = _cached(source, known.weights)
+    # A published file carries the first digits of its SHA-256 at the end of its name.
+    digest = _digest(path, path.stem.rpartition("-")[2])
     state = read_state(path)
-    if config.weights == "imagenet":
-        state = {_BODY + name: tensor for name, tensor in state.items()}
-    return _load(network, state, config.weights if published else "file", digest)
+    if known.whole and has_pyramid(config, backbone):
+        return _load(network, state, source, digest)
+    body = {
+        BODY + name.removeprefix(known.body): tensor
+        for name, tensor in state.items()
+        if name.startswith(known.body)
+    }
+    heads = [name for name in state if not name.startswith(known.body)]
+    return _load(network, body, source, digest, heads)
 
 
 def load_trained(network: nn.Module, path: Path) -> None:
@@ -105,30 +144,43 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _load(network: nn.Module, state: Mapping[str, Tensor], source: str, digest: str) -> Start:
-    own = network.state_dict()
-    fits = {
-        name: tensor
-        for name, tensor in state.items()
-        if name not in own or own[name].shape == tensor.shape
-    }
-    # Names are compared by the modules themselves: some know older names of their tensors.
-    missing, unexpected = network.load_state_dict(fits, strict=False)
-    loaded = len(fits) - len(unexpected)
-    if loaded == 0:
+def _load(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str,
+    digest: str,
+    heads: Iterable[str] = (),
+) -> Start:
+    own = _weights(network.state_dict())
+    given = _weights({_name_today(name): tensor for name, tensor in state.items()})
+    known = given.keys() & own.keys()
+    fits = {name: given[name] for name in known if given[name].shape == own[name].shape}
+    if state and not fits:
         raise UserError(
             "config detector.weights",
             expected="the weights of a detector with this backbone",
             came=f"{len(state)} tensors, none with a name and shape of this detector",
             remedy="name a state dict of a whole detector",
         )
-    skipped = [*unexpected, *(name for name in state if name not in fits)]
-    return Start(source, digest, loaded, _modules(skipped), _modules(missing))
+    network.load_state_dict(fits, strict=False)
+    skipped = {"name": given.keys() - known, "shape": known - fits.keys(), "heads": heads}
+    return Start(
+        source,
+        digest,
+        loaded=_counts(fits),
+        skipped={why: _counts(names) for why, names in skipped.items()},
+        new=_counts(own.keys() - fits.keys()),
+    )
 
 
-def _published(name: str, backbone: Backbone) -> Path:
+def _name_today(name: str) -> str:
+    """Return what torchvision now calls a tensor of a detector published before 2022."""
+    name = re.sub(r"(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2", name)
+    return re.sub(r"^(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2", name)
+
+
+def _cached(name: str, weights: WeightsEnum) -> Path:
     """Return the file of torchvision's checkpoint, downloaded if it is not there yet."""
-    weights = BACKBONE[backbone].published[name]
     path = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
     if path.is_file():
         return path
@@ -144,25 +196,33 @@ def _published(name: str, backbone: Backbone) -> Path:
     return path
 
 
-def _digest(path: Path, config: Detector) -> str:
-    """Return the file's SHA-256, checked against what is known of it.
-
-    A published file carries the first digits of its SHA-256 at the end of its name.
-    """
+def _digest(path: Path, known: str) -> str:
+    """Return the file's SHA-256, which must begin with the digits that are known of it."""
     if not path.is_file():
-        raise _not_weights(path, "no file", "correct the path")
+        remedy = "correct the path, or name one of none, paper, imagenet and coco"
+        raise _not_weights(path, "no file", remedy)
     digest = sha256(path)
-    known = config.weights_sha256 or ""
-    if config.weights in ("coco", "imagenet"):
-        known = path.stem.rpartition("-")[2]
     if not digest.startswith(known):
         raise _not_weights(path, f"one of SHA-256 {digest}", "replace it by the file meant")
     return digest
 
 
-def _modules(names: Any) -> tuple[str, ...]:
-    """Return the modules to which tensors belong, by the first parts of their names, sorted."""
-    return tuple(sorted({".".join(name.split(".")[:3]) for name in names}))
+def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in state.items() if not name.endswith(_COUNTER)}
+
+
+def _counts(names: Iterable[str]) -> dict[str, int]:
+    """Return how many tensors each part of the detector has, attention apart from its backbone."""
+    return dict(sorted(Counter(_part(name.split(".")) for name in names).items()))
+
+
+def _part(name: list[str]) -> str:
+    depth = 3 if len(name) > 2 and name[2].startswith(ATTENDED) else 2
+    return ".".join(name[:depth])
+
+
+def _told(counts: Counts) -> str:
+    return ", ".join(f"{part} {count}" for part, count in counts.items()) or "none"
 
 
 def _not_weights(path: Path, came: str, remedy: str) -> UserError:

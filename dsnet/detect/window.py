@@ -10,12 +10,12 @@ from torch import Tensor
 from dsnet.config import Window
 
 
-def apply_windows(hu: NDArray[np.int16], windows: Sequence[Window]) -> Tensor:
+def apply_windows(hu: NDArray[np.int16 | np.float32], windows: Sequence[Window]) -> Tensor:
     """Return three channels in [0, 1]; the detector itself normalises them as torchvision does.
 
     Parameters
     ----------
-    hu : int16 (height, width)
+    hu : int16 or float32 (height, width)
         Hounsfield units.
     windows : sequence of Window
         One, which all channels share, or three.

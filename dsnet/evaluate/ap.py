@@ -15,7 +15,8 @@ from dsnet.evaluate.matching import Flags, Floats, Integers
 COCO_IOU = np.linspace(0.5, 0.95, 10)
 """The ten thresholds of AP50:95, computed as in pycocotools."""
 
-_RECALLS = np.linspace(0.0, 1.0, 101)
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""Where COCO reads the interpolated precision."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,21 @@ def average_precision(hits: Floats, seen: Floats, wanted: Floats) -> tuple[Float
     precision = hits / (seen + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = hits / np.where(wanted > 0, wanted, np.nan)[:, None]
-    reached = np.searchsorted(_RECALLS, recall, side="right")
-    coco = (precision * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(_RECALLS)
+    reached = np.searchsorted(RECALLS, recall, side="right")
+    coco = (precision * np.diff(reached, axis=1, prepend=0)).sum(axis=1) / len(RECALLS)
     voc = (precision * np.diff(recall, axis=1, prepend=0)).sum(axis=1)
     return np.where(wanted > 0, coco, np.nan), voc
+
+
+def interpolated(ranked: Ranking) -> Floats:
+    """Return the interpolated precision at `RECALLS`, every patient counted once.
+
+    0 beyond the largest recall; its mean is COCO's AP.
+    """
+    hits = ranked.hits.sum(axis=1)
+    precision = hits / (ranked.seen.sum(axis=1) + np.spacing(1))
+    precision = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return precision[np.searchsorted(hits / ranked.wanted.sum(), RECALLS, side="left")]
 
 
 def mean_defined(values: Floats) -> Floats:
@@ -112,6 +124,11 @@ def mean_defined(values: Floats) -> Floats:
     defined = ~np.isnan(values)
     count = defined.sum(axis=0)
     total = np.where(defined, values, 0.0).sum(axis=0)
-    mean: Floats = np.full(total.shape, np.nan)
-    np.divide(total, count, out=mean, where=count > 0)
-    return mean
+    return ratio(total, count.astype(np.float64))
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """Return `part` / `whole`, NaN where `whole` is 0."""
+    quotient: Floats = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=quotient, where=whole > 0)
+    return quotient

@@ -2,10 +2,20 @@
 
 import numpy as np
 
+from dsnet.config import PatientLabel
 from dsnet.contract import CLASSES
-from dsnet.evaluate.ap import COCO_IOU, Ranking, mean_defined, rank
+from dsnet.evaluate.ap import COCO_IOU, Ranking, mean_defined, rank, ratio
+from dsnet.evaluate.grading import GRADES, Units, grade
 from dsnet.evaluate.matching import Flags, Floats, Integers, match
 from dsnet.evaluate.scene import Detections, Scene
+from dsnet.evaluate.units import found, levels, patients
+
+UNITS = {
+    "found": "Boxes found, whatever their class",
+    "level": "Levels of a patient, each from the boxes found of it on all slices",
+    "patient": "Patients, each from all objects that the detector reports",
+}
+"""What is graded by its class, each by the likeliest class or the probabilities of all three."""
 
 DEFINITIONS = {
     "map": "COCO AP at IoU 0.5, mean over the classes (reading 13)",
@@ -27,12 +37,27 @@ DEFINITIONS = {
     **{f"voc_ap_{name}": f"VOC AP at IoU 0.5 of {name}" for name in CLASSES},
     **{f"precision_{name}": f"TP / (TP + FP) of {name}" for name in CLASSES},
     **{f"recall_{name}": f"TP / (TP + FN) of {name}" for name in CLASSES},
+    "level_answered": "share of the levels of which at least one box was found",
+    "patient_answered": "share of the patients on whose slices anything was reported",
+    **{
+        f"{unit}_{name}": f"{what}: {meaning}"
+        for unit, what in UNITS.items()
+        for name, meaning in GRADES.items()
+    },
 }
 """What each statistic means. TP, FP, FN: detections by class, one to one, at the IoU and score of
-the config; "found": one to one, class-agnostic, 1 - p_background at least that score."""
+the config; "found": one to one, class-agnostic, 1 - p_background at least that score. Levels and
+patients without an answer have equal probabilities and count as wrong (`grading.grade`)."""
 
 
-def statistics(scene: Scene, weights: Floats, *, iou: float, score: float) -> dict[str, Floats]:
+def statistics(
+    scene: Scene,
+    weights: Floats,
+    *,
+    iou: float,
+    score: float,
+    rule: PatientLabel = "mean_probability",
+) -> dict[str, Floats]:
     """Return every statistic of `DEFINITIONS` for each row of `weights`.
 
     Parameters
@@ -42,16 +67,45 @@ def statistics(scene: Scene, weights: Floats, *, iou: float, score: float) -> di
         How often each patient counts.
     iou, score : float
         The operating point of readings 14 and 15: what a detection must reach to count.
+    rule : {"mean_probability", "majority", "worst"}
+        How boxes become one label, as `dsnet.evaluate.units.pool`.
 
     Returns
     -------
     dict of float64 (samples,)
-        Fractions in [0, 1]; NaN where undefined: a class without ground truth, a quotient 0 / 0.
+        Fractions, NaN where undefined: a class without ground truth, a quotient 0 / 0.
     """
     return {
         **_by_class(scene, weights),
         **_at_threshold(scene, weights, iou, score),
         **_of_box_alone(scene, weights, iou, score),
+        **_of_units(scene, weights, iou, score, rule),
+    }
+
+
+def compared(
+    scene: Scene, weights: Floats, *, iou: float, score: float, rule: PatientLabel
+) -> dict[str, Floats]:
+    """Return the few of `statistics` by which detectors are compared."""
+    precision, _ = average_precisions(scene, weights, COCO_IOU[:1])
+    boxes = {
+        **_at_threshold(scene, weights, iou, score),
+        **_of_box_alone(scene, weights, iou, score),
+    }
+    grades = _grades(patients(scene, iou=iou, score=score, rule=rule), weights)
+    return {
+        "map": mean_defined(precision[0]),
+        **{name: boxes[name] for name in ("recall", "accuracy", "box_ap50", "accuracy_localised")},
+        **{f"patient_{name}": grades[name] for name in ("accuracy", "macro_auc")},
+    }
+
+
+def judged_units(scene: Scene, *, iou: float, score: float, rule: PatientLabel) -> dict[str, Units]:
+    """Return what is graded, by the keys of `UNITS`."""
+    return {
+        "found": found(scene, iou=iou, score=score),
+        "level": levels(scene, iou=iou, score=score, rule=rule),
+        "patient": patients(scene, iou=iou, score=score, rule=rule),
     }
 
 
@@ -84,6 +138,30 @@ def ranking(scene: Scene, found: Detections, hit: Flags, wanted: Flags) -> Ranki
     return rank(found.score, hit, scene.patient[found.image], _per_patient(scene, wanted))
 
 
+def class_rankings(scene: Scene, thresholds: Floats) -> list[list[Ranking]]:
+    """Return the ranking of each class at each threshold of the IoU."""
+    hits = match_by_class(scene, thresholds) >= 0
+    found = scene.detections
+    of_class = [found.label == k for k in range(len(CLASSES))]
+    return [
+        [
+            ranking(scene, found.take(rows), hit[rows], scene.truth.label == k)
+            for k, rows in enumerate(of_class)
+        ]
+        for hit in hits
+    ]
+
+
+def average_precisions(scene: Scene, weights: Floats, thresholds: Floats) -> tuple[Floats, Floats]:
+    """Return COCO and VOC AP, each (thresholds, classes, samples)."""
+    shape = (len(thresholds), len(CLASSES), len(weights))
+    coco, voc = np.empty(shape), np.empty(shape)
+    for t, row in enumerate(class_rankings(scene, thresholds)):
+        for k, ranked in enumerate(row):
+            coco[t, k], voc[t, k] = ranked.average_precision(weights)
+    return coco, voc
+
+
 def operating_counts(scene: Scene, iou: float, score: float) -> dict[str, Floats]:
     """Return TP, FP and FN by patient and class (reading 14).
 
@@ -113,9 +191,7 @@ def confusion(scene: Scene, iou: float, score: float) -> Integers:
         By patient: rows are the true class, then false boxes; columns the likeliest class, then
         missed boxes.
     """
-    found = scene.alone
-    found = found.take(found.score >= score)
-    slot = match(scene.overlap(found), found.image, np.array([iou]))[0]
+    found, slot = scene.localised(iou, score)
     hit = slot >= 0
     none = len(CLASSES)
     true = np.where(hit, scene.truth.label[found.image, slot], none)
@@ -128,17 +204,7 @@ def confusion(scene: Scene, iou: float, score: float) -> Integers:
 
 
 def _by_class(scene: Scene, weights: Floats) -> dict[str, Floats]:
-    hits = match_by_class(scene, COCO_IOU) >= 0
-    found = scene.detections
-    shape = (len(COCO_IOU), len(CLASSES), len(weights))
-    coco, voc = np.empty(shape), np.empty(shape)
-    for k in range(len(CLASSES)):
-        rows = found.label == k
-        mine = found.take(rows)
-        wanted = scene.truth.label == k
-        for t, hit in enumerate(hits):
-            ranked = ranking(scene, mine, hit[rows], wanted)
-            coco[t, k], voc[t, k] = ranked.average_precision(weights)
+    coco, voc = average_precisions(scene, weights, COCO_IOU)
     return {
         "map": mean_defined(coco[0]),
         "map_50_95": mean_defined(coco.mean(axis=0)),
@@ -152,14 +218,14 @@ def _at_threshold(scene: Scene, weights: Floats, iou: float, score: float) -> di
     counts = operating_counts(scene, iou, score)
     tp, fp, fn = (weights @ counts[name] for name in ("tp", "fp", "fn"))
     present = tp + fn > 0
-    precision = np.where(present, np.nan_to_num(_ratio(tp, tp + fp)), np.nan)
-    recall = _ratio(tp, tp + fn)
+    precision = np.where(present, np.nan_to_num(ratio(tp, tp + fp)), np.nan)
+    recall = ratio(tp, tp + fn)
     right, false, lost = tp.sum(axis=1), fp.sum(axis=1), fn.sum(axis=1)
     return {
         "paper_map": mean_defined(precision.T),
-        "recall": _ratio(right, right + lost),
-        "accuracy": _ratio(right, right + false + lost),
-        "accuracy_literal": _ratio(right, right + lost),
+        "recall": ratio(right, right + lost),
+        "accuracy": ratio(right, right + false + lost),
+        "accuracy_literal": ratio(right, right + lost),
         **{f"precision_{name}": precision[:, k] for k, name in enumerate(CLASSES)},
         **{f"recall_{name}": recall[:, k] for k, name in enumerate(CLASSES)},
     }
@@ -175,9 +241,35 @@ def _of_box_alone(scene: Scene, weights: Floats, iou: float, score: float) -> di
     right = np.trace(table, axis1=1, axis2=2)
     return {
         "box_ap50": box_ap,
-        "box_recall": _ratio(weights @ (boxes - missed), weights @ boxes),
-        "accuracy_localised": _ratio(weights @ right, weights @ (boxes - missed)),
+        "box_recall": ratio(weights @ (boxes - missed), weights @ boxes),
+        "accuracy_localised": ratio(weights @ right, weights @ (boxes - missed)),
     }
+
+
+def _of_units(
+    scene: Scene, weights: Floats, iou: float, score: float, rule: PatientLabel
+) -> dict[str, Floats]:
+    judged = judged_units(scene, iou=iou, score=score, rule=rule)
+    return {
+        **{f"{name}_answered": _answered(judged[name], weights) for name in ("level", "patient")},
+        **{
+            f"{unit}_{name}": values
+            for unit, those in judged.items()
+            for name, values in _grades(those, weights).items()
+        },
+    }
+
+
+def _grades(units: Units, weights: Floats) -> dict[str, Floats]:
+    return grade(units.truth, units.probability, units.patient, weights, answered=units.answered)
+
+
+def _answered(units: Units, weights: Floats) -> Floats:
+    total, given = (
+        weights @ np.bincount(units.patient, weights=those, minlength=weights.shape[1])
+        for those in (np.ones(len(units.truth)), units.answered)
+    )
+    return ratio(given, total)
 
 
 def _per_patient(scene: Scene, marked: Flags) -> Floats:
@@ -186,9 +278,3 @@ def _per_patient(scene: Scene, marked: Flags) -> Floats:
         scene.patient, weights=marked.sum(axis=1), minlength=len(scene.patient_keys)
     )
     return counts.astype(np.float64)
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    quotient: Floats = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=quotient, where=whole > 0)
-    return quotient

@@ -1,6 +1,5 @@
 """Predictions of one trained detector: ``python -m dsnet.evaluate.predict``."""
 
-import json
 from pathlib import Path
 
 from dsnet import contract
@@ -10,22 +9,28 @@ from dsnet.detect.model import build
 from dsnet.detect.part import Part
 from dsnet.detect.predict import predict
 from dsnet.detect.weights import load_trained
+from dsnet.evaluate.about import read_grid
+from dsnet.evaluate.coco import results, write_compact
+from dsnet.evaluate.scene import scene
 from dsnet.step import run
 
 
-def predict_part(
+def predict_parts(
     *,
     detector: Detector,
     variant: Variant,
     weights: Path,
-    part: str,
     digest: Path,
     store: Path,
     boxes: Path,
     split: Path,
-    predictions: Path,
+    test: Path,
+    validation: Path,
+    coco_results: Path,
 ) -> None:
-    """Write what a trained detector finds on the images of one part, in float32 (reading 9).
+    """Write what a trained detector finds on the test and validation images.
+
+    In float32 (reading 9). What it finds on the validation part serves calibration alone.
 
     Parameters
     ----------
@@ -34,29 +39,35 @@ def predict_part(
     variant : Variant
     weights : Path
         From `dsnet.train.step.train`.
-    part : str
-        One of `contract.PARTS`.
     digest : Path
         ``slices.json``: what the store holds.
     store, boxes, split : Path
         The slice store, `contract.SLICES` and `contract.SPLIT`.
-    predictions : Path
+    test, validation : Path
         Written: `contract.PREDICTIONS`.
+    coco_results : Path
+        Written: those of the test part in COCO's format, as `dsnet.evaluate.coco.results`.
 
     Raises
     ------
     UserError
-        If the weights are not of this detector, or the part is empty.
+        If the weights are not of this detector, or a part is empty.
     """
-    grid = json.loads(digest.read_text(encoding="utf-8"))
-    images = Part(part, store=store, boxes=boxes, split=split, windows=detector.windows)
+    parts = {
+        name: Part(name, store=store, boxes=boxes, split=split, windows=detector.windows)
+        for name in ("test", "validation")
+    }
     machine = this_machine()
     with reproducible(machine):
-        network = build(detector, variant, size_px=grid["size_px"], pixel_mm=grid["pixel_mm"])
+        network = build(detector, variant, **read_grid(digest))
         load_trained(network, weights)
-        found = predict(network.to(machine.device), images)
-    contract.write(contract.PREDICTIONS, found, predictions)
+        network.to(machine.device)
+        found = {name: predict(network, part) for name, part in parts.items()}
+    contract.write(contract.PREDICTIONS, found["test"], test)
+    contract.write(contract.PREDICTIONS, found["validation"], validation)
+    judged = scene(found["test"], parts["test"].boxes, parts["test"].split)
+    write_compact(coco_results, results(judged))
 
 
 if __name__ == "__main__":
-    run(predict_part)
+    run(predict_parts)

@@ -1,5 +1,6 @@
 """What is to be judged: the images of one part, their ground truths and their detections."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 from dsnet import contract
 from dsnet.contract import BOX, CLASSES, LEVELS
 from dsnet.errors import UserError
-from dsnet.evaluate.matching import Flags, Floats, Integers, iou, place, suppress
+from dsnet.evaluate.matching import Flags, Floats, Integers, iou, match, place, suppress
 
 SUPPRESSION_IOU = 0.5
 """Above it two boxes of whatever class are one object: torchvision's ``box_nms_thresh``."""
@@ -92,12 +93,15 @@ class Scene:
     truth : Truth
     detections : Detections
         As `best_first` returns them.
+    row : int64 (images,)
+        Row of each image in the slice store.
     """
 
     patient: Integers
     patient_keys: tuple[str, ...]
     truth: Truth
     detections: Detections
+    row: Integers
 
     def overlap(self, detections: Detections) -> Floats:
         """Return the IoU of detections with the slots of their image, -1 where a slot is empty."""
@@ -123,14 +127,29 @@ class Scene:
         objects = objects.take(suppress(objects.box, objects.image, SUPPRESSION_IOU))
         return objects.take(place(objects.image) < MAX_DETECTIONS)
 
+    def localised(self, iou: float, score: float) -> tuple[Detections, Integers]:
+        """Return the objects of at least `score` and the slots that they take, whatever the class.
 
-def read_scene(predictions: Path, boxes: Path, split: Path, part: str) -> Scene:
-    """Return the images of `part` with their ground truths and detections.
+        Returns
+        -------
+        objects : Detections
+            Of `alone`.
+        slot : int64 (objects,)
+            -1 for a false box.
+        """
+        objects = self.alone.take(self.alone.score >= score)
+        return objects, match(self.overlap(objects), objects.image, np.array([iou]))[0]
+
+
+def read_scenes(files: Sequence[Path], boxes: Path, split: Path, part: str) -> list[Scene]:
+    """Return the images of `part` with their ground truths and the detections of each file.
 
     Parameters
     ----------
-    predictions, boxes, split : Path
-        Tables under `contract.PREDICTIONS`, `contract.SLICES` and `contract.SPLIT`.
+    files : sequence of Path
+        Tables under `contract.PREDICTIONS`: those of one detector's seeds.
+    boxes, split : Path
+        Tables under `contract.SLICES` and `contract.SPLIT`.
     part : str
         One of `contract.PARTS`.
 
@@ -139,20 +158,23 @@ def read_scene(predictions: Path, boxes: Path, split: Path, part: str) -> Scene:
     UserError
         If the part has no image, or the tables do not belong together.
     """
-    detected = contract.read(contract.PREDICTIONS, predictions)
     drawn = contract.read(contract.SLICES, boxes)
     parts = contract.read(contract.SPLIT, split)
-    _belongs(predictions.name, detected["image_key"], parts["image_key"], "split.csv")
-    parts = parts[parts["part"] == part]
-    if parts.empty:
+    mine = parts[parts["part"] == part]
+    if mine.empty:
         raise UserError(
             split.name,
             expected=f"images in the part {part!r}, one of {', '.join(contract.PARTS)}",
             came="none",
             remedy="name another part, or split anew",
         )
-    _belongs(split.name, parts["image_key"], drawn["image_key"], "slices.csv")
-    return scene(detected, drawn, parts)
+    _belongs(split.name, mine["image_key"], drawn["image_key"], "slices.csv")
+    scenes = []
+    for file in files:
+        detected = contract.read(contract.PREDICTIONS, file)
+        _belongs(file.name, detected["image_key"], parts["image_key"], "split.csv")
+        scenes.append(scene(detected, drawn, mine))
+    return scenes
 
 
 def scene(detected: pd.DataFrame, drawn: pd.DataFrame, parts: pd.DataFrame) -> Scene:
@@ -166,11 +188,15 @@ def scene(detected: pd.DataFrame, drawn: pd.DataFrame, parts: pd.DataFrame) -> S
     """
     drawn = drawn.sort_values(["row", "level"])
     patient_of = parts.set_index("image_key")["patient_key"]
+    drawn = drawn[drawn["image_key"].isin(patient_of.index)]
     images = pd.Index(drawn["image_key"].unique())
-    images = images[images.isin(patient_of.index)]
     patient, keys = pd.factorize(patient_of.loc[images])
     return Scene(
-        patient.astype(np.int64), tuple(keys), _truth(drawn, images), _detections(detected, images)
+        patient.astype(np.int64),
+        tuple(keys),
+        _truth(drawn, images),
+        _detections(detected, images),
+        drawn.drop_duplicates("image_key")["row"].to_numpy(np.int64),
     )
 
 
@@ -183,14 +209,13 @@ def best_first(detections: Detections) -> Detections:
 
 
 def _truth(drawn: pd.DataFrame, images: pd.Index) -> Truth:
-    rows = drawn[drawn["image_key"].isin(images)]
-    image = _index(images, rows["image_key"])
+    image = _index(images, drawn["image_key"])
     slot = place(image)
     shape = (len(images), int(slot.max(initial=0)) + 1)
     truth = Truth(np.zeros((*shape, 4)), np.full(shape, -1), np.full(shape, -1))
-    truth.box[image, slot] = rows[list(BOX)].to_numpy(np.float64)
-    truth.label[image, slot] = _index(pd.Index(CLASSES), rows["label"])
-    truth.level[image, slot] = _index(pd.Index(LEVELS), rows["level"])
+    truth.box[image, slot] = drawn[list(BOX)].to_numpy(np.float64)
+    truth.label[image, slot] = _index(pd.Index(CLASSES), drawn["label"])
+    truth.level[image, slot] = _index(pd.Index(LEVELS), drawn["level"])
     return truth
 
 

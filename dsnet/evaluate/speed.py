@@ -1,8 +1,7 @@
 """Speed of all variants, side by side (reading 16): ``python -m dsnet.evaluate.speed``."""
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,8 @@ from dsnet.detect.model import build
 from dsnet.detect.predict import detect
 from dsnet.detect.weights import load_trained
 from dsnet.detect.window import apply_windows
+from dsnet.evaluate import bootstrap
+from dsnet.evaluate.about import read_grid
 from dsnet.files import write_json
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
@@ -63,11 +64,11 @@ def measure(
     speed : Path
         Written: device, threads, input size, and for each variant what `summary` returns.
     """
-    grid = json.loads(digest.read_text(encoding="utf-8"))
+    grid = read_grid(digest)
     machine = this_machine()
     networks = []
     for variant in variants.models:
-        network = build(detector, variant, size_px=grid["size_px"], pixel_mm=grid["pixel_mm"])
+        network = build(detector, variant, **grid)
         load_trained(network, variant.weights)
         networks.append(network.to(machine.device).eval())
     stored = SliceStore(store, boxes)
@@ -82,7 +83,8 @@ def measure(
             "size_px": grid["size_px"],
             "batch_size": 1,
             "images": params.speed_images,
-            "variants": summary(variants.models, seconds),
+            "interval": "95 % bootstrap over the images, of the median",
+            "variants": summary(variants.models, seconds, params),
         },
     )
 
@@ -104,41 +106,59 @@ def interleaved(
     return seconds
 
 
-def summary(variants: Sequence[Variant], seconds: Seconds) -> list[dict[str, Any]]:
+def summary(
+    variants: Sequence[Variant], seconds: Seconds, params: Evaluate
+) -> list[dict[str, Any]]:
     """Return what the table wants of each variant.
 
     Parameters
     ----------
     variants : sequence of Variant
     seconds : float64 (variants, images)
+    params : Evaluate
+        Resamples of the intervals, and their seed.
 
     Returns
     -------
     list of dict
         ``fps`` and ``ms_per_image`` (median), ``ms_q1`` and ``ms_q3`` (quartiles), and
-        ``fps_to_none``: the median over the images of its speed by that of the same backbone
-        without attention; null where that was not timed.
+        ``fps_to_none`` and ``fps_to_resnet50``: the median over the images of its speed by that of
+        the same backbone, or of ResNet50, without attention, each with ``_low`` and ``_high``;
+        null where that was not timed.
     """
-    baselines: dict[str, Seconds] = {
-        variant.backbone: row
+    timed = {
+        (variant.backbone, variant.attention): row
         for variant, row in zip(variants, seconds, strict=True)
-        if variant.attention == "none"
     }
-    return [_one(variant, row, baselines) for variant, row in zip(variants, seconds, strict=True)]
+    return [
+        {
+            "backbone": variant.backbone,
+            "attention": variant.attention,
+            **_times(row),
+            **_ratio("fps_to_none", timed.get((variant.backbone, "none")), row, params),
+            **_ratio("fps_to_resnet50", timed.get(("resnet50", "none")), row, params),
+        }
+        for variant, row in zip(variants, seconds, strict=True)
+    ]
 
 
-def _one(variant: Variant, row: Seconds, baselines: Mapping[str, Seconds]) -> dict[str, Any]:
+def _times(row: Seconds) -> dict[str, float]:
     q1, median, q3 = (float(1000 * value) for value in np.quantile(row, (0.25, 0.5, 0.75)))
-    baseline = baselines.get(variant.backbone)
-    return {
-        "backbone": variant.backbone,
-        "attention": variant.attention,
-        "fps": 1000 / median,
-        "ms_per_image": median,
-        "ms_q1": q1,
-        "ms_q3": q3,
-        "fps_to_none": None if baseline is None else float(np.median(baseline / row)),
-    }
+    return {"fps": 1000 / median, "ms_per_image": median, "ms_q1": q1, "ms_q3": q3}
+
+
+def _ratio(
+    name: str, baseline: Seconds | None, row: Seconds, params: Evaluate
+) -> dict[str, float | None]:
+    """Return the median over the images of `baseline` by `row`, with its bounds."""
+    bounds: dict[str, float | None] = {"value": None, "low": None, "high": None}
+    if baseline is not None:
+        ratio = baseline / row
+        random = np.random.default_rng([params.seed, 3])
+        drawn = random.integers(len(ratio), size=(params.bootstrap, len(ratio)))
+        medians = np.append(np.median(ratio), np.median(ratio[drawn], axis=1))
+        bounds = bootstrap.estimate(medians)
+    return {name: bounds["value"], f"{name}_low": bounds["low"], f"{name}_high": bounds["high"]}
 
 
 if __name__ == "__main__":

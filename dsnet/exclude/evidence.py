@@ -6,7 +6,7 @@ from datetime import date
 import pandas as pd
 
 from dsnet.cohort.clinical import HISTORIES, History
-from dsnet.cohort.dxa import DxaTable, interval_days
+from dsnet.cohort.exam import DxaTable, interval_days
 from dsnet.config import Reading
 from dsnet.contract import LEVELS
 from dsnet.errors import UserError
@@ -37,7 +37,7 @@ def gather(
     index, identities : DataFrame
         `dsnet.contract.INDEX` and its private `dsnet.contract.MAP`.
     boxes : DataFrame
-        As `dsnet.cohort.annotations.place` returns them.
+        As `dsnet.cohort.annotations.place.used` returns them.
     dxa : DxaTable
     histories : mapping of str to History
         By patient ID.
@@ -83,7 +83,8 @@ def _check_match(dxa: DxaTable, identities: pd.DataFrame) -> None:
             "dxa.csv",
             expected="a patient_id that some CT header gives, leading zeros and all",
             came=f"{len(dxa.exams)} patients, none of them among the {len(scanned)} of the CT",
-            remedy="correct the column patient_id, or bring the table that belongs to these images",
+            remedy="correct the column patient_id, or bring the table of these images; "
+            "id_match.csv in the private folder lists what comes near",
         )
 
 

@@ -31,8 +31,8 @@ def ledger_table(files: pd.DataFrame, verdict: Verdict, params: Exclude) -> pd.D
         ``criterion``, ``code``, ``reason``, ``evidence`` and ``threshold`` are those of the first
         criterion that excludes a file. ``all_criteria`` lists every one that it fails, in order,
         parted by semicolons, with a question mark after those that only ask for review; an
-        included file shows the evidence of the latter. ``decided_by`` is ``rule`` or the row of
-        ``review.csv`` that changed the outcome.
+        included file shows the evidence of the latter. ``decided_by`` is ``rule``, or the row of
+        ``review.csv`` that changed the outcome, with its reader and date.
     """
     threshold = {"": "", REVIEW: "", **{rule.slug: rule.threshold(params) for rule in CRITERIA}}
     slugs = pd.Series(verdict.criterion, index=files.index, dtype=str)
@@ -44,7 +44,7 @@ def ledger_table(files: pd.DataFrame, verdict: Verdict, params: Exclude) -> pd.D
         reason=slugs.map(_REASON),
         evidence=_evidence(verdict),
         threshold=slugs.map(threshold),
-        decided_by=np.where(by_reader, [f"review row {n}" for n in verdict.reviewed_by], "rule"),
+        decided_by=np.where(by_reader, verdict.reviewed_by, "rule"),
         all_criteria=_all_criteria(verdict),
     )
     return table[list(LEDGER.columns)].astype(str)

@@ -26,13 +26,13 @@ class Override:
     ----------
     excludes, keeps : Mask
         Never both on one file.
-    row : array of int
-        Row of ``review.csv`` that decided; 0 where none did.
+    told : array of str
+        Row of ``review.csv`` that decided, its reader and day; "" where none did.
     """
 
     excludes: Mask
     keeps: Mask
-    row: npt.NDArray[np.int64]
+    told: npt.NDArray[np.object_]
 
 
 def override(files: pd.DataFrame, decisions: Sequence[Decision]) -> Override:
@@ -44,7 +44,7 @@ def override(files: pd.DataFrame, decisions: Sequence[Decision]) -> Override:
         If a decision fits no file, or two of one scope contradict each other.
     """
     keeps = np.zeros(len(files), dtype=bool)
-    row = np.zeros(len(files), dtype=np.int64)
+    told = np.full(len(files), "", dtype=object)
     for scope in SCOPES:
         own = [decision for decision in decisions if decision.scope == scope]
         places = _places(files, scope) if own else {}
@@ -59,9 +59,10 @@ def override(files: pd.DataFrame, decisions: Sequence[Decision]) -> Override:
                     came="keep and exclude",
                     remedy="delete one of the rows",
                 )
-            decided[at] = row[at] = decision.row.number
+            decided[at] = decision.row.number
+            told[at] = decision.told
             keeps[at] = decision.keep
-    return Override((row > 0) & ~keeps, keeps, row)
+    return Override((told != "") & ~keeps, keeps, told)
 
 
 def _places(files: pd.DataFrame, scope: str) -> dict[str, npt.NDArray[np.int64]]:

@@ -148,22 +148,33 @@ def not_bone_kernel(case: Case) -> Finding:
 def metal_artefact(case: Case) -> Finding:
     """Hold where one connected piece of metal is large enough; by default on the whole patient.
 
-    Only slices in Hounsfield units count: on a localizer the numbers mean something else.
+    Only slices in Hounsfield units count: on a localizer the numbers mean something else. A slice
+    with a smaller piece is flagged.
     """
     params = case.params.criteria.metal_artefact
     files = case.files
     true_hu = files["decoded"] & files["hu_scale"] & (files["modality"] == "CT")
     slices = files[true_hu & ~files["image_kind"].isin(["localizer", "secondary"])]
     metal = slices[slices["metal_area_mm2"] >= params.min_area_mm2]
+    less = slices[(slices["metal_area_mm2"] > 0) & (slices["metal_area_mm2"] < params.min_area_mm2)]
+    small = (files.index.isin(less.index), "metal of only {metal_area_mm2:.1f} mm2")
     if params.scope == "image":
-        return finding(files, [(files.index.isin(metal.index), "metal {metal_area_mm2:.0f} mm2")])
+        large = (files.index.isin(metal.index), "metal {metal_area_mm2:.0f} mm2")
+        return finding(files, [large], [small])
     worst = metal.sort_values(["metal_area_mm2", "relative_path"]).drop_duplicates(
         "patient_key", keep="last"
     )
-    found = worst.set_index("patient_key")[["metal_area_mm2", "file_key"]]
-    shown = files[["patient_key"]].join(found, on="patient_key")
+    found = worst.set_index("patient_key")[["metal_area_mm2", "file_key"]].add_prefix("worst_")
+    shown = files[["patient_key", "metal_area_mm2"]].join(found, on="patient_key")
     return finding(
-        shown, [(shown["file_key"].notna(), "metal {metal_area_mm2:.0f} mm2 on {file_key}")]
+        shown,
+        [
+            (
+                shown["worst_file_key"].notna(),
+                "metal {worst_metal_area_mm2:.0f} mm2 on {worst_file_key}",
+            )
+        ],
+        [small],
     )
 
 

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from dsnet import contract
-from dsnet.cohort.annotations import ImageFiles, place, read_annotations
+from dsnet.cohort.annotations.collect import collect
+from dsnet.cohort.annotations.place import used
 from dsnet.cohort.clinical import read_clinical
 from dsnet.cohort.dxa import check_reading, read_dxa
 from dsnet.cohort.folder import CohortFolder
+from dsnet.cohort.identity import lone_ids, match_counts, write_id_match
 from dsnet.cohort.review import read_review
-from dsnet.config import Exclude
+from dsnet.config import Annotations, Dxa, Exclude
 from dsnet.exclude.evidence import gather
+from dsnet.exclude.exams import exams_table
 from dsnet.exclude.flow import flow as flow_of
 from dsnet.exclude.ledger import exclusions_table, ledger_table
 from dsnet.exclude.override import override
@@ -21,12 +24,16 @@ from dsnet.pseudonym import open_vault
 def exclude(
     *,
     params: Exclude,
+    annotations: Annotations,
     cohort: Path,
     private: Path,
     index: Path,
+    boxes: Path,
     ledger: Path,
     exclusions: Path,
     flow: Path,
+    exams: Path,
+    dxa: Dxa,
     reading: str = "patient",
 ) -> None:
     """Judge every file of the index, and write why it is in or out.
@@ -37,14 +44,21 @@ def exclude(
     Parameters
     ----------
     params : Exclude
+    annotations : Annotations
     cohort : Path
         The cohort folder, for its tables.
     private : Path
         The folder of the config key ``private``, for the map.
     index : Path
         `dsnet.contract.INDEX`.
+    boxes : Path
+        Written: `dsnet.contract.ANNOTATIONS`, what became of each annotation.
     ledger, exclusions, flow : Path
         Written: one row per file, one per patient, and the counts as JSON.
+    exams : Path
+        Written: `dsnet.contract.DXA_EXAMS`.
+    dxa : Dxa
+        How the DXA table is read.
     reading : str
         The config key ``label.reading``: which T-score labels a vertebra.
 
@@ -55,14 +69,20 @@ def exclude(
     """
     folder = CohortFolder(cohort)
     files = contract.read(contract.INDEX, index)
-    identities = contract.read(contract.MAP, open_vault(private, folder).map_path)
-    boxes = place(read_annotations(folder.annotations), ImageFiles.of(files, identities))
+    vault = open_vault(private, folder)
+    identities = contract.read(contract.MAP, vault.map_path)
+    annotated = collect(folder.annotations, files, identities, annotations)
     label_by = check_reading(reading)
-    dxa = read_dxa(folder.dxa, label_by)
+    measured = read_dxa(folder.dxa, label_by, dxa)
     histories = read_clinical(folder.clinical)
-    evidence = gather(files, identities, boxes, dxa, histories, reading=label_by)
+    lone = lone_ids(identities["patient_id"], measured.exams)
+    write_id_match(lone, vault.id_match_path)
+    evidence = gather(files, identities, used(annotated), measured, histories, reading=label_by)
     verdict = judge(evidence, params, override(evidence, read_review(folder.review)))
     patients = exclusions_table(evidence, verdict)
+    contract.write(contract.ANNOTATIONS, annotated, boxes)
     contract.write(contract.LEDGER, ledger_table(evidence, verdict, params), ledger)
     contract.write(contract.EXCLUSIONS, patients, exclusions)
-    write_json(flow, flow_of(evidence, verdict, patients, params, folder))
+    contract.write(contract.DXA_EXAMS, exams_table(evidence, measured), exams)
+    counted = flow_of(evidence, verdict, patients, params, folder)
+    write_json(flow, {**counted, "identity": match_counts(lone, measured.exams)})

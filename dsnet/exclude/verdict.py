@@ -27,15 +27,15 @@ class Verdict:
         By slug, ``review`` among them: where a criterion excludes, less what a reader lifted.
     lifted : Mask
         Files on which a reader lifted at least one criterion.
-    reviewed_by : array of int
-        Row of ``review.csv`` that decided on the file; 0 where none did.
+    reviewed_by : array of str
+        Row of ``review.csv`` that decided on the file, reader and day; "" where none did.
     """
 
     criterion: npt.NDArray[np.object_]
     findings: Mapping[str, Finding]
     excluding: Mapping[str, Mask]
     lifted: Mask
-    reviewed_by: npt.NDArray[np.int64]
+    reviewed_by: npt.NDArray[np.object_]
 
     @property
     def included(self) -> Mask:
@@ -86,4 +86,4 @@ def judge(files: pd.DataFrame, params: Exclude, decisions: Override) -> Verdict:
         excluding[rule.slug] = found.fails & ~spared
         criterion[standing & excluding[rule.slug]] = rule.slug
         lifted |= spared
-    return Verdict(criterion, findings, excluding, lifted, decisions.row)
+    return Verdict(criterion, findings, excluding, lifted, decisions.told)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dsnet.ingest.header import Header
+from dsnet.ingest.identifying import Value
 from dsnet.ingest.pixels import Evidence
 from dsnet.ingest.reader import Facts
 from dsnet.ingest.scan import Found
@@ -97,4 +98,5 @@ def _load(text: str) -> Facts:
         stored["fault"],
         Header(**stored["header"]) if stored["header"] else None,
         Evidence(**stored["evidence"]) if stored["evidence"] else None,
+        tuple(Value(*value) for value in stored["identifying"]),
     )

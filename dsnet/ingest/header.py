@@ -66,9 +66,9 @@ _LARGEST_INTERCEPT = 1e9
 class Header:
     """What one header says.
 
-    The first five are identifying and stay in the private folder; "" where blank, with nothing
-    but padding stripped: leading zeros matter. `slope` and `intercept` map stored values to
-    RescaleType, NaN where absent. The others are columns of the index.
+    The first five are identifying and stay in the private folder, as does `plane`; "" where
+    blank, with nothing but padding stripped: leading zeros matter. `slope` and `intercept` map
+    stored values to RescaleType, NaN where absent. The others are columns of the index.
     """
 
     patient_id: str
@@ -91,6 +91,7 @@ class Header:
     tilt_deg: float
     position_mm: float
     normal: str
+    plane: str
     geometry_fault: str
     slope: float
     intercept: float
@@ -108,9 +109,11 @@ def read(dataset: Dataset) -> Header:
     sop_class = vocabulary.standard_name(sop_class_uid(dataset), "SOP Class")
     modality = vocabulary.modality(_text(dataset, "Modality"))
     spacing_mm = _numbers(dataset, "PixelSpacing", 2)
+    orientation = _numbers(dataset, "ImageOrientationPatient", 6)
+    position_mm = _numbers(dataset, "ImagePositionPatient", 3)
     where = plane(
-        _numbers(dataset, "ImageOrientationPatient", 6),
-        _numbers(dataset, "ImagePositionPatient", 3),
+        orientation,
+        position_mm,
         spacing_mm,
         _number(dataset, "GantryDetectorTilt"),
     )
@@ -136,6 +139,7 @@ def read(dataset: Dataset) -> Header:
         tilt_deg=where.tilt_deg,
         position_mm=where.position_mm,
         normal=where.normal,
+        plane=" ".join(map(repr, position_mm + orientation)) if orientation and position_mm else "",
         geometry_fault=where.fault,
         slope=slope,
         intercept=intercept,

@@ -12,6 +12,7 @@ from dsnet import contract
 from dsnet.ingest import header, pixels
 from dsnet.ingest.geometry import stack
 from dsnet.ingest.header import Header
+from dsnet.ingest.identifying import Value
 from dsnet.ingest.pixels import Evidence
 from dsnet.ingest.reader import Facts
 from dsnet.ingest.scan import Found, parent
@@ -57,6 +58,33 @@ def tables(
     _add_keys(rows, vault)
     _add_stacks(rows)
     return _as(contract.INDEX, _by_content(rows)), _as(contract.MAP, rows)
+
+
+def identifying_values(
+    files: Sequence[Found],
+    facts: Mapping[str, Facts],
+    identities: pd.DataFrame,
+    beside: Sequence[Value],
+) -> pd.DataFrame:
+    """Return `contract.IDENTIFYING`: every value of a header with its patient, and those beside.
+
+    Parameters
+    ----------
+    files, facts
+        As for `tables`.
+    identities : pandas.DataFrame
+        `contract.MAP`.
+    beside : sequence of Value
+        Of the cohort's tables and paths.
+    """
+    patient = dict(zip(identities["relative_path"], identities["patient_key"], strict=True))
+    met = {
+        (value.text, value.kind, value.form, patient[file.relative])
+        for file in files
+        for value in facts[file.relative].identifying
+    }
+    met |= {(value.text, value.kind, value.form, "") for value in beside}
+    return pd.DataFrame(sorted(met), columns=list(contract.IDENTIFYING.columns)).astype(str)
 
 
 def _row(file: Found, facts: Facts) -> dict[str, Any]:

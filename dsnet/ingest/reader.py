@@ -16,8 +16,10 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import Tag
 
-from dsnet.ingest import header, pixels, vocabulary
+from dsnet.deidentify import table
+from dsnet.ingest import header, identifying, pixels, vocabulary
 from dsnet.ingest.header import Header
+from dsnet.ingest.identifying import Value
 from dsnet.ingest.pixels import Evidence, PixelError, Thresholds
 
 _ELEMENTS = [Tag(keyword) for keyword in dict.fromkeys(header.KEYWORDS + pixels.KEYWORDS)]
@@ -59,11 +61,14 @@ class Facts:
         None for a file that is not readable.
     evidence : Evidence or None
         None for a file that is not decoded.
+    identifying : tuple of Value
+        What the header holds that identifies; for the private folder alone.
     """
 
     fault: str
     header: Header | None = None
     evidence: Evidence | None = None
+    identifying: tuple[Value, ...] = ()
 
 
 def read(path: str, thresholds: Thresholds, *, decode: bool = True) -> Facts:
@@ -89,7 +94,8 @@ def read(path: str, thresholds: Thresholds, *, decode: bool = True) -> Facts:
 def version() -> str:
     """Return a digest of what decides the facts of a file: this code and pydicom's version."""
     digest = hashlib.sha256(pydicom.__version__.encode())
-    for module in ("geometry", "header", "pixels", "reader", "vocabulary"):
+    digest.update(table.EDITION.encode())
+    for module in ("geometry", "header", "identifying", "pixels", "reader", "vocabulary"):
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]
 
@@ -101,39 +107,51 @@ def _read(stream: BinaryIO, thresholds: Thresholds, *, decode: bool) -> Facts:
     prefixed = start[_PREFIX_AT:] == _PREFIX
     if not prefixed and not start.startswith(_FIRST_TAGS):
         return Facts("not_dicom")
-    dataset, cut = load(stream)
+    dataset, cut = load(stream, every=True)
     fault = _header_fault(dataset, prefixed=prefixed)
     if fault:
         return Facts(fault)
-    facts = header.read(dataset)
+    facts, private = header.read(dataset), identifying.collect(dataset)
     try:
         if cut or not decode:
             raise PixelError("cut_pixels" if cut else "decode_error")
-        return Facts("", facts, pixels.examine(dataset, facts, thresholds))
+        return Facts("", facts, pixels.examine(dataset, facts, thresholds), private)
     except PixelError as error:
-        return Facts(error.fault, facts)
+        return Facts(error.fault, facts, None, private)
 
 
-def load(stream: BinaryIO) -> tuple[Dataset, bool]:
+def load(stream: BinaryIO, *, every: bool = False) -> tuple[Dataset, bool]:
     """Return what a file holds, and whether its pixel data begin and do not end.
 
     pydicom reads past a cut in elements of known length (`pixels` compares the lengths), but gives
     up the whole dataset where the end of compressed pixels is missing: then the header is read
     again, up to the pixels.
+
+    Parameters
+    ----------
+    stream : binary stream
+    every : bool
+        All elements, and not the wanted ones alone. Where an unwanted one cannot be parsed, the
+        wanted ones are read alone, so that it costs no file.
     """
-    dataset = _parse(stream, stop_before_pixels=False)
+    dataset = _parse(stream, stop_before_pixels=False, every=every)
     if "PixelData" in dataset:
         return dataset, False
+    if every:
+        return load(stream)
     dataset = _parse(stream, stop_before_pixels=True)
     return dataset, bool(stream.read(1))
 
 
-def _parse(stream: BinaryIO, *, stop_before_pixels: bool) -> Dataset:
+def _parse(stream: BinaryIO, *, stop_before_pixels: bool, every: bool = False) -> Dataset:
     """Return the wanted elements, none where the bytes are no dataset."""
     stream.seek(0)
     try:
         return pydicom.dcmread(
-            stream, stop_before_pixels=stop_before_pixels, force=True, specific_tags=_ELEMENTS
+            stream,
+            stop_before_pixels=stop_before_pixels,
+            force=True,
+            specific_tags=None if every else _ELEMENTS,
         )
     except _PARSER_ERRORS:
         return Dataset()

@@ -13,8 +13,9 @@ from dsnet.config import Ingest
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.ingest import reader
+from dsnet.ingest.beside import values_beside
 from dsnet.ingest.cache import Cache, open_cache
-from dsnet.ingest.index import tables
+from dsnet.ingest.index import identifying_values, tables
 from dsnet.ingest.pixels import Thresholds
 from dsnet.ingest.reader import Facts
 from dsnet.ingest.scan import Found, scan
@@ -56,6 +57,9 @@ def ingest(*, params: Ingest, cohort: Path, private: Path, index: Path, source: 
     rows, identities = tables(files, facts, vault)
     contract.write(contract.MAP, identities, vault.map_path)
     vault.map_path.chmod(0o600)
+    met = identifying_values(files, facts, identities, values_beside(folder, facts))
+    contract.write(contract.IDENTIFYING, met, vault.identifying_path)
+    vault.identifying_path.chmod(0o600)
     contract.write(contract.INDEX, rows, index)
     write_json(
         source,

@@ -5,29 +5,39 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet import contract
-from dsnet.cohort.annotations import ImageFiles, place, read_annotations
+from dsnet.cohort.annotations.place import used
 from dsnet.cohort.dxa import read_dxa
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Label
+from dsnet.config import Dxa, Label
 from dsnet.errors import UserError
 from dsnet.label.table import label_boxes
 from dsnet.pseudonym import open_vault
 
 
 def label(
-    *, params: Label, cohort: Path, private: Path, index: Path, ledger: Path, labels: Path
+    *,
+    params: Label,
+    dxa: Dxa,
+    cohort: Path,
+    private: Path,
+    index: Path,
+    boxes: Path,
+    ledger: Path,
+    labels: Path,
 ) -> None:
     """Label the boxes of every included image.
 
     Parameters
     ----------
     params : Label
+    dxa : Dxa
+        How the DXA table is read.
     cohort : Path
-        The cohort folder, for its DXA table and annotations.
+        The cohort folder, for its DXA table.
     private : Path
         The folder of the config key ``private``, for the map.
-    index, ledger : Path
-        `dsnet.contract.INDEX` and `dsnet.contract.LEDGER`.
+    index, boxes, ledger : Path
+        `dsnet.contract.INDEX`, `dsnet.contract.ANNOTATIONS` and `dsnet.contract.LEDGER`.
     labels : Path
         Written: `dsnet.contract.LABELS`.
 
@@ -41,9 +51,9 @@ def label(
     identities = contract.read(contract.MAP, open_vault(private, folder).map_path)
     judged = contract.read(contract.LEDGER, ledger)
     images = _included(judged, files, identities)
-    boxes = place(read_annotations(folder.annotations), ImageFiles.of(files, identities))
-    dxa = read_dxa(folder.dxa, params.reading)
-    contract.write(contract.LABELS, label_boxes(images, boxes, dxa, params.reading), labels)
+    drawn = used(contract.read(contract.ANNOTATIONS, boxes))
+    measured = read_dxa(folder.dxa, params.reading, dxa)
+    contract.write(contract.LABELS, label_boxes(images, drawn, measured, params.reading), labels)
 
 
 def _included(judged: pd.DataFrame, files: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from dsnet.cohort.dxa import DxaTable
+from dsnet.cohort.exam import DxaTable
 from dsnet.config import Reading
 from dsnet.contract import BOX, LABELS, LEVELS
 from dsnet.errors import UserError
@@ -22,7 +22,7 @@ def label_boxes(
         The included files: ``file_key``, ``image_key``, ``patient_key``, ``study_key``, and from
         the private map ``relative_path``, ``patient_id`` and ``ct_date``.
     boxes : DataFrame
-        As `dsnet.cohort.annotations.place` returns them.
+        As `dsnet.cohort.annotations.place.used` returns them.
     dxa : DxaTable
     reading : {"patient", "vertebra", "lowest"}
 

@@ -12,6 +12,7 @@ from dsnet.phantom.canvas import Plane
 from dsnet.phantom.fault import Case
 from dsnet.phantom.identity import Identity
 from dsnet.phantom.optics import digitise
+from dsnet.phantom.planted import plant, plant_overlay
 from dsnet.phantom.scanner import SYNTAXES, Scanner
 
 _NO_AGENT = (None, "", "None", "NO", "N/A")
@@ -57,8 +58,9 @@ class Examination:
             for keyword, value in attributes.items():
                 setattr(dataset, keyword, value)
         dataset.RequestAttributesSequence = Sequence([self._request()])
-        block = dataset.private_block(0x0009, "RIS EXPORT 2.1", create=True)
-        block.add_new(0x01, "LO", self.identity.name)
+        plant(dataset, self.identity)
+        if self.number % 4 == 1:
+            plant_overlay(dataset, self.identity, self.scanner.matrix_px)
         return dataset
 
     def axial(self, header: Dataset, index: int, instance: int | None, hu: Plane) -> Dataset:
@@ -128,7 +130,7 @@ class Examination:
             "BodyPartExamined": "LSPINE",
             "Manufacturer": vendor.manufacturer,
             "ManufacturerModelName": vendor.model,
-            "StationName": f"CT{1 + self.number % 3}",
+            "StationName": self.identity.station,
             "SoftwareVersions": "phantom",
         }
 

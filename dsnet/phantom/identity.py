@@ -29,6 +29,9 @@ _PHYSICIANS = (
     "Kiragossian^Levontin^^Prof",
     "Thistlebarrow^Ingamar^^Dr",
 )
+_TECHNICIANS = ("Quillfeather^Osmund", "Yarrowmere^Tibalt", "Wexcombe^Annot")
+_STREETS = ("Plovergate", "Hazelfirth Lane", "Old Cresselly Road")
+_CONTACT = 0x1D
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Identity:
     folder : str
         Below ``dicom/``; holds the name and the ID.
     hospital, physician, reader : str
+    other_id : str
+        Number of the patient in another hospital's system.
+    phone, address : str
+    technician : str
+        OperatorsName (0008,1070).
+    station : str
+        Name of the scanner in the hospital's network.
     """
 
     name: str
@@ -59,6 +69,11 @@ class Identity:
     hospital: str
     physician: str
     reader: str
+    other_id: str
+    phone: str
+    address: str
+    technician: str
+    station: str
 
     @property
     def surname(self) -> str:
@@ -89,6 +104,11 @@ class Identity:
             self.physician.partition("^")[0],
             self.reader,
             self.reader.partition("^")[0],
+            self.other_id,
+            self.phone,
+            self.address,
+            self.technician,
+            self.station,
         )
 
 
@@ -103,6 +123,8 @@ def draw_identity(rng: np.random.Generator, number: int) -> Identity:
     patient_id = f"00{(number * 61_803_399 + 10_271_831) % 10**8:08d}"
     ct_date = date(2015, 1, 1) + timedelta(days=int(rng.integers(2200)))
     birth_date = ct_date - timedelta(days=int(rng.integers(50 * 366, 86 * 366)))
+    # A stream of its own: what is drawn from it later moves no pixel.
+    contact = np.random.default_rng([_CONTACT, number])
     return Identity(
         name=f"{surname}^{givens[given]}",
         patient_id=patient_id,
@@ -114,4 +136,9 @@ def draw_identity(rng: np.random.Generator, number: int) -> Identity:
         hospital=_HOSPITALS[number % len(_HOSPITALS)],
         physician=_PHYSICIANS[number % len(_PHYSICIANS)],
         reader=_PHYSICIANS[(number + 1) % len(_PHYSICIANS)],
+        other_id=f"MRN{contact.integers(10**6):06d}Q{number:04d}",
+        phone=f"+00 555 {contact.integers(10**3):03d} {contact.integers(10**4):04d}",
+        address=f"{contact.integers(1, 200)} {contact.choice(_STREETS)}, Vorrington",
+        technician=str(contact.choice(_TECHNICIANS)),
+        station=f"TARNCT{1 + number % 3:02d}",
     )

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dsnet import contract
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Slices
+from dsnet.config import Dxa, Slices
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole, write_json
 from dsnet.ingest.scan import native
@@ -26,6 +26,7 @@ def store_slices(
     store: Path,
     boxes: Path,
     digest: Path,
+    dxa: Dxa,
 ) -> None:
     """Store every labelled image once, as 16-bit HU on one in-plane grid.
 
@@ -47,6 +48,8 @@ def store_slices(
         Written: `contract.SLICES`, one row per box.
     digest : Path
         Written: JSON that changes when, and only when, what is trained on does.
+    dxa : Dxa
+        Whose reference, if densities made the T-scores, every table names beside the cohort.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def store_slices(
     write_json(
         digest,
         {
-            "cohort": folder.name,
+            "cohort": _name(folder, dxa),
             "synthetic": folder.synthetic,
             "images": table["row"].nunique(),
             "boxes": len(table),
@@ -79,6 +82,12 @@ def store_slices(
             "split_sha256": sha256(split),
         },
     )
+
+
+def _name(folder: CohortFolder, dxa: Dxa) -> str:
+    if dxa.reference is None:
+        return folder.name
+    return f"{folder.name}, T-scores from BMD by {dxa.reference.name}"
 
 
 def _order(labelled: pd.DataFrame, files: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +12,11 @@ from dsnet.contract import CLASSES
 from dsnet.errors import UserError
 
 _REMEDY = "label more patients, or correct what excludes them (dsnet audit shows it)"
+
+_PATIENTS = (
+    "patients of each class (split.min_patients_per_class), counting those that share a study or "
+    "an image as one"
+)
 
 
 def draw(patients: pd.DataFrame, params: Split) -> "pd.Series[str]":
@@ -32,17 +38,31 @@ def draw(patients: pd.DataFrame, params: Split) -> "pd.Series[str]":
     UserError
         If a class has too few patients, or too few with all levels for its share of the test part.
     """
-    groups = _gather(patients)
-    _require(groups, params.min_patients_per_class)
-    test = _take(groups[groups["complete"]], _test_counts(groups, params.test_fraction))
-    rest = groups.drop(index=test)
+    return patients["group"].map(deal(_gather(patients), params, _PATIENTS))
+
+
+def deal(units: pd.DataFrame, params: Split, what: str) -> "pd.Series[str]":
+    """Return the part of each unit, by the index of `units`.
+
+    Parameters
+    ----------
+    units : pandas.DataFrame
+        In the order in which they are drawn: `stratum`, and `complete`, without which a unit is
+        not for the test part.
+    params : Split
+    what : str
+        What there must be enough of, for the error message.
+    """
+    _require(units, params.min_patients_per_class, what)
+    test = _take(units[units["complete"]], _test_counts(units, params.test_fraction))
+    rest = units.drop(index=test)
     sizes = _sizes(rest)
     spare = {name: size - 1 for name, size in sizes.items()}
     validation = _take(rest, apportion(sizes, params.validation_fraction, spare))
-    parts = pd.Series("train", index=groups.index, dtype=str)
+    parts = pd.Series("train", index=units.index, dtype=str)
     parts[test] = "test"
     parts[validation] = "validation"
-    return patients["group"].map(parts)
+    return parts
 
 
 def apportion(sizes: Mapping[str, int], fraction: float, most: Mapping[str, int]) -> dict[str, int]:
@@ -88,13 +108,12 @@ def _say(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
-def _require(groups: pd.DataFrame, least: int) -> None:
+def _require(groups: pd.DataFrame, least: int, what: str) -> None:
     sizes = _sizes(groups)
     if min(sizes.values()) < least:
         raise UserError(
             "labels.csv",
-            expected=f"at least {least} patients of each class (split.min_patients_per_class), "
-            "counting those that share a study or an image as one",
+            expected=f"at least {least} {what}",
             came=_say(sizes),
             remedy=_REMEDY,
         )
@@ -115,10 +134,7 @@ def _test_counts(groups: pd.DataFrame, fraction: float) -> dict[str, int]:
     return counts
 
 
-def _take(groups: pd.DataFrame, counts: Mapping[str, int]) -> list[int]:
+def _take(groups: pd.DataFrame, counts: Mapping[str, int]) -> "pd.Index[Any]":
     """Return the first groups of each class."""
-    return [
-        int(group)
-        for name, count in counts.items()
-        for group in groups.index[groups["stratum"] == name][:count]
-    ]
+    place = groups.groupby("stratum").cumcount()
+    return groups.index[place < groups["stratum"].map(counts)]

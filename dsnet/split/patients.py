@@ -41,7 +41,7 @@ def describe(boxes: pd.DataFrame, files: pd.DataFrame, seed: int) -> pd.DataFram
     UserError
         If a labelled file is not in the index, or was never decoded.
     """
-    images = _labelled_images(boxes, files)
+    images = labelled_images(boxes, files)
     severity = boxes["label"].map(CLASSES.index).groupby(boxes["patient_key"]).max()
     patients = pd.DataFrame({"stratum": severity.map(CLASSES.__getitem__)})
     levels = boxes.groupby("patient_key")["level"].nunique()
@@ -52,8 +52,14 @@ def describe(boxes: pd.DataFrame, files: pd.DataFrame, seed: int) -> pd.DataFram
     return patients.assign(order=patients["group"].map(order))
 
 
-def _labelled_images(boxes: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
-    """Return `file_key`, `patient_key` and `pixel_hash` of each labelled file."""
+def labelled_images(boxes: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
+    """Return `file_key`, `patient_key` and `pixel_hash` of each labelled file.
+
+    Raises
+    ------
+    UserError
+        If a labelled file is not in the index, or was never decoded.
+    """
     labelled = boxes[["file_key", "patient_key"]].drop_duplicates("file_key")
     hashes = labelled["file_key"].map(files.set_index("file_key")["pixel_hash"]).fillna("")
     missing = labelled.loc[hashes == "", "file_key"]

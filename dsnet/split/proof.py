@@ -8,6 +8,7 @@ import pandas as pd
 from dsnet.config import Split
 from dsnet.contract import CLASSES, PARTS
 from dsnet.errors import UserError
+from dsnet.split import leak
 
 _KINDS = {
     "patient": "patient_key",
@@ -15,6 +16,11 @@ _KINDS = {
     "sop_uid": "image_key",
     "pixel_hash": "pixel_hash",
 }
+
+_NO_PROOF = (
+    "Split by image: patients who train are in the test part, too. It exists to measure leakage; "
+    "figures made with it say nothing about new patients."
+)
 
 
 def prove(
@@ -32,16 +38,19 @@ def prove(
     -------
     dict
         `distinct`: how many patients, studies, SOP instance UIDs and pixel hashes each part holds;
-        `shared`: how many of each two parts have in common, all 0 in a sound split; `classes`:
+        `shared`: how many of each two parts have in common, all 0 in a sound split, while a split
+        by image says LEAKY first and counts in `leak` what its test part gives away; `classes`:
         patients and images (by their most severe box) and boxes of each class; `fraction` of
         each; and the seed and the fractions asked for (null where the split was imported).
     """
     identities = _identities(split, files)
     classes = {part: _classes(boxes, split[split["part"] == part]) for part in PARTS}
     drawn = params.file is None
+    leaky = {"LEAKY": _NO_PROOF, "leak": leak.overlap(split)} if leak.is_leaky(split) else {}
     return {
+        **leaky,
         "source": "drawn" if drawn else "imported",
-        "unit": "patient",
+        "unit": params.unit,
         "seed": params.seed if drawn else None,
         "requested": {
             "test_of_all": params.test_fraction if drawn else None,
@@ -60,7 +69,9 @@ def prove(
 
 
 def check(proof: dict[str, Any]) -> None:
-    """Raise `UserError` if two parts share anything."""
+    """Raise `UserError` if two parts share anything, unless they were meant to (`split.unit`)."""
+    if "LEAKY" in proof:
+        return
     for kind, pairs in proof["shared"].items():
         for pair, count in pairs.items():
             if count:

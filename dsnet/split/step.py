@@ -8,13 +8,14 @@ from dsnet import contract
 from dsnet.config import Split
 from dsnet.files import write_json
 from dsnet.split.draw import draw
+from dsnet.split.images import draw_images, images_of
 from dsnet.split.imported import read_parts
 from dsnet.split.patients import describe
 from dsnet.split.proof import check, prove
 
 
 def split_patients(*, params: Split, labels: Path, index: Path, split: Path, proof: Path) -> None:
-    """Part the labelled patients into training, validation and test.
+    """Part the labelled patients, or their images (`split.unit`), into the three parts.
 
     Parameters
     ----------
@@ -24,7 +25,8 @@ def split_patients(*, params: Split, labels: Path, index: Path, split: Path, pro
     split : Path
         Written: `contract.SPLIT`, one row per labelled image.
     proof : Path
-        Written: what the parts share (nothing), and what each holds, as JSON.
+        Written: what the parts share (nothing, unless split by image), and what each holds, as
+        JSON.
 
     Raises
     ------
@@ -34,13 +36,20 @@ def split_patients(*, params: Split, labels: Path, index: Path, split: Path, pro
     """
     boxes = contract.read(contract.LABELS, labels)
     files = contract.read(contract.INDEX, index)
-    patients = describe(boxes, files, params.seed)
-    parts = draw(patients, params) if params.file is None else read_parts(params.file, patients)
-    frame = assign(boxes, patients, parts)
+    if params.unit == "image":
+        frame = draw_images(images_of(boxes, files), params)
+    else:
+        frame = _by_patient(boxes, files, params)
     evidence = prove(frame, boxes, files, params)
     check(evidence)
     contract.write(contract.SPLIT, frame, split)
     write_json(proof, evidence)
+
+
+def _by_patient(boxes: pd.DataFrame, files: pd.DataFrame, params: Split) -> pd.DataFrame:
+    patients = describe(boxes, files, params.seed)
+    parts = draw(patients, params) if params.file is None else read_parts(params.file, patients)
+    return assign(boxes, patients, parts)
 
 
 def assign(boxes: pd.DataFrame, patients: pd.DataFrame, parts: "pd.Series[str]") -> pd.DataFrame:

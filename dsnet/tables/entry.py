@@ -1,54 +1,62 @@
-"""One detector of a table: its trainings, seed by seed, and its size and speed."""
+"""One method of a table: its metrics over all seeds, and for a detector its size and speed."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
+import pandas as pd
+
 from dsnet.errors import UserError
+from dsnet.split.leak import LEAKY
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One backbone with one attention, judged with every seed on the same test images.
+    """One backbone with one attention, or one baseline, judged with all its seeds.
 
     Attributes
     ----------
-    backbone, attention : str
-        As in the config.
-    seeds : tuple of int
-    reports : tuple of dict
-        The metrics file of each seed, as `dsnet.evaluate.report` makes it.
-    parameters : int
-        Weights of the detector, trained or frozen.
+    name : str
+        ``backbone/attention`` as in the config, or ``hu/...``: the folders of its files.
+    report : dict
+        Its metrics file, as `dsnet.evaluate.report` makes it.
+    model : dict
+        ``result`` of the run manifest of its first seed; empty for a baseline.
     speed : dict
-        Its row of what `dsnet.evaluate.speed` wrote.
+        Its row of what `dsnet.evaluate.speed` wrote; empty for a baseline.
     """
 
-    backbone: str
-    attention: str
-    seeds: tuple[int, ...]
-    reports: tuple[Json, ...]
-    parameters: int
-    speed: Json
+    name: str
+    report: Json
+    model: Json = field(default_factory=dict)
+    speed: Json = field(default_factory=dict)
 
-    def mean(self, statistic: str, bound: str = "value") -> float | None:
-        """Return the mean over the seeds, None if it is undefined for one of them.
+    @property
+    def backbone(self) -> str:
+        """The first half of the name."""
+        return self.name.split("/")[0]
+
+    @property
+    def attention(self) -> str:
+        """The second half of the name."""
+        return self.name.split("/")[1]
+
+    def value(self, statistic: str, bound: str = "value") -> float | None:
+        """Return a statistic, None if it is undefined.
 
         Parameters
         ----------
         statistic : str
-            A key of `dsnet.evaluate.metrics.DEFINITIONS`.
-        bound : {"value", "low", "high"}
-            Bounds are averaged, too: with several seeds the interval still speaks of the patients
-            drawn, not of the seeds, and is rather too wide than too narrow.
+            A key of the report's ``metrics``.
+        bound : {"value", "low", "high", "seed_sd"}
+            The mean over the seeds, its 95 % bounds over patients, or the seeds' own spread.
         """
-        values = [report["metrics"][statistic][bound] for report in self.reports]
-        return None if None in values else fmean(values)
+        number: float | None = self.report["metrics"][statistic][bound]
+        return number
 
 
 def judged_on(report: Json) -> Json:
@@ -58,20 +66,41 @@ def judged_on(report: Json) -> Json:
     return {**{name: report[name] for name in shared}, "counts": counts}
 
 
+def data_note(cohort: str, *, synthetic: bool, leaky: bool = False) -> str:
+    """Return the words that tell a reader what the numbers were made from."""
+    note = f"{cohort} (synthetic, not patients)" if synthetic else cohort
+    return f"{note}, {LEAKY} (split by image)" if leaky else note
+
+
+def note_of(report: Json) -> str:
+    """Return the `data_note` of a metrics file, or of anything else that names its cohort."""
+    return data_note(
+        report["cohort"], synthetic=report["synthetic"], leaky=report.get("leaky", False)
+    )
+
+
+def judged_note(report: Json) -> str:
+    """Return `note_of` a metrics file, and what it was judged on."""
+    counts = report["counts"]
+    judged = f"{report['part']} part, {counts['patients']} patients, {counts['images']} slices"
+    return f"{note_of(report)}; {judged}"
+
+
 def read_entries(
     names: Sequence[str], seeds: Sequence[int], timing: Json, *, metrics: Path, models: Path
 ) -> list[Entry]:
-    """Return the entries of a table in the order of `names`.
+    """Return the detectors of a table in the order of `names`.
 
     Parameters
     ----------
     names : sequence of str
         ``backbone/attention``.
     seeds : sequence of int
+        That each was trained with.
     timing : dict
         What `dsnet.evaluate.speed` wrote: all detectors, timed in one run (reading 16).
     metrics : Path
-        Folder of ``{backbone}/{attention}/seed{seed}.json``.
+        Folder of ``{backbone}/{attention}.json``.
     models : Path
         Folder of ``{backbone}/{attention}/seed{seed}/manifest.json``.
 
@@ -80,24 +109,23 @@ def read_entries(
     UserError
         If a file is missing, or the detectors were not judged on the same images in the same way.
     """
-    speed = {(row["backbone"], row["attention"]): row for row in timing["variants"]}
-    entries = []
-    for name in names:
-        backbone, attention = name.split("/")
-        manifest = read_json(models / name / f"seed{seeds[0]}" / "manifest.json")
-        reports = tuple(read_json(metrics / name / f"seed{seed}.json") for seed in seeds)
-        entries.append(
-            Entry(
-                backbone=backbone,
-                attention=attention,
-                seeds=tuple(seeds),
-                reports=reports,
-                parameters=manifest["result"]["parameters"],
-                speed=speed[backbone, attention],
-            )
+    speed = {f"{row['backbone']}/{row['attention']}": row for row in timing["variants"]}
+    entries = [
+        Entry(
+            name=name,
+            report=read_report(metrics, name),
+            model=read_json(models / name / f"seed{seeds[0]}" / "manifest.json")["result"],
+            speed=speed[name],
         )
-    _check_alike(entries)
+        for name in names
+    ]
+    _check_alike(entries, seeds)
     return entries
+
+
+def read_report(metrics: Path, name: str) -> Json:
+    """Return the metrics of one method, ``{name}.json`` below the folder `metrics`."""
+    return read_json(metrics / f"{name}.json")
 
 
 def read_json(path: Path) -> Json:
@@ -111,23 +139,40 @@ def read_json(path: Path) -> Json:
     try:
         content: Json = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(
-            str(path),
-            expected="the JSON file of an earlier step",
-            came="no such file or something else in it",
-            remedy="run the workflow, which makes it first",
-        ) from error
+        raise _missing(path, "JSON") from error
     return content
 
 
-def _check_alike(entries: Sequence[Entry]) -> None:
-    first = judged_on(entries[0].reports[0])
+def read_csv(path: Path) -> pd.DataFrame:
+    """Return a table that an earlier step wrote as its result.
+
+    Raises
+    ------
+    UserError
+        If it is missing or no CSV.
+    """
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise _missing(path, "CSV") from error
+
+
+def _missing(path: Path, kind: str) -> UserError:
+    return UserError(
+        str(path),
+        expected=f"the {kind} file of an earlier step",
+        came="no such file or something else in it",
+        remedy="run the workflow, which makes it first",
+    )
+
+
+def _check_alike(entries: Sequence[Entry], seeds: Sequence[int]) -> None:
+    first = judged_on(entries[0].report)
     for entry in entries:
-        for seed, report in zip(entry.seeds, entry.reports, strict=True):
-            if judged_on(report) != first:
-                raise UserError(
-                    f"metrics of {entry.backbone}/{entry.attention}, seed {seed}",
-                    expected="the test images and settings of the first detector",
-                    came="others",
-                    remedy="run the workflow, which judges all detectors alike",
-                )
+        if judged_on(entry.report) != first or entry.report["seeds"] != list(seeds):
+            raise UserError(
+                f"metrics of {entry.name}",
+                expected=f"the test images and settings of {entries[0].name}, and seeds {seeds}",
+                came="others",
+                remedy="run the workflow, which judges all detectors alike",
+            )

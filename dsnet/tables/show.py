@@ -1,6 +1,5 @@
-"""``python -m dsnet.tables.show``: a table of detectors for human eyes."""
+"""``python -m dsnet.tables.show``: the tables for human eyes."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from rich.table import Table
 
 from dsnet.errors import UserError
 from dsnet.step import run
+from dsnet.tables.entry import Json, read_csv, read_json
+from dsnet.tables.names import title_of
 
 READINGS = (
     "Below each figure: its 95 % interval by bootstrap over the test patients, and what the paper "
@@ -37,23 +38,39 @@ def show(*, table: Path, summary: Path) -> None:
     UserError
         If one of them is missing.
     """
-    for path in (table, summary):
-        if not path.exists():
-            raise UserError(
-                str(path),
-                expected="a table",
-                came="no file",
-                remedy="make it with snakemake --cores all results/table1.csv",
-            )
-    beside = json.loads(summary.read_text(encoding="utf-8"))
+    _check_made(table, summary)
+    rows, beside = read_csv(table), read_json(summary)
     console = Console()
-    console.print(drawn(pd.read_csv(table, keep_default_na=False), beside))
+    console.print(drawn(rows, beside))
     console.print(escape(READINGS.format(**beside)), style="dim")
     console.print(f"Data: {escape(beside['data'])}. Not a medical device.", style="bold")
 
 
-def drawn(rows: pd.DataFrame, summary: dict[str, Any]) -> Table:
-    """Return the table; `rows` as in the CSV with "" for what is undefined."""
+def show_literature(*, table: Path) -> None:
+    """Print Table 3, reported and measured rows apart.
+
+    Parameters
+    ----------
+    table : Path
+        As `dsnet.tables.literature.compare` writes it.
+
+    Raises
+    ------
+    UserError
+        If it is missing.
+    """
+    _check_made(table)
+    rows = read_csv(table)
+    console = Console()
+    console.print(drawn_literature(rows))
+    measured = rows[rows["source"] == "measured"]
+    for unit, group in measured.groupby("unit", sort=False):
+        console.print(escape(f"By {unit}: {group['measures'].iloc[0]}."), style="dim")
+    console.print(f"Data: {escape(measured['data'].iloc[0])}. Not a medical device.", style="bold")
+
+
+def drawn(rows: pd.DataFrame, summary: Json) -> Table:
+    """Return the table; `rows` as in the CSV, NaN for what is undefined."""
     patients, images = (summary[name] for name in ("test_patients", "test_images"))
     drawing = Table(
         title=f"{rows['method'].iloc[0]} on {patients} test patients, {images} images\n"
@@ -69,7 +86,7 @@ def drawn(rows: pd.DataFrame, summary: dict[str, Any]) -> Table:
     for row in rows.to_dict("records"):
         beside = summary[row["backbone"]][row["attention"]]
         drawing.add_row(
-            f"{row['backbone']}\n+ {row['attention']}",
+            title_of(f"{row['backbone']}/{row['attention']}").replace("+", "\n+ "),
             *(_cell(name, row, beside) for name in ("map", "recall", "accuracy")),
             f"{_percent(beside['box_ap50'])}\n{_interval('box_ap50', beside)}",
             f"{row['fps']:.2f}",
@@ -78,13 +95,54 @@ def drawn(rows: pd.DataFrame, summary: dict[str, Any]) -> Table:
     return drawing
 
 
-def _cell(name: str, row: Mapping[Any, Any], beside: dict[str, Any]) -> str:
+def drawn_literature(rows: pd.DataFrame) -> Table:
+    """Return Table 3; a line between what is reported and what is measured, by unit."""
+    drawing = Table(title="Beside the literature", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("Method", "By"):
+        drawing.add_column(name)
+    for name in ("Images", "Classes", "Acc %", "AUC %", "Recall %"):
+        drawing.add_column(name, justify="right")
+    for unit, group in rows.fillna({"unit": "reported"}).groupby("unit", sort=False):
+        for row in group.to_dict("records"):
+            drawing.add_row(
+                escape(row["method"]),
+                str(unit),
+                *(f"{row[name]:.0f}" for name in ("images", "classes")),
+                *(_figure(row, name) for name in ("accuracy", "auc", "recall")),
+            )
+        drawing.add_section()
+    return drawing
+
+
+def _figure(row: Mapping[Any, Any], name: str) -> str:
+    value, low, high = (row[f"{name}{suffix}"] for suffix in ("", "_low", "_high"))
+    if pd.isna(value):
+        return "-"
+    return f"{value:.1f}" + ("" if pd.isna(low) else f" ({low:.1f}-{high:.1f})")
+
+
+def _check_made(*paths: Path) -> None:
+    for path in paths:
+        if not path.exists():
+            raise UserError(
+                str(path),
+                expected="a table",
+                came="no file",
+                remedy=f"make it with snakemake --cores all {paths[0].as_posix()}",
+            )
+
+
+def _cell(name: str, row: Mapping[Any, Any], beside: Json) -> str:
     paper = row[f"paper_{name}"]
-    lines = [_percent(beside[name]), _interval(name, beside), f"paper {paper}" if paper else ""]
+    lines = [
+        _percent(beside[name]),
+        _interval(name, beside),
+        "" if pd.isna(paper) else f"paper {paper:.1f}",
+    ]
     return "\n".join(lines).rstrip()
 
 
-def _interval(name: str, beside: dict[str, Any]) -> str:
+def _interval(name: str, beside: Json) -> str:
     low, high = beside[f"{name}_low"], beside[f"{name}_high"]
     return "" if low is None or high is None else f"{_percent(low)}-{_percent(high)}"
 

@@ -1,37 +1,116 @@
 """Changes to a training image that leave its class, boxes carried along.
 
-Each is a pure function; whether it happens follows from (seed, epoch, index) alone.
+Each is a pure function; what happens follows from (seed, epoch, index) alone. All act on Hounsfield
+units, before a window cuts them: noise on air stays air.
 """
+
+import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from dsnet.config import Train
+from dsnet.slices.grid import AIR_HU
 from dsnet.train.stream import Use, generator
+
+_SHARES = (1.0, 0.5, 0.25)  # of a turn that would push a box off the grid
 
 
 def augment(
-    image: Tensor, boxes: Tensor, config: Train, *, seed: int, epoch: int, index: int
+    hu: Tensor, boxes: Tensor, config: Train, *, seed: int, epoch: int, index: int
 ) -> tuple[Tensor, Tensor]:
     """Return the image and its boxes as they are shown in this epoch.
 
     Parameters
     ----------
-    image : float32 (channels, height, width)
+    hu : float32 (height, width)
+        Hounsfield units.
     boxes : float32 (objects, 4)
         Edges x_min, y_min, x_max, y_max in pixels.
     config : Train
+        The largest changes, from which each is drawn evenly. All are drawn whether used or not, so
+        that switching one on leaves the others as they were.
     seed, epoch, index : int
         Where in the training it stands; `index` is that of the image.
     """
     random = generator(Use.AUGMENT, seed, epoch, index)
-    if random.random() < config.flip_probability:
-        return flip(image, boxes)
-    return image, boxes
+    flipped = random.random() < config.flip_probability
+    turned, grown, shifted = random.uniform(-1, 1, size=3)
+    noisy = random.random()
+    hu, boxes = turn(
+        hu,
+        boxes,
+        angle_deg=config.rotation_deg * turned,
+        scale=1 + config.scale_fraction * grown,
+    )
+    if flipped:
+        hu, boxes = flip(hu, boxes)
+    if config.noise_hu > 0:
+        noise = random.standard_normal(tuple(hu.shape), dtype="float32")
+        hu = hu + config.noise_hu * noisy * torch.from_numpy(noise)
+    return hu + config.shift_hu * shifted, boxes
 
 
-def flip(image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+def flip(hu: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Return image and boxes mirrored left to right; twice is nothing."""
     x_min, y_min, x_max, y_max = boxes.unbind(dim=1)
-    width = image.shape[-1]
-    return image.flip(-1), torch.stack([width - x_max, y_min, width - x_min, y_max], dim=1)
+    width = hu.shape[-1]
+    return hu.flip(-1), torch.stack([width - x_max, y_min, width - x_min, y_max], dim=1)
+
+
+def turn(hu: Tensor, boxes: Tensor, *, angle_deg: float, scale: float) -> tuple[Tensor, Tensor]:
+    """Return image and boxes turned and scaled about the middle of the grid.
+
+    A box becomes the hull of its inscribed ellipse: that is what a vertebral body nearly fills,
+    while the hull of the turned rectangle grows with every degree. A change that would push a box
+    over the edge is halved, at most twice, and then left out: no vertebra is cut or lost.
+
+    Parameters
+    ----------
+    hu : float32 (height, width)
+    boxes : float32 (objects, 4)
+    angle_deg : float
+        From the x axis towards the y axis, so clockwise as an image is seen.
+    scale : float
+        Above 1, the image grows. What comes in from beyond the grid is air.
+    """
+    if angle_deg == 0 and scale == 1:
+        return hu, boxes
+    for share in _SHARES:
+        matrix = _matrix(angle_deg * share, 1 + (scale - 1) * share)
+        carried = _carried(boxes, matrix, hu.shape)
+        if _on_grid(carried, hu.shape):
+            return _resampled(hu, matrix), carried
+    return hu, boxes
+
+
+def _matrix(angle_deg: float, scale: float) -> Tensor:
+    cosine, sine = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    return scale * torch.tensor([[cosine, -sine], [sine, cosine]])
+
+
+def _carried(boxes: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
+    """Return the hulls of the ellipses: their half edges are sqrt((M o M) half^2)."""
+    middle = torch.tensor([shape[1] / 2, shape[0] / 2])
+    low, high = boxes[:, :2], boxes[:, 2:]
+    centre = ((low + high) / 2 - middle) @ matrix.T + middle
+    half = (((high - low) / 2).square() @ matrix.square().T).sqrt()
+    return torch.cat([centre - half, centre + half], dim=1)
+
+
+def _on_grid(boxes: Tensor, shape: torch.Size) -> bool:
+    height, width = shape
+    limits = torch.tensor([width, height, width, height])
+    return bool(((boxes >= 0) & (boxes <= limits)).all())
+
+
+def _resampled(hu: Tensor, matrix: Tensor) -> Tensor:
+    """Return the image with `matrix` applied to its content, linear between pixels."""
+    height, width = hu.shape
+    # torch measures both axes from -1 to 1, whatever their length, and wants the way back.
+    aspect = torch.tensor([[1.0, height / width], [width / height, 1.0]])
+    back = torch.cat([torch.linalg.inv(matrix) * aspect, torch.zeros(2, 1)], dim=1)
+    grid = functional.affine_grid(back[None], [1, 1, height, width], align_corners=False)
+    above_air = functional.grid_sample((hu - AIR_HU)[None, None], grid, align_corners=False)
+    return above_air[0, 0] + AIR_HU

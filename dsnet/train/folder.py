@@ -1,26 +1,26 @@
 """The folder of one running training: its lock, its checkpoint, and whose checkpoint that is."""
 
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from dsnet.errors import UserError
-from dsnet.files import whole, write_text
+from dsnet.files import write_text
 
 _BUSY = "busy"
 _SETTINGS = "settings.sha256"
+_WAIT_S = 300.0  # for the first process of a training, which may sum a large checkpoint
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that this process alone writes to; never an output of the workflow."""
+    """A folder that one training alone writes to; never an output of the workflow."""
 
     path: Path
 
@@ -39,29 +39,41 @@ class RunFolder:
             if keep is None or path != self.weights(keep):
                 path.unlink()
 
+    def drop_requeued(self) -> None:
+        """Remove what Lightning saved within an epoch when SLURM requeued the job."""
+        for path in self.path.glob("hpc_ckpt_*"):
+            path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove everything that a later training could take for its own."""
         self.last.unlink(missing_ok=True)
         self.prune()
+        self.drop_requeued()
         (self.path / _SETTINGS).unlink(missing_ok=True)
 
 
 @contextmanager
-def run_folder(path: Path, settings: str) -> Iterator[RunFolder]:
+def run_folder(path: Path, settings: str, *, first: bool = True) -> Iterator[RunFolder]:
     """Lock the folder `path`; drop what a training of other settings left in it.
 
     Parameters
     ----------
     path : Path
-        Made if need be.
+        Made if need be. Several nodes must see the same folder.
     settings : str
         SHA-256 of all that the result follows from; a checkpoint of another is not resumed.
+    first : bool
+        Whether this is the first process of the training; the others wait for it.
 
     Raises
     ------
     UserError
-        If another process holds the lock. A process that died holds none.
+        If another training holds the lock, or the first process does not come. A process that died
+        holds no lock.
     """
+    if not first:
+        yield _joined(path, settings)
+        return
     path.mkdir(parents=True, exist_ok=True)
     lock, owner, known = FileLock(path / _BUSY), path / "process", path / _SETTINGS
     try:
@@ -86,22 +98,16 @@ def run_folder(path: Path, settings: str) -> Iterator[RunFolder]:
         lock.release()
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are whole or absent."""
-
-    def save_checkpoint(
-        self, checkpoint: Mapping[str, Any], path: str | Path, *_args: Any, **_kwargs: Any
-    ) -> None:
-        """Write `checkpoint` under a temporary name and rename it."""
-        save(checkpoint, Path(path))
-
-    def load_checkpoint(self, path: str | Path, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
-        """Return the checkpoint, on the CPU; nothing in it is executed."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return checkpoint
-
-
-def save(value: Mapping[str, Any], path: Path) -> None:
-    """Write tensors and plain values so that `torch.load` reads them with ``weights_only``."""
-    with whole(path) as temporary:
-        torch.save(dict(value), temporary)
+def _joined(path: Path, settings: str) -> RunFolder:
+    """Return the folder once the first process of the same training has made it ready."""
+    known, end = path / _SETTINGS, time.monotonic() + _WAIT_S
+    while not known.exists() or known.read_text().strip() != settings:
+        if time.monotonic() > end:
+            raise UserError(
+                f"training into {path}",
+                expected="that the first process of the training makes the folder ready",
+                came=f"none with the same config, versions and kind of device in {_WAIT_S:.0f} s",
+                remedy="look at its log, and give all nodes the same folder and machine",
+            )
+        time.sleep(_POLL_S)
+    return RunFolder(path)

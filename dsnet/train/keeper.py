@@ -6,6 +6,7 @@ from typing import Any
 import lightning
 import numpy as np
 import pandas as pd
+import torch
 from lightning.pytorch.callbacks import Callback
 from torchvision.models.detection import FasterRCNN
 
@@ -15,7 +16,8 @@ from dsnet.detect.part import Part
 from dsnet.detect.predict import predict
 from dsnet.evaluate.metrics import statistics
 from dsnet.evaluate.scene import scene
-from dsnet.train.folder import RunFolder, save
+from dsnet.train.checkpoint import save
+from dsnet.train.folder import RunFolder
 from dsnet.train.trainee import Trainee
 
 _JUDGED = {"validation_map": "map", "validation_box_ap50": "box_ap50"}
@@ -25,6 +27,8 @@ class Keeper(Callback):
     """Judges each epoch on the validation part and writes down what a resumed training needs.
 
     The best epoch is the one of highest three-class AP50; of equals the later, which has seen more.
+    Of several processes the first alone judges and writes; the others are told, and so all end
+    after the same epoch.
 
     Parameters
     ----------
@@ -47,28 +51,42 @@ class Keeper(Callback):
         best = max(judged, key=lambda row: (row["validation_map"], row["epoch"]), default=None)
         return int(best["epoch"]) if best else 0
 
+    def stalled(self, config: Train) -> bool:
+        """Return whether the epoch just judged is `patience_epochs` after the last better one.
+
+        To equal the best is not to be better. An epoch that was not judged decides nothing.
+        """
+        if not config.patience_epochs or self.history[-1]["validation_map"] is None:
+            return False
+        judged = [row for row in self.history if row["validation_map"] is not None]
+        better = max(judged, key=lambda row: (row["validation_map"], -row["epoch"]))
+        return int(self.history[-1]["epoch"] - better["epoch"]) >= config.patience_epochs
+
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:  # noqa: ARG002 - Lightning's signature
         """Start the clock."""
         self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Judge, note, and save; in an order in which a kill at any place loses this epoch only."""
-        epoch = trainer.current_epoch + 1
-        self.history.append(
-            {
-                "epoch": epoch,
-                **module.take_losses(),
-                **self._judge(module, epoch),
-                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-                "seconds": round(time.monotonic() - self._started, 3),
-            }
-        )
-        if epoch == module.config.epochs:
+        epoch, config, first = trainer.current_epoch + 1, module.config, trainer.is_global_zero
+        losses = _mean_over_processes(trainer, module.take_losses())
+        judged = self._judge(module, epoch) if first else dict.fromkeys(_JUDGED)
+        row = {
+            "epoch": epoch,
+            **losses,
+            **judged,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        self.history.append(trainer.strategy.broadcast(row))
+        trainer.should_stop = self.stalled(config)
+        if epoch == config.epochs or trainer.should_stop:
             return
-        if self.chosen(module.config) == epoch:
+        if first and self.chosen(config) == epoch:
             save(module.network.state_dict(), self.folder.weights(epoch))
         trainer.save_checkpoint(self.folder.last)
-        self.folder.prune(keep=self.chosen(module.config))
+        if first:
+            self.folder.prune(keep=self.chosen(config))
 
     def table(self) -> pd.DataFrame:
         """Return the history as `contract.HISTORY`."""
@@ -88,6 +106,12 @@ class Keeper(Callback):
         if epoch % config.validate_every and epoch != config.epochs:
             return dict.fromkeys(_JUDGED)
         return judge(module.network, self.part)
+
+
+def _mean_over_processes(trainer: lightning.Trainer, losses: dict[str, float]) -> dict[str, float]:
+    """Return the losses of whole batches, of which each process saw its share."""
+    own = torch.tensor(list(losses.values()), dtype=torch.float64).to(trainer.strategy.root_device)
+    return dict(zip(losses, trainer.strategy.reduce(own, reduce_op="mean").tolist(), strict=True))
 
 
 def judge(network: FasterRCNN, part: Part) -> dict[str, float | None]:

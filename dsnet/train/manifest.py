@@ -29,9 +29,9 @@ def describe(
     start : mapping
         Where the first weights came from.
     machine : mapping
-        Device, threads, precision.
+        Device, threads, precision; devices and nodes.
     result : mapping
-        Epoch that counts, wall time, parameters, gammas.
+        Epoch that counts, epochs trained, wall time, class weights, parameters, gammas.
     """
     return {
         "commit": commit(),

@@ -13,14 +13,19 @@ from dsnet.config import Detector, Train, Variant
 from dsnet.detect.attention.residual import gammas
 from dsnet.detect.backbone import ATTENDED
 from dsnet.detect.device import reproducible, this_machine
+from dsnet.detect.loss import class_loss
 from dsnet.detect.model import build, frozen_norm, trainable_layers
 from dsnet.detect.part import Part
 from dsnet.detect.weights import load_start, read_state
 from dsnet.files import sha256, write_json
-from dsnet.train.fit import fit
-from dsnet.train.folder import run_folder, save
+from dsnet.split.leak import is_leaky
+from dsnet.train.balance import class_weights
+from dsnet.train.checkpoint import save
+from dsnet.train.fit import fit, trainer
+from dsnet.train.folder import RunFolder, run_folder
 from dsnet.train.keeper import Keeper
 from dsnet.train.manifest import describe
+from dsnet.train.ranks import ranks
 from dsnet.train.trainee import Trainee
 
 _DATA = ("cohort", "synthetic", "size_px", "pixel_mm")
@@ -62,43 +67,71 @@ def train(
         Written: where the weights come from, as JSON.
     checkpoints : Path
         A folder of this detector alone, from which a killed training goes on. Emptied at the end.
+        Training on several nodes, all must see it.
 
     Raises
     ------
     UserError
-        If the start weights cannot be had, the loss is not finite, or the same training runs.
+        If the start weights cannot be had, the loss is not finite, the same training runs, or
+        there are not the devices that `params` asks for.
     """
     facts = json.loads(digest.read_text(encoding="utf-8"))
-    data = {"digest_sha256": sha256(digest), **{key: facts[key] for key in _DATA}}
     settings = {
         "variant": variant.model_dump(),
         "seed": seed,
         "detector": detector.model_dump(),
         "train": params.model_dump(exclude={"seeds"}),
     }
-    machine = this_machine(params.precision)
     training, validation = (
         Part(name, store=store, boxes=boxes, split=split, windows=detector.windows)
         for name in ("train", "validation")
     )
+    data = {"digest_sha256": sha256(digest), **_about(facts, training)}
     size_px, pixel_mm = facts["size_px"], facts["pixel_mm"]
     network = build(detector, variant, size_px=size_px, pixel_mm=pixel_mm, seed=seed)
+    network.roi_heads.class_loss = class_loss(detector, class_weights(training, params))
     start = load_start(network, detector, variant.backbone).facts()
-    follows = _fingerprint(settings, data, start, machine.facts(), torch.__version__)
-    with run_folder(checkpoints, follows) as folder, reproducible(machine):
-        trainee = Trainee(network, training, params, seed=seed, fused=machine.fused)
-        keeper = Keeper(folder, validation)
-        fit(trainee, keeper, folder, machine)
-        epoch = keeper.chosen(params)
-        if epoch < params.epochs:
-            network.load_state_dict(read_state(folder.weights(epoch)))
-        seconds = round(sum(row["seconds"] for row in keeper.history), 1)
-        result = {"epoch": epoch, "seconds": seconds, **_facts(network, detector, variant)}
-        told = describe(settings, data=data, start=start, machine=machine.facts(), result=result)
+    machine = this_machine(params.precision)
+    trainee = Trainee(network, training, params, seed=seed, fused=machine.fused)
+    keeper = Keeper(RunFolder(checkpoints), validation)
+    processes = ranks(params, machine, len(trainee.epoch_images(0)))
+    running = trainer(params, keeper, processes, machine)
+    # Lightning's word on the precision: asked for float16 on a CPU, it takes bfloat16.
+    computed = machine.facts() | processes.facts() | {"precision": running.precision}
+    follows = _fingerprint(settings, data, start, computed, torch.__version__)
+    first = running.is_global_zero
+    with run_folder(checkpoints, follows, first=first) as folder, reproducible(machine):
+        fit(running, trainee, folder)
+        if not first:
+            return
+        result = _choose(keeper, trainee) | _facts(network, detector, variant)
+        told = describe(settings, data=data, start=start, machine=computed, result=result)
         save(network.state_dict(), weights)
         contract.write(contract.HISTORY, keeper.table(), history)
         write_json(manifest, told)
         folder.clear()
+
+
+def _about(facts: dict[str, Any], training: Part) -> dict[str, Any]:
+    """Return what the manifest says of the data."""
+    return {**{key: facts[key] for key in _DATA}, "leaky": is_leaky(training.split)}
+
+
+def _choose(keeper: Keeper, trainee: Trainee) -> dict[str, Any]:
+    """Load the weights of the epoch that counts, and return how it came to them."""
+    config, epochs = trainee.config, len(keeper.history)
+    epoch = keeper.chosen(config)
+    if epoch < epochs:
+        trainee.network.load_state_dict(read_state(keeper.folder.weights(epoch)))
+    weights = class_weights(trainee.part, config)
+    return {
+        "epoch": epoch,
+        "epochs": epochs,
+        "stopped_early": epochs < config.epochs,
+        "images_per_epoch": len(trainee.epoch_images(0)),
+        "class_weights": dict(zip(contract.CLASSES, weights, strict=True)) if weights else None,
+        "seconds": round(sum(row["seconds"] for row in keeper.history), 1),
+    }
 
 
 def _facts(network: nn.Module, detector: Detector, variant: Variant) -> dict[str, Any]:

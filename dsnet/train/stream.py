@@ -11,6 +11,7 @@ class Use(IntEnum):
     ORDER = 0
     AUGMENT = 1
     SAMPLE = 2
+    BALANCE = 3
 
 
 def generator(use: Use, *place: int) -> np.random.Generator:

@@ -1,5 +1,6 @@
 """One detector in training, as Lightning wants it."""
 
+from functools import partial
 from typing import Any
 
 import lightning
@@ -13,13 +14,17 @@ from dsnet.detect.attention.residual import gammas
 from dsnet.detect.part import Example, Part
 from dsnet.errors import UserError
 from dsnet.train.augment import augment
-from dsnet.train.sampler import batches
+from dsnet.train.balance import downsample, strata
+from dsnet.train.sampler import PER_DEVICE, batches, share
 from dsnet.train.schedule import learning_rate
 from dsnet.train.stream import Use, torch_seed
 
 
 class Trainee(lightning.LightningModule):
     """Everything random or scheduled follows from (seed, epoch, batch), never from what ran before.
+
+    Several devices share each batch, and weigh their losses so that the mean gradient is that of
+    the whole batch; but dice, and batch norms that train, see the device's own share alone.
 
     Parameters
     ----------
@@ -41,14 +46,38 @@ class Trainee(lightning.LightningModule):
         self.config = config
         self.seed = seed
         self.fused = fused
+        self._classes = strata(part)
+        self._weights: list[float] = []  # of this device's share of each batch
         self._losses: list[dict[str, float]] = []
 
     def train_dataloader(self) -> DataLoader[Example]:
-        """Return the batches of the current epoch; Lightning asks anew for each."""
-        epoch = self.current_epoch
-        order = batches(len(self.part), self.config.batch_size, seed=self.seed, epoch=epoch)
-        shown = _Shown(self.part, self.config, self.seed, epoch)
-        return DataLoader(shown, batch_sampler=order, collate_fn=list)
+        """Return this device's share of the current epoch's batches; asked for anew in each."""
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        whole = self.epoch_batches(self.current_epoch, world)
+        shares = [share(batch, rank, world) for batch in whole]
+        self._weights = [
+            len(part) * world / len(batch) for part, batch in zip(shares, whole, strict=True)
+        ]
+        shown = _Shown(self.part, self.config, self.seed, self.current_epoch)
+        return DataLoader(shown, batch_sampler=shares, collate_fn=list)
+
+    def epoch_images(self, epoch: int) -> list[int]:
+        """Return which images an epoch shows; each epoch shows as many."""
+        if self.config.balance == "downsample":
+            return downsample(self._classes, seed=self.seed, epoch=epoch)
+        return list(range(len(self.part)))
+
+    def epoch_batches(self, epoch: int, world: int) -> list[list[int]]:
+        """Return the images of each batch of an epoch, whatever device sees them."""
+        images = self.epoch_images(epoch)
+        order = batches(
+            len(images),
+            self.config.batch_size,
+            seed=self.seed,
+            epoch=epoch,
+            smallest=PER_DEVICE * world,
+        )
+        return [[images[place] for place in batch] for batch in order]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return SGD; no weight decay on gamma (reading 5)."""
@@ -71,15 +100,16 @@ class Trainee(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: list[Example], batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Set the learning rate, and the seed from which proposals are sampled."""
-        torch.manual_seed(torch_seed(Use.SAMPLE, self.seed, self.current_epoch, batch_idx))
+        draw = batch_idx * self.trainer.world_size + self.trainer.global_rank
+        torch.manual_seed(torch_seed(Use.SAMPLE, self.seed, self.current_epoch, draw))
         per_epoch = int(self.trainer.num_training_batches)
         step = self.current_epoch * per_epoch + batch_idx
         rate = learning_rate(step, self.config.epochs * per_epoch, self.config)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
 
-    def training_step(self, batch: list[Example], batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's signature
-        """Return the sum of the four losses of Faster R-CNN.
+    def training_step(self, batch: list[Example], batch_idx: int) -> Tensor:
+        """Return the sum of the four losses of Faster R-CNN, weighed by the device's share.
 
         Raises
         ------
@@ -98,9 +128,10 @@ class Trainee(lightning.LightningModule):
                 came=", ".join(f"{name} {value.item():.3g}" for name, value in losses.items()),
                 remedy="look at these images, lower train.learning_rate or set train.gradient_clip",
             )
-        self._losses.append({name: value.item() for name, value in losses.items()})
+        weight = self._weights[batch_idx]
+        self._losses.append({name: value.item() * weight for name, value in losses.items()})
         self.log("loss", loss, prog_bar=True, logger=False)
-        return loss
+        return loss * weight
 
     def transfer_batch_to_device(
         self, batch: list[Example], *_args: Any, **_kwargs: Any
@@ -131,16 +162,8 @@ class _Shown(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         """Return image `index`, augmented."""
-        example = self.part[index]
-        image, boxes = augment(
-            example.image,
-            example.boxes,
-            self.config,
-            seed=self.seed,
-            epoch=self.epoch,
-            index=index,
-        )
-        return Example(example.image_key, image, boxes, example.labels)
+        change = partial(augment, config=self.config, seed=self.seed, epoch=self.epoch, index=index)
+        return self.part.shown(index, change)
 
 
 def _to(target: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -1,5 +1,10 @@
 """The audit reads what the exclusions wrote; here, two patients and a file of nobody."""
 
+import csv
+import io
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -7,9 +12,11 @@ import pytest
 from rich.console import Console, RenderableType
 
 from dsnet import contract
-from dsnet.audit.flow import flow_table, read_flow
-from dsnet.audit.rows import Private, criterion_rows, patient_rows
-from dsnet.audit.view import criteria_view, criterion_view, file_view, overview, patient_view
+from dsnet.audit import rows
+from dsnet.audit.criteria import criteria_view
+from dsnet.audit.flow import flow_rows, read_flow
+from dsnet.audit.rows import Private, Row, criterion_rows, ledger_rows, patient_rows
+from dsnet.audit.view import Answer, criterion_view, file_view, overview, patient_view
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Exclude
 from dsnet.errors import UserError
@@ -39,6 +46,10 @@ STEP = {
     "patients_excluded": 1,
 }
 OFF = {**STEP, "code": "E11", "slug": "cement", "enabled": False}
+REST = [
+    {**STEP, "code": code, "slug": slug}
+    for code, slug in (("E13", "not_lumbar"), ("E20", "tumour"))
+]
 
 
 @pytest.fixture
@@ -76,7 +87,7 @@ def results(tmp_path: Path) -> Path:
     told = {
         "cohort": {"name": "made", "synthetic": True},
         "found": COUNTS,
-        "steps": [STEP, OFF],
+        "steps": [STEP, OFF, *REST],
         "included": LEFT,
         "included_flagged": LEFT,
         "included_not_evaluated": LEFT,
@@ -106,21 +117,25 @@ def nowhere(tmp_path: Path) -> Private:
     return Private(tmp_path / "nowhere", tmp_path / "nowhere")
 
 
-def printed(views: list[RenderableType]) -> str:
+def printed(answer: Answer | RenderableType) -> str:
     console = Console(width=250, record=True, file=None, quiet=False)
     with console.capture() as capture:
-        for view in views:
+        for view in answer.tables if isinstance(answer, Answer) else [answer]:
             console.print(view)
     return capture.get()
 
 
+def files(rows: list[Row]) -> list[str]:
+    return [row["file_key"] for row in rows]
+
+
 def test_a_patient_is_found_by_pseudonym_without_the_map(results: Path, nowhere: Private) -> None:
     rows = patient_rows(results, key("P", 2), nowhere)
-    assert list(rows["file_key"]) == [key("F", 1)]
+    assert files(rows) == [key("F", 1)]
 
 
 def test_a_patient_is_found_by_the_hospitals_id(results: Path, private: Private) -> None:
-    assert list(patient_rows(results, "008", private)["patient_key"]) == [key("P", 2)]
+    assert [row["patient_key"] for row in patient_rows(results, "008", private)] == [key("P", 2)]
     for wrong in ("8", "", key("P", 9)):
         with pytest.raises(UserError, match="--patient: expected a pseudonym") as caught:
             patient_rows(results, wrong, private)
@@ -133,7 +148,7 @@ def test_without_the_map_a_hospitals_id_is_one_sentence(results: Path, nowhere: 
 
 
 @pytest.mark.parametrize(
-    ("criterion", "files"),
+    ("criterion", "found"),
     [
         ("contrast_enhanced", [1]),
         ("e08", [1]),
@@ -143,25 +158,26 @@ def test_without_the_map_a_hospitals_id_is_one_sentence(results: Path, nowhere: 
     ],
 )
 def test_a_criterion_shows_every_file_on_which_it_was_found(
-    results: Path, criterion: str, files: list[int]
+    results: Path, criterion: str, found: list[int]
 ) -> None:
-    assert list(criterion_rows(results, criterion)["file_key"]) == [key("F", n) for n in files]
+    assert files(criterion_rows(results, criterion)) == [key("F", n) for n in found]
 
 
 def test_an_unknown_criterion_is_one_sentence(results: Path) -> None:
-    with pytest.raises(UserError, match=r"did you mean tumour\? choose one of review, unreadable"):
+    with pytest.raises(UserError, match=r"did you mean tumour\? choose one of contrast_enhanced"):
         criterion_rows(results, "tumor")
 
 
 @pytest.mark.parametrize("show", [False, True])
 def test_paths_are_added_only_when_asked_for(results: Path, private: Private, show: bool) -> None:
     asked = Private(private.folder, private.cohort, show)
-    for views in (
+    for answer in (
         patient_view(results, "007", private=asked),
         criterion_view(results, "cement", private=asked),
         file_view(results, key("F", 0), private=asked),
     ):
-        assert ("a/[0].dcm" in printed(views)) is show
+        for form in (printed(answer), answer.csv(), answer.json()):
+            assert ("a/[0].dcm" in form) is show
 
 
 def test_a_file_shows_its_whole_row(results: Path, nowhere: Private) -> None:
@@ -173,10 +189,11 @@ def test_a_file_shows_its_whole_row(results: Path, nowhere: Private) -> None:
 
 
 def test_the_flow_begins_with_what_was_found_and_ends_with_what_is_included(results: Path) -> None:
-    table = flow_table(results)
-    assert list(table["step"]) == ["files found", "contrast_enhanced", "cement", "included"]
-    assert list(table["files"]) == [3, 1, 1, 1]
-    assert table["files_removed"][1] == 2
+    rows = flow_rows(read_flow(results))
+    steps = ["files found", "contrast_enhanced", "cement", "not_lumbar", "tumour", "included"]
+    assert [row["step"] for row in rows] == steps
+    assert [row["files"] for row in rows] == [3, 1, 1, 1, 1, 1]
+    assert rows[1]["files_removed"] == 2
 
 
 def test_the_overview_names_patients_and_reasons(results: Path) -> None:
@@ -198,7 +215,7 @@ def test_cells_are_never_read_as_markup(results: Path, nowhere: Private) -> None
 
 def test_criteria_print_with_their_thresholds() -> None:
     params = Exclude.model_validate({"criteria": {"tumour": {"enabled": False}}})
-    text = printed([criteria_view(params)])
+    text = printed(criteria_view(params))
     assert "interval <= 180 days" in text
     assert "tumour (off)" in text
 
@@ -210,3 +227,70 @@ def test_a_missing_flow_is_one_sentence(tmp_path: Path, content: str | None) -> 
         (tmp_path / "cohort" / "flow.json").write_text(content)
     with pytest.raises(UserError, match=r"flow\.json: expected the counts"):
         read_flow(tmp_path)
+
+
+def test_csv_holds_whole_rows_and_the_flow_where_nothing_is_asked(
+    results: Path, nowhere: Private
+) -> None:
+    told = list(csv.DictReader(io.StringIO(criterion_view(results, "E08", private=nowhere).csv())))
+    assert told == criterion_rows(results, "E08")
+    flow = list(csv.DictReader(io.StringIO(overview(results, limit=0).csv())))
+    assert [row["files"] for row in flow] == ["3", "1", "1", "1", "1", "1"]
+    nothing = criterion_view(results, "tumour", private=nowhere).csv()
+    assert nothing == ",".join(contract.LEDGER.columns) + "\n"
+
+
+def test_json_says_whose_rows_these_are(results: Path, nowhere: Private) -> None:
+    told = json.loads(patient_view(results, key("P", 2), private=nowhere, limit=0).json())
+    assert told["cohort"] == {"name": "made", "synthetic": True}
+    assert files(told["rows"]) == [key("F", 1)]
+    assert [row["status"] for row in told["patients"]] == ["excluded"]
+    excluded = json.loads(overview(results).json())["excluded_patients"]
+    assert [row["patient_key"] for row in excluded] == [key("P", 2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "came"),
+    [
+        (None, "no file that can be read"),
+        ("file_key,status\n", "one without the columns file_key, image_key"),
+        ("{header}\nF-1\n", "one with cells missing"),
+    ],
+)
+def test_a_broken_ledger_is_one_sentence(results: Path, content: str | None, came: str) -> None:
+    path = results / "cohort" / "ledger.csv"
+    header = path.read_text().splitlines()[0]
+    path.unlink()
+    if content is not None:
+        path.write_text(content.format(header=header))
+    with pytest.raises(UserError, match=rf"ledger\.csv: expected the table .* {came}"):
+        ledger_rows(results)
+
+
+def test_the_columns_are_those_of_the_contract() -> None:
+    assert tuple(contract.LEDGER.columns) == rows.LEDGER
+    assert tuple(contract.EXCLUSIONS.columns) == rows.PATIENTS
+
+
+def test_the_audit_loads_nothing_heavy() -> None:
+    code = "import sys, dsnet.cli, dsnet.audit.view; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"pandas", "pandera", "numpy", "torch"} & set(loaded.stdout.split())
+
+
+def test_the_command_writes_csv_into_a_pipe(results: Path) -> None:
+    call = [sys.executable, "-m", "dsnet.cli", "audit", "--results", str(results)]
+    answer = subprocess.run(
+        [*call, "--criterion", "cement", "--format", "csv"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.splitlines()[1].startswith(key("F", 0))
+    refused = subprocess.run(
+        [*call, "--show-private", "--format", "json"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 1
+    assert "expected a terminal" in refused.stderr

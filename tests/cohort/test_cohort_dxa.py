@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from dsnet.cohort.dxa import DxaTable, Exam, check_reading, interval_days, read_dxa
+from dsnet.cohort.columns import PRESETS, REGIONS
+from dsnet.cohort.dxa import check_reading, read_dxa
+from dsnet.cohort.exam import DxaTable, Exam, interval_days, lumbar_mean
+from dsnet.cohort.folder import CohortFolder
+from dsnet.config import DXA_COLUMNS, BmdReference, Dxa, DxaReference
 from dsnet.errors import UserError
 
 HEADER = "patient_id,exam_date,L1_t_score,L2_t_score,L3_t_score,L4_t_score,L1-L4_t_score\n"
@@ -38,10 +42,13 @@ def test_no_table_is_no_exam(tmp_path: Path) -> None:
     assert read_dxa(tmp_path / "dxa.csv") == DxaTable({})
 
 
-def test_a_workbook_is_not_passed_over(tmp_path: Path) -> None:
+def test_two_tables_are_one_too_many(tmp_path: Path) -> None:
+    assert CohortFolder(tmp_path).dxa.name == "dxa.csv"
     (tmp_path / "dxa.xlsx").touch()
-    with pytest.raises(UserError, match=r"dxa\.xlsx: expected the table as CSV"):
-        read_dxa(tmp_path / "dxa.csv")
+    assert CohortFolder(tmp_path).dxa.name == "dxa.xlsx"
+    written(tmp_path)
+    with pytest.raises(UserError, match=r"expected one DXA table, but found dxa\.csv and dxa\.xls"):
+        _ = CohortFolder(tmp_path).dxa
 
 
 def test_level_columns_are_needed_by_the_readings_that_use_them(tmp_path: Path) -> None:
@@ -63,7 +70,7 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     ("cell", "came"),
     [
         ("Meier", "text of 5 characters"),
-        ("-1,5", "text of 4 characters"),
+        ("-1,5,", "text of 5 characters"),
         ("nan", "text of 3 characters"),
         ("1e1", "text of 3 characters"),
         ("-25", "-25"),
@@ -145,3 +152,91 @@ def test_one_level_makes_no_lowest() -> None:
 def test_an_unknown_reading_is_one_sentence() -> None:
     with pytest.raises(UserError, match=r"label\.reading to be one of patient, vertebra, lowest"):
         check_reading("spine")
+
+
+@pytest.mark.parametrize("preset", ["ge_lunar", "hologic"])
+def test_a_vendors_export_reads_like_our_own(tmp_path: Path, preset: str) -> None:
+    columns = ["patient_id", "exam_date", *(f"{region}_t_score" for region in REGIONS)]
+    theirs = [PRESETS[preset][column][0].upper() for column in columns]
+    path = written(
+        tmp_path, "007;28.02.2020;-1,0;;0,5;2;-1,50", header=";".join(theirs) + ";Note\n"
+    )
+    (only,) = read_dxa(path, "lowest", Dxa(preset=preset, date_format="%d.%m.%Y")).exams["007"]
+    assert only.date == date(2020, 2, 28)
+    assert only.t_scores == decimals({"L1": "-1.0", "L3": "0.5", "L4": "2", "spine": "-1.5"})
+    with pytest.raises(UserError, match=r"expected a date as DD/MM/YYYY, or nothing"):
+        read_dxa(path, "lowest", Dxa(preset=preset, date_format="%d/%m/%Y"))
+
+
+def test_presets_name_known_columns_and_none_twice() -> None:
+    for names in PRESETS.values():
+        assert set(names) <= set(DXA_COLUMNS)
+        every = [name.lower() for theirs in names.values() for name in theirs]
+        assert len(every) == len(set(every))
+
+
+def test_columns_go_by_the_users_own_names(tmp_path: Path) -> None:
+    path = written(tmp_path, "1,2020-01-01,-2", header="Pat-Nr,exam_date,T  gesamt\n")
+    own = Dxa(columns={"patient_id": "pat-nr", "L1-L4_t_score": "T gesamt"})
+    assert read_dxa(path, "patient", own).exams["1"][0].t_scores == decimals({"spine": "-2"})
+    with pytest.raises(ValueError, match="no column hip"):
+        Dxa(columns={"hip": "x"})
+    with pytest.raises(ValueError, match="a date format with"):
+        Dxa(date_format="ISO")
+
+
+def test_an_excluded_level_has_no_t_score(tmp_path: Path) -> None:
+    header = HEADER.strip() + ",L1_invalid,L2_invalid,L3_invalid,L4_invalid\n"
+    row = "1,2020-01-01,-1,-2,-3,-4,-2.5,5.397605346934028e-79,6,,yes"
+    (only,) = read_dxa(written(tmp_path, row, header=header)).exams["1"]
+    assert only.t_scores == decimals({"L1": "-1", "L3": "-3", "spine": "-2.5"})
+
+
+@pytest.mark.parametrize(
+    ("levels", "spine"),
+    [
+        ({"L1": "-1", "L2": "-1.5", "L3": "-2", "L4": "-2.5"}, "9"),
+        ({"L1": "-1", "L2": "-2", "L3": "-1", "L4": "-2"}, "9"),
+        ({"L1": "-1", "L2": "-1", "L3": "-2.1", "L4": "-2.1"}, "9"),
+        ({"L1": "-2.4", "L2": "-2.5", "L3": "-2.5", "L4": "0.0"}, "-2.5"),
+        ({"L1": "-2", "L2": "1", "L3": "-2.1", "L4": "-2.3"}, "-2.1"),
+        ({"L1": "-2", "L2": "1"}, None),
+        ({"L3": "-2"}, "9"),
+    ],
+)
+def test_iscd_leaves_out_a_level_far_from_its_neighbours(
+    levels: dict[str, str], spine: str | None
+) -> None:
+    mean = lumbar_mean(decimals({**levels, "spine": "9"}))
+    assert mean == (None if spine is None else Decimal(spine))
+
+
+def test_an_exam_without_lumbar_value_gets_none() -> None:
+    assert lumbar_mean(decimals({"L1": "-2", "L2": "1", "L3": "-2", "L4": "-2"})) is None
+
+
+def test_leaving_out_is_an_option(tmp_path: Path) -> None:
+    path = written(tmp_path, "1,2020-01-01,-2,-2.2,-2.4,1,-1.4", "2,2020-01-01,-2,1,,,-0.5")
+    told = {
+        reading: read_dxa(path, params=Dxa(outlier_levels=reading))
+        for reading in ("keep", "leave_out")
+    }
+    assert told["keep"].exams["1"][0].t_scores["L1-L4"] == Decimal("-1.4")
+    assert told["leave_out"].exams["1"][0].t_scores["L1-L4"] == Decimal("-2.2")
+    assert told["leave_out"].exams["1"][0].t_scores["L4"] == Decimal(1)
+    assert "L1-L4" not in told["leave_out"].exams["2"][0].t_scores
+
+
+def test_t_scores_come_from_bmd_only_with_a_named_reference(tmp_path: Path) -> None:
+    young = BmdReference(mean_g_cm2=1.047, sd_g_cm2=0.110)
+    params = Dxa(reference=DxaReference(name="young women", regions={"L1-L4": young}))
+    header = "patient_id,exam_date,L1-L4_bmd_g_cm2,L1-L4_t_score\n"
+    rows = ["1,2020-01-01,0.772,-9", "2,2020-01-01,5.4e-79,-9", "3,2020-01-01,,-9"]
+    exams = read_dxa(written(tmp_path, *rows, header=header), "patient", params).exams
+    assert exams["1"][0].t_scores == decimals({"spine": "-2.5"})
+    assert not exams["2"][0].t_scores
+    assert not exams["3"][0].t_scores
+    with pytest.raises(UserError, match=r"expected a bone mineral density .* text of 5 char"):
+        read_dxa(written(tmp_path, "1,2020-01-01,1.0 g,", header=header), "patient", params)
+    with pytest.raises(UserError, match="expected a column L1-L4_bmd_g_cm2"):
+        read_dxa(written(tmp_path, "1,2020-01-01,,,,,1"), "patient", params)

@@ -15,9 +15,17 @@ def written(folder: Path, *rows: str) -> Path:
 
 
 def test_decisions_keep_their_rows(tmp_path: Path) -> None:
-    path = written(tmp_path, "Patient,007,KEEP,,,Dr X,2020-01-01", "file,a/b.dcm,exclude,,,,")
-    told = [(d.row.number, d.scope, d.target, d.keep) for d in read_review(path)]
-    assert told == [(2, "patient", "007", True), (3, "file", "a/b.dcm", False)]
+    path = written(
+        tmp_path,
+        "Patient,007,KEEP,,,Dr X,2020-01-01",
+        "file,x,,,a flag,,",
+        "file,a/b.dcm,exclude,,,M. Li,2020-01-02",
+    )
+    told = [(d.told, d.scope, d.target, d.keep) for d in read_review(path)]
+    assert told == [
+        ("review row 2 (Dr X, 2020-01-01)", "patient", "007", True),
+        ("review row 4 (M. Li, 2020-01-02)", "file", "a/b.dcm", False),
+    ]
 
 
 def test_no_table_is_no_decision(tmp_path: Path) -> None:
@@ -30,6 +38,10 @@ def test_no_table_is_no_decision(tmp_path: Path) -> None:
         ("study,1,keep,,,,", "expected patient or series or file in column scope"),
         ("file,,keep,,,,", "expected the file in column id, but found a blank cell"),
         ("file,1,maybe,,,,", "expected keep or exclude in column decision"),
+        ("file,1,,,,AB,2020-01-01", "expected keep or exclude in column decision"),
+        ("file,1,keep,,,,2020-01-01", "expected initials or a short name"),
+        ("file,1,keep,,,4711 AB,2020-01-01", "expected initials or a short name"),
+        ("file,1,keep,,,AB,1.1.20", "expected the day of the decision as YYYY-MM-DD"),
     ],
 )
 def test_what_is_no_decision_names_its_row(tmp_path: Path, row: str, sentence: str) -> None:

@@ -1,15 +1,17 @@
-"""SE, SK and DS against the formulas written out, one pixel and one channel at a time."""
+"""Each mechanism against its formula written out, SE and ECA also against published layers."""
 
 import math
 from itertools import product
 
 import pytest
 import torch
+from timm.layers import EcaModule
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.ops import SqueezeExcitation
 
 from dsnet.config import AttentionOptions
-from dsnet.detect.attention import ATTENTION, DS, SE, SK, Residual, attention_module
+from dsnet.detect.attention import ATTENTION, DS, ECA, SE, SK, Residual, attention_module
 
 CHANNELS = 6
 
@@ -81,6 +83,40 @@ def test_se_is_its_formula(x: Tensor) -> None:
     hidden = affine(pool(x), module.squeeze).clamp(min=0)
     expected = weighted(x, 1 / (1 + torch.exp(-affine(hidden, module.excite))))
     torch.testing.assert_close(module(x), expected)
+
+
+def test_se_is_torchvision_s() -> None:
+    ours, theirs = SE(64), SqueezeExcitation(64, 64 // 16)
+    theirs.load_state_dict(
+        {
+            f"{their}.{end}": getattr(getattr(ours, our), end)
+            for our, their in (("squeeze", "fc1"), ("excite", "fc2"))
+            for end in ("weight", "bias")
+        }
+    )
+    x = torch.randn(2, 64, 5, 4)
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_eca_is_its_formula(x: Tensor) -> None:
+    module = prepared(ECA(CHANNELS))
+    (kernel,) = module.conv.weight[0].tolist()
+    reach = len(kernel) // 2
+    weights = torch.zeros(x.shape[:2], dtype=x.dtype)
+    for image, pooled in enumerate(pool(x).tolist()):
+        for channel, step in product(range(CHANNELS), range(-reach, reach + 1)):
+            if 0 <= channel + step < CHANNELS:
+                weights[image, channel] += kernel[step + reach] * pooled[channel + step]
+    torch.testing.assert_close(module(x), weighted(x, torch.sigmoid(weights)))
+
+
+@pytest.mark.parametrize(("channels", "kernel"), [(16, 3), (64, 3), (512, 5), (1280, 5), (2048, 7)])
+def test_eca_is_timm_s(channels: int, kernel: int) -> None:
+    ours, theirs = ECA(channels), EcaModule(channels)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, channels, 3, 2)
+    assert ours.conv.kernel_size == (kernel,)
+    torch.testing.assert_close(ours(x), theirs(x))
 
 
 @pytest.mark.parametrize("branch5", ["conv5", "dilated3"])
@@ -157,7 +193,7 @@ def test_every_mechanism_keeps_the_shape(name: str, size: tuple[int, int]) -> No
     assert module(x).shape == x.shape
 
 
-@pytest.mark.parametrize("name", ["se", "sk", "ds"])
+@pytest.mark.parametrize("name", ["se", "sk", "eca", "ds"])
 def test_identity_until_gamma_moves(name: str) -> None:
     module = attention_module(name, 8, AttentionOptions())
     x = torch.randn(2, 8, 6, 6)
@@ -169,6 +205,25 @@ def test_identity_until_gamma_moves(name: str) -> None:
         module.gamma.fill_(0.5)
     module.eval()
     torch.testing.assert_close(module(x), x + 0.5 * module.module(x))
+
+
+def test_every_option_reaches_the_module() -> None:
+    options = AttentionOptions(
+        init="plain",
+        groups=2,
+        branch5="dilated3",
+        fuse="none",
+        gate="softmax",
+        reduction=4,
+        second_gate=True,
+    )
+    sk, ds = (attention_module(name, 8, options) for name in ("sk", "ds"))
+    for module in (sk, ds):
+        assert (module.large[0].kernel_size, module.large[0].dilation) == ((3, 3), (2, 2))
+        assert module.small[0].groups == 2
+    assert isinstance(ds.fuse, nn.Identity)
+    assert ds.gate == "softmax"
+    assert ds.weigh_small[1].out_channels == ds.weigh_fused[1].out_channels == 8 // 4
 
 
 def test_none_is_never_wrapped() -> None:

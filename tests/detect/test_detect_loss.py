@@ -1,5 +1,7 @@
 """Dice against the loop that defines it."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,9 +13,14 @@ from dsnet.detect.loss import class_loss, dice, dice_ce
 
 
 def literal_dice(
-    probabilities: list[list[float]], labels: list[int], *, background: bool, smooth: float
+    probabilities: list[list[float]],
+    labels: list[int],
+    *,
+    background: bool,
+    smooth: float,
+    weights: list[float] | None = None,
 ) -> float:
-    coefficients = []
+    coefficients, counted = [], []
     for c in range(len(probabilities[0])):
         if c not in labels or (c == 0 and not background):
             continue
@@ -21,8 +28,9 @@ def literal_dice(
         for p, label in zip(probabilities, labels, strict=True):
             overlap += p[c] * (label == c)
             mass += p[c] + (label == c)
-        coefficients.append((2 * overlap + smooth) / (mass + smooth))
-    return 1 - sum(coefficients) / len(coefficients) if coefficients else 0.0
+        counted.append(1.0 if weights is None else weights[c])
+        coefficients.append(counted[-1] * (2 * overlap + smooth) / (mass + smooth))
+    return 1 - sum(coefficients) / sum(counted) if coefficients else 0.0
 
 
 regions = st.lists(
@@ -45,6 +53,28 @@ def test_dice_is_its_definition(
     value = dice(logits, labels, include_background=background, smooth=smooth)
     assert value.item() == pytest.approx(expected, abs=1e-12)
     assert 0 <= value.item() < 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(regions, st.booleans(), st.lists(st.floats(0.1, 3), min_size=3, max_size=3))
+def test_classes_weigh_in_both_losses(
+    drawn: list[tuple[list[float], int]], background: bool, weights: list[float]
+) -> None:
+    logits = torch.tensor([z for z, _ in drawn], dtype=torch.float64)
+    labels = torch.tensor([label for _, label in drawn])
+    probabilities, every = logits.softmax(dim=1).tolist(), [1.0, *weights]
+    soft = literal_dice(
+        probabilities, labels.tolist(), background=background, smooth=1.0, weights=every
+    )
+    mass = [every[label] for _, label in drawn]
+    logs = [math.log(p[label]) for p, (_, label) in zip(probabilities, drawn, strict=True)]
+    hard = -sum(m * log for m, log in zip(mass, logs, strict=True)) / sum(mass)
+    for name, expected in {"dice": soft, "ce": hard, "dice_ce": soft + hard}.items():
+        loss = class_loss(Detector(loss=name, include_background=background), weights)
+        assert loss(logits, labels).item() == pytest.approx(expected, abs=1e-9)
+        even = class_loss(Detector(loss=name, include_background=background), [1.0, 1.0, 1.0])
+        plain = class_loss(Detector(loss=name, include_background=background))
+        assert even(logits, labels).item() == pytest.approx(plain(logits, labels).item(), abs=1e-12)
 
 
 def test_a_batch_without_foreground_gives_zero_with_a_gradient() -> None:

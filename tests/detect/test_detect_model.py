@@ -1,4 +1,4 @@
-"""The whole detector against plain torchvision."""
+"""The whole detector: against plain torchvision, and alike for every backbone."""
 
 from copy import deepcopy
 from functools import cache
@@ -8,22 +8,28 @@ import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import FrozenBatchNorm2d, box_iou
 
-from dsnet.config import Attention, AttentionOptions, Detector, Variant
+from dsnet.config import Attention, AttentionOptions, Backbone, Detector, Variant
 from dsnet.detect.attention import ATTENTION
-from dsnet.detect.model import build, trainable_layers
+from dsnet.detect.backbone import BACKBONE
+from dsnet.detect.model import build, map_stride, trainable_layers
 from dsnet.errors import UserError
 
 SIZE_PX, PIXEL_MM = 64, 2.0
 SEED = 7
 
 
-@cache
-def built(attention: Attention, seed: int = SEED) -> FasterRCNN:
+def built(attention: Attention, seed: int = SEED, backbone: Backbone = "resnet50") -> FasterRCNN:
     config = Detector(loss="ce", proposals=50)
-    variant = Variant(attention=attention)
+    variant = Variant(backbone=backbone, attention=attention)
     return build(config, variant, size_px=SIZE_PX, pixel_mm=PIXEL_MM, seed=seed)
+
+
+@cache
+def base(backbone: Backbone = "resnet50") -> FasterRCNN:
+    return built("none", backbone=backbone)
 
 
 @cache
@@ -55,13 +61,13 @@ def outputs(network: FasterRCNN, images: list[Tensor]) -> list[dict[str, Tensor]
 
 
 def test_none_is_plain_torchvision_weight_for_weight() -> None:
-    ours, theirs = built("none").state_dict(), plain().state_dict()
+    ours, theirs = base().state_dict(), plain().state_dict()
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_none_is_plain_torchvision_output_for_output(images: list[Tensor]) -> None:
-    found, expected = outputs(built("none"), images), outputs(plain(), images)
+    found, expected = outputs(base(), images), outputs(plain(), images)
     assert all(len(one["boxes"]) > 5 for one in expected)
     for ours, theirs in zip(found, expected, strict=True):
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -74,7 +80,7 @@ def test_none_is_plain_torchvision_loss_for_loss(
     images: list[Tensor], targets: list[dict[str, Tensor]]
 ) -> None:
     losses = []
-    for network in (deepcopy(built("none")), deepcopy(plain())):
+    for network in (deepcopy(base()), deepcopy(plain())):
         network.train()
         torch.manual_seed(5)
         with torch.no_grad():
@@ -82,26 +88,36 @@ def test_none_is_plain_torchvision_loss_for_loss(
     assert losses[0] == losses[1]
 
 
-@pytest.mark.parametrize("attention", ["se", "sk", "ds"])
-def test_all_variants_of_a_seed_share_their_base(attention: Attention) -> None:
-    base, ours = built("none").state_dict(), built(attention).state_dict()
-    added = [name for name in ours if name not in base]
-    assert all(torch.equal(base[name], ours[name]) for name in base)
-    assert {name.split(".")[2] for name in added} == {"attention_maxpool", "attention_layer4"}
+VARIANTS: list[tuple[Backbone, Attention, set[str]]] = [
+    ("resnet50", "ds", {"attention_maxpool", "attention_layer4"}),
+    ("vgg16", "ds", {"attention_4", "attention_30"}),
+    ("mobilenet_v2", "se", {"attention_1", "attention_18"}),
+    ("mobilenet_v2", "sk", {"attention_1", "attention_18"}),
+    ("mobilenet_v2", "eca", {"attention_1", "attention_18"}),
+    ("mobilenet_v2", "ds", {"attention_1", "attention_18"}),
+    ("mobilenet_v3_large", "ds", {"attention_1", "attention_16"}),
+]
 
 
-@pytest.mark.parametrize("attention", ["se", "sk", "ds"])
-def test_attention_starts_as_the_identity(attention: Attention, images: list[Tensor]) -> None:
-    expected = outputs(built("none"), images)
-    for ours, theirs in zip(outputs(built(attention), images), expected, strict=True):
-        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+@pytest.mark.parametrize(("backbone", "attention", "added"), VARIANTS)
+def test_attention_starts_as_the_identity_on_the_same_base(
+    backbone: Backbone, attention: Attention, added: set[str], images: list[Tensor]
+) -> None:
+    plain, ours = base(backbone), built(attention, backbone=backbone)
+    weights, state = plain.state_dict(), ours.state_dict()
+    assert all(torch.equal(weights[name], state[name]) for name in weights)
+    assert {name.split(".")[2] for name in state if name not in weights} == added
+    expected = outputs(plain, images)
+    assert len(expected[0]["boxes"]) > 0
+    for found, theirs in zip(outputs(ours, images), expected, strict=True):
+        assert all(torch.equal(found[name], theirs[name]) for name in theirs)
 
 
 def test_plain_attention_changes_the_outputs(images: list[Tensor]) -> None:
     config = Detector(proposals=50, attention=AttentionOptions(init="plain"))
     network = build(config, Variant(attention="se"), size_px=SIZE_PX, pixel_mm=PIXEL_MM, seed=SEED)
-    found, base = outputs(network, images), outputs(built("none"), images)
-    assert not torch.equal(found[0]["scores"], base[0]["scores"])
+    found, expected = outputs(network, images), outputs(base(), images)
+    assert not torch.equal(found[0]["scores"], expected[0]["scores"])
 
 
 def test_attention_has_a_stream_of_its_own() -> None:
@@ -146,6 +162,26 @@ def test_pretrained_bases_are_frozen_as_in_torchvision() -> None:
     assert isinstance(attention.module.small[1], torch.nn.BatchNorm2d)
 
 
+def test_norms_keep_what_their_checkpoint_added_to_the_variance() -> None:
+    settings = [
+        ("mobilenet_v3_large", Detector(weights="paper"), 1e-3),
+        ("mobilenet_v3_large", Detector(weights="coco"), 1e-5),
+        ("mobilenet_v2", Detector(weights="imagenet"), 1e-5),
+        ("mobilenet_v2", Detector(weights="none", norm="frozen"), 1e-5),
+    ]
+    for backbone, config, eps in settings:
+        network = build(config, Variant(backbone=backbone), size_px=SIZE_PX, pixel_mm=PIXEL_MM)
+        norm = network.backbone.body["0"][1]
+        assert isinstance(norm, FrozenBatchNorm2d)
+        assert norm.eps == eps
+
+
+def test_more_parts_than_there_are_cannot_train() -> None:
+    assert trainable_layers(Detector(trainable_layers=6), "mobilenet_v2") == 6
+    with pytest.raises(UserError, match="at most 5, which is all of resnet50, but found 6"):
+        trainable_layers(Detector(trainable_layers=6), "resnet50")
+
+
 def test_norm_and_frozen_stages_can_be_chosen() -> None:
     config = Detector(weights="coco", norm="batch", trainable_layers=5)
     network = build(config, Variant(), size_px=SIZE_PX, pixel_mm=PIXEL_MM)
@@ -158,5 +194,74 @@ def test_anchors_follow_the_size_of_a_pixel() -> None:
     assert network.rpn.anchor_generator.sizes == ((32.0,), (64.0,), (96.0,), (128.0,), (192.0,))
 
 
-def test_the_registry_holds_what_the_config_allows() -> None:
+def test_one_map_has_anchors_and_proposals_of_all_sizes() -> None:
+    config = Detector(fpn=False, proposals=40)
+    network = build(config, Variant(), size_px=SIZE_PX, pixel_mm=2.0)
+    assert network.rpn.anchor_generator.sizes == ((8.0, 16.0, 24.0, 32.0, 48.0),)
+    assert network.rpn.anchor_generator.num_anchors_per_location() == [15]
+    assert network.rpn.head.cls_logits.out_channels == 15
+    assert (network.rpn.pre_nms_top_n(), network.rpn.post_nms_top_n()) == (200, 40)
+
+
+@pytest.mark.parametrize("fpn", [True, False])
+@pytest.mark.parametrize(("size_px", "pixel_mm", "stride"), [(96, 1.5, 8), (512, 0.6, 16)])
+def test_a_vertebra_anywhere_has_an_anchor(
+    fpn: bool, size_px: int, pixel_mm: float, stride: int
+) -> None:
+    config = Detector(fpn=fpn)
+    assert map_stride(config, pixel_mm) == stride
+    variant = Variant(backbone="mobilenet_v2")
+    network = build(config, variant, size_px=size_px, pixel_mm=pixel_mm)
+    strides = [4, 8, 16, 32, 64] if fpn else [stride]
+    maps = [torch.zeros(1, 1, size_px // one, size_px // one) for one in strides]
+    images = ImageList(torch.zeros(1, 3, size_px, size_px), [(size_px, size_px)])
+    (anchors,) = network.rpn.anchor_generator(images, maps)
+    half = torch.tensor([45.0, 33.0]) / 2 / pixel_mm
+    steps = size_px / 2 + torch.arange(0, 16, 2.0)
+    centres = torch.cartesian_prod(steps, steps)
+    best = box_iou(torch.cat([centres - half, centres + half], dim=1), anchors).amax(dim=1)
+    assert best.min() > 0.5
+
+
+@pytest.mark.parametrize(("pixel_mm", "stride"), [(3.0, 8), (1.0, 16), (0.5, 32)])
+def test_the_one_map_is_as_coarse_as_the_smallest_anchor_allows(
+    pixel_mm: float, stride: int
+) -> None:
+    assert map_stride(Detector(), pixel_mm) == stride
+
+
+@pytest.mark.parametrize(
+    ("backbone", "fpn"), [("resnet50", False), ("vgg16", False), ("mobilenet_v2", True)]
+)
+def test_every_map_trains_in_bf16_with_boxes_in_float32(
+    backbone: Backbone, fpn: bool, images: list[Tensor], targets: list[dict[str, Tensor]]
+) -> None:
+    config = Detector(fpn=fpn, proposals=50, loss="ce")
+    network = build(
+        config,
+        Variant(backbone=backbone, attention="ds"),
+        size_px=SIZE_PX,
+        pixel_mm=PIXEL_MM,
+        seed=SEED,
+    )
+    seen: list[Tensor] = []
+    network.rpn.register_forward_hook(lambda _module, _inputs, given: seen.extend(given[0]))
+    network.rpn.anchor_generator.register_forward_hook(
+        lambda _module, _inputs, given: seen.extend(given)
+    )
+    network.roi_heads.box_roi_pool.register_forward_pre_hook(
+        lambda _module, inputs: seen.extend(inputs[1])
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = network.train()(images, targets)
+    assert len(seen) == 3 * len(images)
+    assert all(one.dtype == torch.float32 for one in (*seen, *losses.values()))
+    torch.stack(list(losses.values())).sum().backward()
+    gammas = [weight for name, weight in network.named_parameters() if name.endswith("gamma")]
+    assert all(gamma.grad is not None and gamma.grad != 0 for gamma in gammas)
+    assert len(gammas) == 2
+
+
+def test_the_registries_hold_what_the_config_allows() -> None:
     assert set(ATTENTION) == set(Attention.__args__)
+    assert set(BACKBONE) == set(Backbone.__args__)

@@ -34,7 +34,7 @@ def weights(project: Project) -> dict[str, int]:
 def test_table1_has_the_papers_rows(finished: Project) -> None:
     text = (finished.path / "results" / "table1.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
-    assert text.splitlines()[0] == COLUMNS
+    assert text.startswith(f"{COLUMNS},map_low,map_high,")
     assert [row["attention"] for row in rows] == ["none", "se", "sk", "ds"]
     assert all("synthetic" in row["data"] for row in rows)
     assert [row["paper_map"] for row in rows] == ["78.2", "80.4", "81.4", "83.4"]
@@ -79,6 +79,37 @@ def test_no_identity_in_any_produced_byte(finished: Project) -> None:
     for path in produced:
         content = path.read_bytes() + str(path.relative_to(finished.path)).encode()
         assert not [text for text in needles if text in content], path
+
+
+def test_the_report_and_the_search_for_identities_need_no_more_than_table_1(
+    finished: Project,
+) -> None:
+    finished.succeed("dsnet", "report")
+    page = (finished.path / "results" / "report.html").read_text(encoding="utf-8")
+    assert "synthetic" in page
+    finished.succeed("dsnet", "deidentify")
+    finished.succeed("dsnet", "phi-check")
+    searched = finished.json("results/phi_check.json")
+    assert searched["values"] > 1000
+    assert searched["hits"] == []
+    leak = finished.path / "results" / "leak.csv"
+    name = finished.json("data/phantom-answers.json")["identifiers"][0]
+    leak.write_text(f"a,{name.upper()},b\n", encoding="utf-8")
+    found = finished.run("dsnet", "phi-check")
+    leak.unlink()
+    assert found.returncode == 1
+    assert name.upper() not in found.stdout
+    assert [hit["path"] for hit in finished.json("results/phi_check.json")["hits"]] == [
+        "results/leak.csv"
+    ]
+
+
+def test_all_is_planned_whole(finished: Project) -> None:
+    printed = finished.succeed("snakemake", "-n", "all")
+    assert "phi_check" in printed
+    # Table 2's four more, and the two of the leakage experiment.
+    assert printed.count("rule train:") == 4
+    assert printed.count("rule trial_train:") == 2
 
 
 def test_an_excluded_new_patient_trains_nothing(finished: Project) -> None:

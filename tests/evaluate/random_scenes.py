@@ -29,7 +29,8 @@ def make_scene(
         truth.label[image, slot] = label
         truth.level[image, slot] = level
     names = tuple(f"P-{number:016x}" for number in range(max(patient) + 1))
-    return Scene(np.array(patient, dtype=np.int64), names, truth, _detections(detections))
+    found = _detections(detections)
+    return Scene(np.array(patient), names, truth, found, np.arange(len(patient)))
 
 
 def random_scene(
@@ -78,6 +79,20 @@ def with_box_each(scene: Scene, seed: int) -> Scene:
     truth.level[empty, 0] = rng.integers(4, size=empty.sum())
     truth.box[empty, 0] = [4, 4, 20, 20]
     return replace(scene, truth=truth)
+
+
+def right_and_wrong(people: int) -> list[Scene]:
+    """Return a detector that grades each patient's box right, and one that grades it wrong."""
+    label, box = [patient % 3 for patient in range(people)], [0, 0, 10, 10]
+    truths = [(patient, box, k, 0) for patient, k in enumerate(label)]
+    return [
+        make_scene(
+            list(range(people)),
+            truths,
+            [(patient, box, k, np.eye(4)[1 + k]) for patient, k in enumerate(called)],
+        )
+        for called in (label, [(k + 1) % 3 for k in label])
+    ]
 
 
 def once(scene: Scene) -> Floats:

@@ -5,25 +5,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_scenes import once, scenes
 
-from dsnet.evaluate.bootstrap import estimate, weights
-from dsnet.evaluate.matching import Floats
+from dsnet.evaluate.bootstrap import MOST_UNDEFINED, estimate, estimate_over_seeds, weights
+from dsnet.evaluate.matching import Floats, place
 from dsnet.evaluate.metrics import statistics
 from dsnet.evaluate.scene import Scene, Truth
 
 
 def resampled(scene: Scene, counts: Floats) -> Scene:
-    """Return the scene in which each patient's images lie as often as `counts` says."""
-    times = counts[scene.patient].astype(int)
-    images = np.repeat(np.arange(len(times)), times)
+    """Return the scene that holds each patient as often as `counts` says, each time as another."""
+    images = np.repeat(np.arange(len(scene.patient)), counts[scene.patient].astype(int))
+    first = (counts.cumsum() - counts).astype(int)  # number of each patient's first copy
     truth = Truth(*(getattr(scene.truth, name)[images] for name in ("box", "label", "level")))
     rows = [np.flatnonzero(scene.detections.image == image) for image in images]
     found = scene.detections.take(np.concatenate([np.empty(0, dtype=int), *rows]))
     copies = np.repeat(np.arange(len(images)), [len(part) for part in rows])
     return replace(
         scene,
-        patient=scene.patient[images],
+        patient=first[scene.patient[images]] + place(images),
         truth=truth,
         detections=replace(found, image=copies),
+        row=np.arange(len(images)),
     )
 
 
@@ -54,3 +55,27 @@ def test_estimate_is_the_percentile_interval() -> None:
 
 def test_undefined_is_none() -> None:
     assert estimate(np.full(5, np.nan)) == {"value": None, "low": None, "high": None}
+
+
+def test_no_interval_where_few_resamples_define_the_statistic() -> None:
+    values = np.full(201, 0.5)
+    values[1 : 1 + int(200 * MOST_UNDEFINED)] = np.nan
+    assert estimate(values)["low"] == 0.5
+    values[-1] = np.nan
+    assert estimate(values) == {"value": 0.5, "low": None, "high": None}
+
+
+def test_seeds_are_averaged_on_each_resample_and_kept_apart() -> None:
+    # The seeds err in opposite directions: their mean does not move with the patients.
+    rising = np.concatenate([[0.4], np.arange(101) / 100])
+    told = estimate_over_seeds(np.stack([rising, 1 - rising]))
+    assert (told["value"], told["low"], told["high"]) == (0.5, 0.5, 0.5)
+    assert told["by_seed"] == [0.4, 0.6]
+    assert told["seed_sd"] == round(np.std([0.4, 0.6], ddof=1), 8)
+
+
+def test_one_seed_has_no_spread_and_an_undefined_seed_leaves_no_mean() -> None:
+    assert estimate_over_seeds(np.full((1, 11), 0.5))["seed_sd"] is None
+    told = estimate_over_seeds(np.stack([np.full(11, 0.5), np.full(11, np.nan)]))
+    assert told["value"] is None
+    assert told["by_seed"] == [0.5, None]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from dsnet.config import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate import scene as under_test
 from dsnet.evaluate.report import report
-from dsnet.evaluate.scene import Scene, read_scene
+from dsnet.evaluate.scene import Scene, read_scenes
 
 HERE = [0, 0, 10, 10]
 FEW = Evaluate(bootstrap=100, permutations=100)
@@ -32,6 +33,7 @@ def test_tables_round_trip_in_any_row_order(scene: Scene, seed: int) -> None:
     np.testing.assert_array_equal(shuffled.truth.label, scene.truth.label)
     np.testing.assert_array_equal(shuffled.truth.box, scene.truth.box)
     np.testing.assert_array_equal(shuffled.patient, scene.patient)
+    np.testing.assert_array_equal(shuffled.row, scene.row)
 
 
 def test_no_number_hangs_on_the_keys() -> None:
@@ -47,7 +49,8 @@ def test_no_number_hangs_on_the_keys() -> None:
         )
         for table in tables
     )
-    first, second = (report(under_test.scene(*each), "test", FEW) for each in (tables, renamed))
+    scenes = (under_test.scene(*each) for each in (tables, renamed))
+    first, second = (report([each], [each], [0], FEW) for each in scenes)
     first["patients"], second["patients"] = (
         list(each["patients"].values()) for each in (first, second)
     )
@@ -73,7 +76,7 @@ def test_alone_keeps_each_object_once_by_the_box_of_its_likelier_class() -> None
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> dict[str, Path]:
+def tables(tmp_path: Path) -> dict[str, Any]:
     """Two images in the test part and one in training, on disk."""
     scene = make_scene(
         [0, 1, 2],
@@ -83,37 +86,37 @@ def tables(tmp_path: Path) -> dict[str, Path]:
     detected, drawn, parts = to_tables(scene)
     parts.loc[1, "part"] = "train"
     paths = {
-        "predictions": tmp_path / "predictions.parquet",
+        "files": [tmp_path / "test.parquet"],
         "boxes": tmp_path / "slices.csv",
         "split": tmp_path / "split.csv",
     }
-    contract.write(contract.PREDICTIONS, detected, paths["predictions"])
+    contract.write(contract.PREDICTIONS, detected, paths["files"][0])
     contract.write(contract.SLICES, drawn, paths["boxes"])
     contract.write(contract.SPLIT, parts, paths["split"])
     return paths
 
 
-def test_only_the_part_is_read(tables: dict[str, Path]) -> None:
-    scene = read_scene(**tables, part="test")
+def test_only_the_part_is_read(tables: dict[str, Any]) -> None:
+    (scene,) = read_scenes(**tables, part="test")
     assert scene.patient.tolist() == [0, 1]
     assert scene.truth.label.ravel().tolist() == [0, 2]
     assert scene.detections.label.tolist() == [0, 2]
 
 
-def test_part_without_images(tables: dict[str, Path]) -> None:
+def test_part_without_images(tables: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"split\.csv: expected images in the part 'validation'"):
-        read_scene(**tables, part="validation")
+        read_scenes(**tables, part="validation")
 
 
-def test_predictions_of_another_cohort(tables: dict[str, Path]) -> None:
+def test_predictions_of_another_cohort(tables: dict[str, Any]) -> None:
     parts = pd.read_csv(tables["split"]).iloc[:2]
     contract.write(contract.SPLIT, parts, tables["split"])
-    with pytest.raises(UserError, match=r"predictions\.parquet row 4: expected an image that"):
-        read_scene(**tables, part="test")
+    with pytest.raises(UserError, match=r"test\.parquet row 4: expected an image that"):
+        read_scenes(**tables, part="test")
 
 
-def test_split_of_another_store(tables: dict[str, Path]) -> None:
+def test_split_of_another_store(tables: dict[str, Any]) -> None:
     drawn = contract.read(contract.SLICES, tables["boxes"]).iloc[:2]
     contract.write(contract.SLICES, drawn, tables["boxes"])
     with pytest.raises(UserError, match=r"split\.csv row 4: expected an image that slices\.csv"):
-        read_scene(**tables, part="test")
+        read_scenes(**tables, part="test")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dsnet import contract
-from dsnet.cohort.dxa import DxaTable, Exam
+from dsnet.cohort.exam import DxaTable, Exam
 from dsnet.config import Exclude
 from dsnet.exclude.evidence import gather
 from dsnet.exclude.override import Override, override
@@ -106,6 +106,7 @@ def cohort(*rows: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "series_instance_uid": f"8.{series}" if patient else "",
                 "sop_instance_uid": uid if told["uid_known"] else "",
                 "ct_date": ct_date,
+                "plane": "",
             }
         )
     return typed(contract.INDEX, files), typed(contract.MAP, identities)

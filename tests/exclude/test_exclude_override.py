@@ -15,7 +15,7 @@ from dsnet.exclude.verdict import Verdict, judge
 
 
 def decision(number: int, scope: str, target: str, *, keep: bool) -> Decision:
-    return Decision(Row("review.csv", number, {}), scope, target, keep)
+    return Decision(Row("review.csv", number, {}), scope, target, keep, "AB", "2020-03-01")
 
 
 def judged(files: pd.DataFrame, *decisions: Decision) -> Verdict:
@@ -42,7 +42,8 @@ def test_a_reader_excludes_by_pseudonym_or_own_name(scope: str, names: list[str]
         found = judged(files, decision(7, scope, name, keep=False))
         assert list(found.criterion) == ["", "contrast_enhanced", "review"]
         row = ledger_table(files, found, Exclude()).iloc[2]
-        assert (row.code, row.decided_by, row.all_criteria) == ("R01", "review row 7", "review")
+        by = "review row 7 (AB, 2020-03-01)"
+        assert (row.code, row.decided_by, row.all_criteria) == ("R01", by, "review")
         assert list(exclusions_table(files, found)["criterion"]) == ["", "review"]
 
 
@@ -58,7 +59,7 @@ def test_a_reader_keeps_what_rules_exclude() -> None:
     found = judged(files, decision(2, "patient", "001", keep=True))
     assert found.included.all()
     ledger = ledger_table(files, found, Exclude())
-    assert list(ledger["decided_by"]) == ["rule", "review row 2", "rule"]
+    assert list(ledger["decided_by"]) == ["rule", "review row 2 (AB, 2020-03-01)", "rule"]
     assert list(ledger["all_criteria"]) == ["", "contrast_enhanced", ""]
 
 
@@ -92,7 +93,7 @@ def test_a_narrower_decision_overrides_a_wider_one() -> None:
     )
     assert list(told.keeps) == [False, True, False]
     assert list(told.excludes) == [True, False, True]
-    assert list(told.row) == [2, 3, 4]
+    assert [text.split()[2] for text in told.told] == ["2", "3", "4"]
 
 
 def test_contradictions_name_both_rows() -> None:
@@ -119,4 +120,4 @@ def test_a_decision_on_nothing_names_its_row_and_not_the_id() -> None:
 
 def test_no_decision_changes_nothing() -> None:
     told = override(evidence(*ROWS), [])
-    assert not np.any(told.keeps | told.excludes | (told.row > 0))
+    assert not np.any(told.keeps | told.excludes | (told.told != ""))

@@ -8,7 +8,7 @@ from made_cohort import UNREADABLE, cohort
 
 from dsnet import contract
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Exclude
+from dsnet.config import Annotations, Dxa, Exclude
 from dsnet.errors import UserError
 from dsnet.exclude.step import exclude
 from dsnet.pseudonym import open_vault
@@ -46,12 +46,16 @@ def run(folder: Path, reading: str = "patient") -> pd.DataFrame:
     results = folder.parent
     exclude(
         params=Exclude(),
+        annotations=Annotations(),
         cohort=folder,
         private=results / "private",
         index=results / "index.parquet",
+        boxes=results / "annotations.csv",
         ledger=results / "ledger.csv",
         exclusions=results / "exclusions.csv",
         flow=results / "flow.json",
+        exams=results / "dxa_exams.csv",
+        dxa=Dxa(),
         reading=reading,
     )
     return contract.read(contract.LEDGER, results / "ledger.csv")
@@ -66,6 +70,34 @@ def test_tables_become_ledger_patients_and_flow(folder: Path) -> None:
     patients = contract.read(contract.EXCLUSIONS, folder.parent / "exclusions.csv")
     assert list(patients["status"]) == ["included", "excluded"]
     assert json.loads((folder.parent / "flow.json").read_text())["included"]["files"] == 1
+    annotations = contract.read(contract.ANNOTATIONS, folder.parent / "annotations.csv")
+    assert list(annotations["fate"]) == ["used", "used"]
+    assert list(annotations["file_key"]) == list(ledger["file_key"][:2])
+
+
+def test_exams_and_lone_ids_are_listed(folder: Path) -> None:
+    annotate(folder, "folder/00000.dcm", "folder/00001.dcm")
+    rows = ["001,2020-01-02,-1.0", "001,2019-06-01,-1", "001,,-1", "01,2020-01-01,0"]
+    (folder / "dxa.csv").write_text(DXA + "".join(row + "\n" for row in rows))
+    run(folder)
+    exams = contract.read(contract.DXA_EXAMS, folder.parent / "dxa_exams.csv")
+    assert list(exams["dxa_row"]) == [4, 3, 2]
+    assert list(exams["choice"]) == ["undated", "farther", "counts"]
+    assert list(exams["interval_days"]) == ["", "214", "-1"]
+    (private,) = (folder.parent / "private").rglob("id_match.csv")
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert private.read_text().splitlines() == [
+        "side,patient_id,near_miss,difference",
+        "ct,002,,",
+        "dxa,01,001,leading zeros",
+    ]
+    assert json.loads((folder.parent / "flow.json").read_text())["identity"] == {
+        "dxa_patients": 2,
+        "matched": 1,
+        "ct_without_dxa": 1,
+        "dxa_without_ct": 1,
+        "near_misses": 1,
+    }
 
 
 def test_a_cohort_without_tables_reaches_the_ledger(folder: Path) -> None:
@@ -100,5 +132,7 @@ def test_a_map_of_another_ingestion_is_one_sentence(folder: Path) -> None:
 
 
 def test_a_reader_is_heard(folder: Path) -> None:
-    (folder / "review.csv").write_text("scope,id,decision\npatient,002,exclude\n")
+    (folder / "review.csv").write_text(
+        "scope,id,decision,reviewer,date\npatient,002,exclude,AB,2020-03-01\n"
+    )
     assert list(run(folder)["criterion"]) == ["no_annotation", "review", "unreadable"]

@@ -82,7 +82,11 @@ def test_only_the_owner_may_enter_the_vault(cohort: Path) -> None:
         os.umask(before)
     vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in vault.folder.iterdir()}
-    assert modes == {"map.parquet": 0o600, "ingest.sqlite": 0o600}
+    assert modes == {
+        "map.parquet": 0o600,
+        "identifying.parquet": 0o600,
+        "ingest.sqlite": 0o600,
+    }
     assert stat.S_IMODE(vault.folder.stat().st_mode) == 0o700
 
 
@@ -95,6 +99,32 @@ def test_no_identity_leaves_the_vault(cohort: Path) -> None:
     for word in words:
         assert word not in text
         assert word.encode() not in content
+
+
+def test_identifying_values_go_to_the_vault(cohort: Path) -> None:
+    (cohort / "dxa.csv").write_text("patient_id,exam_date\n000777,03.04.2021\n")
+    run(cohort)
+    vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
+    first = contract.read(contract.IDENTIFYING, vault.identifying_path)
+    values = set(zip(first["value"], first["kind"], strict=True))
+    assert values >= {
+        ("000123", "PatientID"),
+        ("Thornabee^Greta", "PatientName"),
+        ("2020-02-29", "AcquisitionDate"),
+        ("1.2.3", "StudyInstanceUID"),
+        ("000777", "cohort table"),
+        ("2021-04-03", "cohort table"),
+        ("Thornabee_000123", "path"),
+        ("NOTES.TXT", "path"),
+        ("NOTES", "path"),
+    }
+    known = contract.read(contract.MAP, vault.map_path)
+    owners = first.loc[first["value"] == "000123", ["kind", "patient_key"]].to_numpy().tolist()
+    key = known.loc[known["patient_id"] == "000123", "patient_key"].iloc[0]
+    assert ["PatientID", key] in owners
+    run(cohort)
+    again = contract.read(contract.IDENTIFYING, vault.identifying_path)
+    pd.testing.assert_frame_equal(again, first)
 
 
 def test_a_second_run_opens_only_what_is_new_or_changed(cohort: Path, opened: list[str]) -> None:

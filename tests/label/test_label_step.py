@@ -6,7 +6,7 @@ import pytest
 
 from dsnet import contract
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Label
+from dsnet.config import Dxa, Label
 from dsnet.errors import UserError
 from dsnet.label.step import label
 from dsnet.pseudonym import open_vault
@@ -28,15 +28,13 @@ def filled(schema: object, **known: object) -> pd.DataFrame:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "cohort"
-    (path / "annotations").mkdir(parents=True)
+    path.mkdir()
     about = {"synthetic": True, "phantom_seed": 1}
     (path / "cohort.json").write_text(json.dumps(about))
-    content = {
-        "images": [{"id": 1, "file_name": "a.dcm"}],
-        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}],
-        "categories": [{"id": 1, "name": "L3"}],
-    }
-    (path / "annotations" / "boxes.json").write_text(json.dumps(content))
+    box = dict(zip(contract.BOX, (1.0, 2.0, 31.0, 42.0), strict=True))
+    drawn = {"table": 1, "row": 1, "format": "coco", "file_key": FILE, "level": "L3", **box}
+    boxes = filled(contract.ANNOTATIONS, **drawn, fate="used")
+    contract.write(contract.ANNOTATIONS, boxes, tmp_path / "annotations.csv")
     (path / "dxa.csv").write_text("patient_id,exam_date,L1-L4_t_score\n007,2020-01-01,-1.00\n")
     index = filled(
         contract.INDEX,
@@ -65,9 +63,11 @@ def run(folder: Path, **judged: str) -> pd.DataFrame:
     )
     label(
         params=Label(),
+        dxa=Dxa(),
         cohort=folder,
         private=results / "private",
         index=results / "index.parquet",
+        boxes=results / "annotations.csv",
         ledger=results / "ledger.csv",
         labels=results / "labels.csv",
     )

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from dsnet import contract
-from dsnet.cohort.dxa import DxaTable, Exam
+from dsnet.cohort.exam import DxaTable, Exam
 from dsnet.errors import UserError
 from dsnet.label.table import label_boxes
 

@@ -1,11 +1,17 @@
 from collections import Counter, defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-from made_phantom import Made
+from made_phantom import TINY, Made
 from pydicom.uid import CTImageStorage
+
+from dsnet.phantom import examination
+from dsnet.phantom.fault import ORDINARY
+from dsnet.phantom.identity import draw_identity
+from dsnet.phantom.patient import Plan, write_patient
 
 # PS3.3 A.3, CT Image IOD: type 1 attributes hold a value, type 2 are at least there.
 TYPE_1 = """
@@ -145,3 +151,40 @@ def test_planted_files_are_what_they_are_said_to_be(made: Made) -> None:
     text, empty, header = sorted(made.files("stray files", "unreadable"), reverse=True)
     assert text.name == "report.txt"
     assert sorted([header.stat().st_size, empty.stat().st_size]) == [0, 1000]
+
+
+def test_identifiers_stand_where_tools_overlook_them(made: Made) -> None:
+    with_overlay = 0
+    for name, criterion in made.answers["files"].items():
+        if criterion:
+            continue
+        dataset = pydicom.dcmread(made.dicom / name)
+        surname = str(dataset.PatientName).partition("^")[0]
+        (equipment,) = dataset.ContributingEquipmentSequence
+        assert surname in equipment.ContributionDescription
+        assert surname in dataset.PatientComments
+        assert dataset.private_block(0x0009, "RIS EXPORT 2.1")
+        other_id = dataset.OtherPatientIDsSequence[0].PatientID
+        assert other_id.encode() in dataset.private_block(0x0029, "ARCHIVE COPY")[0x10].value
+        with_overlay += (0x6000, 0x3000) in dataset and surname in dataset[0x6000, 0x0022].value
+    assert with_overlay >= 8
+
+
+def test_planted_identifiers_move_no_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(1, "normal", False, True, ORDINARY)
+    write_patient(plan, TINY, tmp_path / "planted")
+    monkeypatch.setattr(examination, "plant", lambda *_: None)
+    monkeypatch.setattr(examination, "plant_overlay", lambda *_: None)
+    write_patient(plan, TINY, tmp_path / "plain")
+    for path in (path for path in (tmp_path / "plain").rglob("*") if path.is_file()):
+        planted = tmp_path / "planted" / path.relative_to(tmp_path / "plain")
+        assert pydicom.dcmread(path).PixelData == pydicom.dcmread(planted).PixelData
+        assert path.stat().st_size < planted.stat().st_size
+
+
+def test_contacts_are_drawn_from_a_stream_of_their_own() -> None:
+    """What comes after an identity in the patient's stream must stay as it was."""
+    rng, before = np.random.default_rng(5), np.random.default_rng(5)
+    draw_identity(rng, 3)
+    before.integers(2200), before.integers(50 * 366, 86 * 366), before.random()
+    assert rng.random() == before.random()

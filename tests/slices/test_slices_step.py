@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dsnet import contract
-from dsnet.config import Slices
+from dsnet.config import BmdReference, Dxa, DxaReference, Slices
 from dsnet.errors import UserError
 from dsnet.files import sha256
 from dsnet.slices import build
@@ -29,7 +29,7 @@ def test_command_line_stores_images_and_boxes(tmp_path: Path, make_cohort: MakeC
     cohort = make_cohort(5)
     paths = cohort.save(tmp_path / "results")
     named = [text for name, path in paths.items() for text in (f"--{name}", str(path))]
-    run(store_slices, ["--params", PARAMS.model_dump_json(), *named])
+    run(store_slices, ["--params", PARAMS.model_dump_json(), "--dxa", "{}", *named])
     store = SliceStore(paths["store"], paths["boxes"])
     by_hash = cohort.index.sort_values("pixel_hash")
     assert store.image_keys == by_hash["image_key"].tolist()
@@ -59,14 +59,14 @@ def test_command_line_stores_images_and_boxes(tmp_path: Path, make_cohort: MakeC
 def test_other_files_and_row_order_change_no_byte(tmp_path: Path, make_cohort: MakeCohort) -> None:
     cohort = make_cohort(6)
     paths = cohort.save(tmp_path / "results")
-    store_slices(params=PARAMS, **paths)
+    store_slices(params=PARAMS, dxa=Dxa(), **paths)
     before = written(paths)
     extra = {"file_key": "F-" + "0" * 16, "image_key": "I-" + "0" * 16}
     cohort.index = pd.concat([cohort.index, cohort.index.iloc[[0]].assign(**extra)])
     cohort.places = pd.concat([cohort.places, cohort.places.iloc[[0]].assign(**extra)])
     cohort.index, cohort.places = cohort.index.iloc[::-1], cohort.places.iloc[::-1]
     cohort.labels = cohort.labels.sample(frac=1, random_state=0)
-    store_slices(params=PARAMS, **cohort.save(tmp_path / "results"))
+    store_slices(params=PARAMS, dxa=Dxa(), **cohort.save(tmp_path / "results"))
     assert written(paths) == before
 
 
@@ -74,7 +74,7 @@ def test_the_secret_key_moves_no_image(tmp_path: Path, make_cohort: MakeCohort) 
     stored = []
     for key in range(2):
         paths = make_cohort(6, key).save(tmp_path / f"results{key}")
-        store_slices(params=PARAMS, **paths)
+        store_slices(params=PARAMS, dxa=Dxa(), **paths)
         stored.append(paths)
     assert sha256(stored[0]["store"]) == sha256(stored[1]["store"])
     tables = [contract.read(contract.SLICES, paths["boxes"]) for paths in stored]
@@ -88,9 +88,9 @@ def test_processes_change_no_byte(
 ) -> None:
     monkeypatch.setattr(build, "_FEW", 4)
     paths = make_cohort(20).save(tmp_path / "results")
-    store_slices(params=PARAMS, **paths)
+    store_slices(params=PARAMS, dxa=Dxa(), **paths)
     before = written(paths)
-    store_slices(params=PARAMS.model_copy(update={"processes": 2}), **paths)
+    store_slices(params=PARAMS.model_copy(update={"processes": 2}), dxa=Dxa(), **paths)
     assert written(paths) == before
 
 
@@ -99,7 +99,7 @@ def test_two_boxes_on_one_image_share_its_row(tmp_path: Path, make_cohort: MakeC
     other = cohort.labels.iloc[[0]].assign(level="L4", y_max=28.0)
     cohort.labels = pd.concat([cohort.labels, other], ignore_index=True)
     paths = cohort.save(tmp_path / "results")
-    store_slices(params=PARAMS, **paths)
+    store_slices(params=PARAMS, dxa=Dxa(), **paths)
     store = SliceStore(paths["store"], paths["boxes"])
     row = store.image_keys.index(cohort.labels["image_key"][0])
     assert store.levels(row) == ["L1", "L4"]
@@ -119,13 +119,13 @@ def test_a_cut_box_is_an_error_that_names_the_file(
     # The body's middle is at 50 mm, and the nearest grid on source pixels ends at 98.75 mm, which
     # is 39.5 pixels of 2.5 mm.
     with pytest.raises(UserError, match=cohort.labels["file_key"][5]) as caught:
-        store_slices(params=params, **paths)
+        store_slices(params=params, dxa=Dxa(), **paths)
     assert "(so on 1 of 8 images); set slices.size_px to 64" in str(caught.value)
     assert "DOE" not in str(caught.value)
     assert not any(paths[name].exists() for name in ("store", "boxes", "digest"))
     assert not list((tmp_path / "results").glob("*.part"))
     cohort.labels.loc[5, "x_max"] = 39.5
-    store_slices(params=params, **cohort.save(tmp_path / "results"))
+    store_slices(params=params, dxa=Dxa(), **cohort.save(tmp_path / "results"))
 
 
 def test_a_changed_file_is_named_by_its_pseudonym(tmp_path: Path, make_cohort: MakeCohort) -> None:
@@ -134,7 +134,7 @@ def test_a_changed_file_is_named_by_its_pseudonym(tmp_path: Path, make_cohort: M
     relative = cohort.places["relative_path"]
     shutil.copy(cohort.folder.dicom / relative[0], cohort.folder.dicom / relative[2])
     with pytest.raises(UserError, match=f"{cohort.labels['file_key'][2]}.* pixels") as caught:
-        store_slices(params=PARAMS, **paths)
+        store_slices(params=PARAMS, dxa=Dxa(), **paths)
     assert "DOE" not in str(caught.value)
     assert relative[2] in caught.value.private.replace("\\", "/")
 
@@ -145,4 +145,15 @@ def test_a_label_without_file_is_counted_as_a_spreadsheet_does(
     cohort = make_cohort(3)
     cohort.places = cohort.places.drop(index=1)
     with pytest.raises(UserError, match=r"labels\.csv row 3"):
-        store_slices(params=PARAMS, **cohort.save(tmp_path / "results"))
+        store_slices(params=PARAMS, dxa=Dxa(), **cohort.save(tmp_path / "results"))
+
+
+def test_a_reference_of_bone_density_is_named_with_the_cohort(
+    tmp_path: Path, make_cohort: MakeCohort
+) -> None:
+    paths = make_cohort(5).save(tmp_path / "results")
+    young = BmdReference(mean_g_cm2=1.047, sd_g_cm2=0.11)
+    reference = DxaReference(name="our young women", regions={"L1-L4": young})
+    store_slices(params=PARAMS, dxa=Dxa(reference=reference), **paths)
+    told = json.loads(paths["digest"].read_text())["cohort"]
+    assert told.endswith("T-scores from BMD by our young women")

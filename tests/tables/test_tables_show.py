@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from dsnet.errors import UserError
-from dsnet.tables.show import show
+from dsnet.tables import literature
+from dsnet.tables.show import show, show_literature
 from dsnet.tables.step import COLUMNS
 
 
@@ -52,3 +53,25 @@ def test_prints_intervals_paper_and_what_the_data_are(
 def test_no_table_yet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected a table, but found no file"):
         show(table=tmp_path / "table1.csv", summary=tmp_path / "metrics.json")
+
+
+def test_literature_tells_reported_from_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    shared = {"images": 572, "classes": 3, "recall": None}
+    reported = {"method": "LeNet [33]", "source": "reported", "accuracy": 88.4, **shared}
+    measured = {"method": "HU thresholds", "source": "measured", "unit": "patient", **shared}
+    measured |= {"accuracy": 57.14, "accuracy_low": 35.71, "accuracy_high": 78.57}
+    measured |= {"measures": "accuracy: class right", "data": "phantom (synthetic, not patients)"}
+    table = tmp_path / "table3.csv"
+    rows = pd.DataFrame([reported, measured])
+    rows.reindex(columns=list(literature.COLUMNS)).to_csv(table, index=False)
+    show_literature(table=table)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if "LeNet" in line or "HU thr" in line] == [
+        ["LeNet", "[33]", "reported", "572", "3", "88.4", "-", "-"],
+        ["HU", "thresholds", "patient", "572", "3", "57.1", "(35.7-78.6)", "-", "-"],
+    ]
+    assert "By patient: accuracy: class right." in lines
+    assert "Data: phantom (synthetic, not patients). Not a medical device." in lines

@@ -3,10 +3,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from dsnet.errors import UserError
-from dsnet.train.folder import WholeCheckpoints, run_folder, save
+from dsnet.train import folder as module
+from dsnet.train.folder import run_folder
 
 HOLD = """
 import sys
@@ -71,18 +71,25 @@ def test_two_trainings_never_share_a_folder_and_the_dead_hold_none(tmp_path: Pat
         assert folder.path == tmp_path
 
 
-def test_checkpoints_are_whole_and_hold_no_code(tmp_path: Path) -> None:
-    path = tmp_path / "last.ckpt"
-    WholeCheckpoints().save_checkpoint({"epoch": 1, "weight": torch.ones(2)}, path)
-    read = WholeCheckpoints().load_checkpoint(path)
-    assert read["epoch"] == 1
-    assert torch.equal(read["weight"], torch.ones(2))
+def test_the_other_processes_of_a_training_wait_for_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WAIT_S", 0.0)
+    with run_folder(tmp_path, "other settings"):
+        pass
+    second = run_folder(tmp_path, "a", first=False)
+    with pytest.raises(UserError, match="the first process"), second:
+        pass
+    with run_folder(tmp_path, "a") as folder:
+        folder.last.touch()
+        with run_folder(tmp_path, "a", first=False) as shared:
+            assert shared.last == folder.last
+        assert folder.last.exists()
 
-    class Unsaveable:
-        def __reduce__(self) -> str:
-            raise RuntimeError("cut off")
 
-    with pytest.raises(RuntimeError, match="cut off"):
-        save({"weight": Unsaveable()}, path)
-    assert WholeCheckpoints().load_checkpoint(path)["epoch"] == 1
-    assert list(tmp_path.iterdir()) == [path]
+def test_what_slurm_saved_within_an_epoch_is_dropped(tmp_path: Path) -> None:
+    with run_folder(tmp_path, "a") as folder:
+        folder.last.touch()
+        (tmp_path / "hpc_ckpt_1.ckpt").touch()
+        folder.drop_requeued()
+        assert {path.name for path in tmp_path.glob("*ckpt*")} == {"last.ckpt"}

@@ -34,6 +34,27 @@ def test_the_best_epoch_of_equals_the_later(maps: list[float | None], best: int)
     assert keeper(maps).chosen(Train(keep="last")) == len(maps)
 
 
+@pytest.mark.parametrize(
+    ("maps", "patience", "stalled"),
+    [
+        ([0.1], 1, False),
+        ([0.2, 0.1], 1, True),
+        ([0.2, 0.2], 1, True),
+        ([0.2, 0.3], 1, False),
+        ([0.3, 0.2, 0.1], 3, False),
+        ([0.3, 0.2, 0.1, 0.2], 3, True),
+        ([0.3, 0.2, 0.1, 0.31], 3, False),
+        ([None, 0.3, None, 0.2, None], 2, False),
+        ([None, 0.3, None, 0.2], 2, True),
+        ([0.3, 0.2, 0.1], 0, False),
+    ],
+)
+def test_training_ends_when_patience_does(
+    maps: list[float | None], patience: int, stalled: bool
+) -> None:
+    assert keeper(maps).stalled(Train(patience_epochs=patience)) is stalled
+
+
 def test_the_history_outlives_a_checkpoint() -> None:
     made = keeper([0.1, 0.2])
     other = keeper([])

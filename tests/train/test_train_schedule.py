@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,23 @@ def test_the_rate_is_positive_and_never_above_the_config(
     step = data.draw(st.integers(0, total - 1))
     rate = learning_rate(step, total, config(schedule, warmup))
     assert 0 < rate <= 0.02
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from(["constant", "cosine"]), st.integers(20, 500), st.integers(0, 50))
+def test_the_rate_has_no_jumps(schedule: str, total: int, warmup: int) -> None:
+    rates = [learning_rate(step, total, config(schedule, warmup)) for step in range(total)]
+    steepest = 0.02 * max(1 / (warmup + 1), math.pi / 2 / max(1, total - warmup))
+    changes = [abs(after - before) for before, after in pairwise(rates)]
+    assert max(changes) <= steepest * (1 + 1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(20, 500), st.integers(0, 10))
+def test_a_step_drops_to_a_tenth_and_nothing_else_changes(total: int, warmup: int) -> None:
+    rates = [learning_rate(step, total, config("step", warmup)) for step in range(warmup, total)]
+    ratios = [after / before for before, after in pairwise(rates)]
+    assert [ratio for ratio in ratios if ratio != 1] == pytest.approx([0.1, 0.1])
 
 
 def test_warm_up_is_a_straight_line() -> None:

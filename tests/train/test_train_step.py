@@ -113,6 +113,54 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
 
 
 @pytest.mark.usefixtures("small_backbone")
+def test_a_resumed_training_with_everything_on_equals_an_uninterrupted_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = {
+        "precision": "bf16",
+        "balance": "weighted",
+        "rotation_deg": 10.0,
+        "scale_fraction": 0.1,
+        "noise_hu": 20.0,
+        "shift_hu": 10.0,
+        "epochs": 2,
+    }
+    whole = run("whole", **everything)
+    with monkeypatch.context() as patch:
+        kill_in(1, patch)
+        with pytest.raises(Killed):
+            run("killed", **everything)
+    resumed = run("killed", **everything)
+    assert same(weights(whole), weights(resumed))
+    told = json.loads(resumed["manifest"].read_text())
+    assert told["machine"]["precision"] == "bf16-mixed"
+    assert told["result"]["class_weights"] == dict.fromkeys(contract.CLASSES, 1.0)
+
+
+@pytest.mark.usefixtures("small_backbone")
+def test_a_resumed_training_ends_as_early_as_an_uninterrupted_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = iter([0.2, 0.2, 0.2, 0.2])
+    monkeypatch.setattr(
+        "dsnet.train.keeper.judge",
+        lambda *_args: {"validation_map": next(maps), "validation_box_ap50": 1.0},
+    )
+    setting = {"attention": "none", "validate_every": 1, "patience_epochs": 1, "keep": "best"}
+    whole = run("whole", **setting)
+    with monkeypatch.context() as patch:
+        kill_in(1, patch)
+        with pytest.raises(Killed):
+            run("killed", **setting)
+    resumed = run("killed", **setting)
+    assert same(weights(whole), weights(resumed))
+    for outputs in (whole, resumed):
+        result = json.loads(outputs["manifest"].read_text())["result"]
+        assert (result["epoch"], result["epochs"], result["stopped_early"]) == (2, 2, True)
+        assert contract.read(contract.HISTORY, outputs["history"])["epoch"].tolist() == [1, 2]
+
+
+@pytest.mark.usefixtures("small_backbone")
 def test_the_best_epoch_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     maps = iter([0.2, 0.9, 0.3])
     setting = {"schedule": "constant", "validate_every": 1}

@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import load
+from dsnet.config import Attention, Backbone, load
 from dsnet.errors import UserError
 from dsnet.ingest.source import check_source
 from dsnet.phantom.origin import is_pristine
@@ -29,8 +30,40 @@ COHORT = CohortFolder(CONFIG.cohort)
 IS_PHANTOM = CONFIG.cohort.as_posix() == PHANTOM
 RESULTS = CONFIG.results.as_posix()
 TABLES = f"{RESULTS}/cohort"
-RUN = "{backbone}/{attention}/seed{seed}"
+VARIANT = "{backbone}/{attention}"
+RUN = f"{VARIANT}/seed{{seed}}"
+
+# The detectors of each table, in the paper's order, and all of them.
 TABLE1 = [f"resnet50/{attention}" for attention in ("none", "se", "sk", "ds")]
+TABLE2 = [
+    f"{backbone}/{attention}"
+    for backbone in ("resnet50", "vgg16", "mobilenet_v2")
+    for attention in ("none", "ds")
+]
+DETECTORS = list(dict.fromkeys([*TABLE1, *TABLE2]))
+# What Table 3 measures, and whose ROC curve stands beside the detectors'.
+TABLE3 = [
+    "resnet50/ds",
+    "resnet50/none",
+    "hu/thresholds",
+    "hu/multinomial",
+    "hu_detected/thresholds",
+    "hu_detected/multinomial",
+]
+ROC_BASELINES = ["hu/multinomial"]
+FIGURES = [
+    "figure4",
+    "precision_recall",
+    "roc",
+    "calibration",
+    "froc",
+    "confusion_box",
+    "confusion_level",
+    "confusion_patient",
+    "forest",
+    "learning",
+    "patients",
+]
 
 # Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
 shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
@@ -41,8 +74,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 wildcard_constraints:
-    backbone="resnet50",
-    attention="none|se|sk|ds",
+    backbone="|".join(get_args(Backbone)),
+    attention="|".join(get_args(Attention)),
     seed=r"\d+",
 
 
@@ -78,7 +111,11 @@ def modules(*packages):
     root = Path(workflow.basedir) / "dsnet"
     files = [root / "contract.py"]
     for package in packages:
-        files += sorted((root / package).rglob("*.py"))
+        files += sorted(
+            path
+            for path in (root / package).rglob("*.*")
+            if path.suffix in (".py", ".jinja", ".css", ".js")
+        )
     return [os.path.relpath(path) for path in files]
 
 
@@ -109,13 +146,55 @@ def seeds():
     return list(CONFIG.train.seeds)
 
 
-def timed(wildcards, input):
-    """Return the detectors to be timed, and where their weights lie, as JSON."""
-    names = [name.split("/") for name in TABLE1]
-    models = [
-        {"backbone": backbone, "attention": attention, "weights": str(weights)}
-        for (backbone, attention), weights in zip(names, input.weights)
+def first(name, variants):
+    """Return a file of each variant's training with the first seed, as size and speed need."""
+    return [
+        f"{RESULTS}/models/{variant}/seed{seeds()[0]}/{name}" for variant in variants
     ]
+
+
+def first_weights(variants):
+    """Return the weights of each variant with the first seed."""
+    return first("weights.pt", variants)
+
+
+def first_manifests(variants):
+    """Return the run manifest of each variant with the first seed."""
+    return first("manifest.json", variants)
+
+
+def figure_files(*names):
+    """Return the files of figures: picture, drawing and caption."""
+    return expand(
+        f"{RESULTS}/figures/{{name}}.{{kind}}", name=names, kind=("png", "svg", "json")
+    )
+
+
+def reported():
+    """Return the tables and figures on the report's page."""
+    names = ("table1", "table2", "table3", "differences", "leakage")
+    return [f"{RESULTS}/{name}.csv" for name in names] + figure_files(*FIGURES)
+
+
+def everything():
+    """Return all that the workflow makes without being asked for it by name."""
+    others = (
+        "report.html",
+        "checklist.md",
+        "cohort/flow.png",
+        "predictions/ground_truth.json",
+    )
+    return reported() + [f"{RESULTS}/{name}" for name in others]
+
+
+def timed(variants):
+    """Return the detectors to be timed in one run, and where their weights lie, as JSON."""
+    models = []
+    for variant, weights in zip(variants, first_weights(variants)):
+        backbone, attention = variant.split("/")
+        models.append(
+            {"backbone": backbone, "attention": attention, "weights": weights}
+        )
     return json.dumps({"models": models})
 
 

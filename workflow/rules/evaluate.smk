@@ -1,11 +1,13 @@
 rule predict:
-    """Write what one detector finds on the test part."""
+    """Write what one detector finds on the test and validation parts."""
     input:
         digest=digest,
         weights=f"{RESULTS}/models/{RUN}/weights.pt",
         code=modules("detect"),
     output:
-        predictions=f"{RESULTS}/predictions/{RUN}.parquet",
+        test=f"{RESULTS}/predictions/{RUN}/test.parquet",
+        validation=f"{RESULTS}/predictions/{RUN}/validation.parquet",
+        coco_results=f"{RESULTS}/predictions/{RUN}/coco_results.json",
     log:
         f"logs/predict/{RUN}.log",
     conda:
@@ -21,41 +23,99 @@ rule predict:
         split=f"{TABLES}/split.csv",
     shell:
         "python -m dsnet.evaluate.predict --detector {params.detector:q}"
-        " --variant {params.variant:q} --weights {input.weights:q} --part test"
-        " --digest {input.digest:q} --store {params.store:q} --boxes {params.boxes:q}"
-        " --split {params.split:q} --predictions {output.predictions:q} --log {log:q}"
+        " --variant {params.variant:q} --weights {input.weights:q} --digest {input.digest:q}"
+        " --store {params.store:q} --boxes {params.boxes:q} --split {params.split:q}"
+        " --test {output.test:q} --validation {output.validation:q}"
+        " --coco-results {output.coco_results:q} --log {log:q}"
+
+
+rule ground_truth:
+    """Write the ground truth of the test part for whoever recomputes AP with pycocotools."""
+    input:
+        digest=digest,
+        code=modules("evaluate"),
+    output:
+        truth=f"{RESULTS}/predictions/ground_truth.json",
+    log:
+        "logs/ground_truth.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        boxes=f"{TABLES}/slices.csv",
+        split=f"{TABLES}/split.csv",
+    shell:
+        "python -m dsnet.evaluate.coco --digest {input.digest:q} --boxes {params.boxes:q}"
+        " --split {params.split:q} --truth {output.truth:q} --log {log:q}"
 
 
 rule evaluate:
-    """Turn one detector's predictions into numbers with intervals."""
+    """Turn one detector's predictions with all seeds into numbers with intervals."""
     input:
         digest=digest,
-        predictions=f"{RESULTS}/predictions/{RUN}.parquet",
+        predictions=expand(
+            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/{{part}}.parquet",
+            seed=seeds(),
+            part=("test", "validation"),
+            allow_missing=True,
+        ),
         code=modules("evaluate"),
     output:
-        metrics=f"{RESULTS}/metrics/{RUN}.json",
+        metrics=f"{RESULTS}/metrics/{VARIANT}.json",
     log:
-        f"logs/evaluate/{RUN}.log",
+        f"logs/evaluate/{VARIANT}.log",
     conda:
         "../envs/dsnet.yaml"
     params:
         config=section("evaluate"),
+        seeds=",".join(str(seed) for seed in seeds()),
+        predictions=lambda wildcards: f"{RESULTS}/predictions/{wildcards.backbone}/{wildcards.attention}",
         boxes=f"{TABLES}/slices.csv",
         split=f"{TABLES}/split.csv",
     shell:
-        "python -m dsnet.evaluate --params {params.config:q} --predictions {input.predictions:q}"
-        " --boxes {params.boxes:q} --split {params.split:q} --digest {input.digest:q} --part test"
-        " --metrics {output.metrics:q} --log {log:q}"
+        "python -m dsnet.evaluate --params {params.config:q} --predictions {params.predictions:q}"
+        " --seeds {params.seeds:q} --boxes {params.boxes:q} --split {params.split:q}"
+        " --digest {input.digest:q} --metrics {output.metrics:q} --log {log:q}"
+
+
+rule compare:
+    """Set each attention against none on the same patients, Holm-corrected."""
+    input:
+        digest=digest,
+        predictions=expand(
+            f"{RESULTS}/predictions/{{variant}}/seed{{seed}}/test.parquet",
+            variant=DETECTORS,
+            seed=seeds(),
+        ),
+        code=modules("evaluate"),
+    output:
+        differences=report(
+            f"{RESULTS}/differences.csv",
+            caption="../report/differences.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/compare.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        config=section("evaluate"),
+        variants=",".join(DETECTORS),
+        seeds=",".join(str(seed) for seed in seeds()),
+        predictions=below_results("predictions"),
+        boxes=f"{TABLES}/slices.csv",
+        split=f"{TABLES}/split.csv",
+    shell:
+        "python -m dsnet.evaluate.compare --params {params.config:q}"
+        " --variants {params.variants:q} --seeds {params.seeds:q}"
+        " --predictions {params.predictions:q} --boxes {params.boxes:q} --split {params.split:q}"
+        " --digest {input.digest:q} --differences {output.differences:q} --log {log:q}"
 
 
 rule speed:
     """Time all detectors of Table 1 in turn, in one process."""
     input:
         digest=digest,
-        weights=expand(
-            f"{RESULTS}/models/{{variant}}/seed{CONFIG.train.seeds[0]}/weights.pt",
-            variant=TABLE1,
-        ),
+        weights=first_weights(TABLE1),
         code=modules("detect"),
     output:
         speed=f"{RESULTS}/speed.json",
@@ -69,10 +129,29 @@ rule speed:
     params:
         config=section("evaluate"),
         detector=section("detector"),
-        variants=timed,
+        variants=timed(TABLE1),
         store=f"{TABLES}/slices.npy",
         boxes=f"{TABLES}/slices.csv",
     shell:
         "python -m dsnet.evaluate.speed --params {params.config:q} --detector {params.detector:q}"
         " --variants {params.variants:q} --digest {input.digest:q} --store {params.store:q}"
         " --boxes {params.boxes:q} --speed {output.speed:q} --log {log:q}"
+
+
+# The detectors of every table: a run of its own, since ratios hold within one run only, and Table 1
+# alone must not wait for the others to be trained.
+use rule speed as speed_all with:
+    input:
+        digest=digest,
+        weights=first_weights(DETECTORS),
+        code=modules("detect"),
+    output:
+        speed=f"{RESULTS}/speed_all.json",
+    log:
+        "logs/speed_all.log",
+    params:
+        config=section("evaluate"),
+        detector=section("detector"),
+        variants=timed(DETECTORS),
+        store=f"{TABLES}/slices.npy",
+        boxes=f"{TABLES}/slices.csv",

@@ -2,6 +2,7 @@ rule label:
     """Give every included vertebra its WHO class."""
     input:
         index=f"{TABLES}/index.parquet",
+        boxes=f"{TABLES}/annotations.csv",
         ledger=f"{TABLES}/ledger.csv",
         code=modules("label", "cohort"),
     output:
@@ -12,9 +13,11 @@ rule label:
         "../envs/dsnet.yaml"
     params:
         config=section("label"),
+        dxa=section("dxa"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),
     shell:
-        "python -m dsnet.label --params {params.config:q} --cohort {params.cohort:q}"
+        "python -m dsnet.label --params {params.config:q} --dxa {params.dxa:q}"
+        " --cohort {params.cohort:q}"
         " --private {params.private:q} --index {input.index:q} --ledger {input.ledger:q}"
-        " --labels {output.labels:q} --log {log:q}"
+        " --boxes {input.boxes:q} --labels {output.labels:q} --log {log:q}"

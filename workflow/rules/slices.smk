@@ -20,8 +20,9 @@ checkpoint slices:
         config=section("slices"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),
+        dxa=section("dxa"),
     shell:
         "python -m dsnet.slices --params {params.config:q} --cohort {params.cohort:q}"
         " --private {params.private:q} --index {input.index:q} --labels {input.labels:q}"
         " --split {input.split:q} --store {output.store:q} --boxes {output.boxes:q}"
-        " --digest {output.digest:q} --log {log:q}"
+        " --digest {output.digest:q} --dxa {params.dxa:q} --log {log:q}"

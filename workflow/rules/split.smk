@@ -7,7 +7,11 @@ rule split:
         code=modules("split"),
     output:
         split=f"{TABLES}/split.csv",
-        proof=f"{TABLES}/split_proof.json",
+        proof=report(
+            f"{TABLES}/split_proof.json",
+            caption="../report/split.rst",
+            category="Cohort",
+        ),
     log:
         "logs/split.log",
     conda:

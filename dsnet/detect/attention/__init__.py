@@ -6,11 +6,12 @@ from torch import nn
 
 from dsnet.config import Attention, AttentionOptions
 from dsnet.detect.attention.ds import DS
+from dsnet.detect.attention.eca import ECA
 from dsnet.detect.attention.residual import Residual
 from dsnet.detect.attention.se import SE
 from dsnet.detect.attention.sk import SK
 
-__all__ = ["ATTENTION", "DS", "SE", "SK", "Residual", "attention_module"]
+__all__ = ["ATTENTION", "DS", "ECA", "SE", "SK", "Residual", "attention_module"]
 
 
 def _none(_channels: int, _options: AttentionOptions) -> nn.Module:
@@ -23,6 +24,10 @@ def _se(channels: int, _options: AttentionOptions) -> nn.Module:
 
 def _sk(channels: int, options: AttentionOptions) -> nn.Module:
     return SK(channels, groups=options.groups, branch5=options.branch5)
+
+
+def _eca(channels: int, _options: AttentionOptions) -> nn.Module:
+    return ECA(channels)
 
 
 def _ds(channels: int, options: AttentionOptions) -> nn.Module:
@@ -41,6 +46,7 @@ ATTENTION: dict[Attention, Callable[[int, AttentionOptions], nn.Module]] = {
     "none": _none,
     "se": _se,
     "sk": _sk,
+    "eca": _eca,
     "ds": _ds,
 }
 """From a name to what makes the module for a map of so many channels."""

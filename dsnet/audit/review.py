@@ -1,0 +1,109 @@
+"""The images that need eyes, as a table ready to become ``review.csv``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dsnet import contract
+from dsnet.errors import UserError
+from dsnet.files import write_csv
+
+COLUMNS = ("scope", "id", "decision", "code", "reason", "reviewer", "date", "patient_key")
+"""Those of ``review.csv`` (decision, reviewer and date are for the reader), and the patient."""
+
+_FLAG = "?"
+
+
+def write_review_list(output: Path, results: Path, detector: str, *, score: float) -> int:
+    """Write `review_list` of the results and return its number of rows.
+
+    Parameters
+    ----------
+    output : Path
+        CSV to write.
+    results : Path
+        Its ``cohort/ledger.csv`` is read, and what the detector found on the validation and test
+        parts, if it has been trained.
+    detector : str
+        ``backbone/attention/seedN``.
+    score : float
+        A detection below it is unsure.
+
+    Raises
+    ------
+    UserError
+        If there is no ledger, or `output` exists: it may hold a reader's work.
+    """
+    if output.exists():
+        raise UserError(
+            str(output),
+            expected="a new file",
+            came="one that exists and may hold decisions",
+            remedy="rename it, or give another --output",
+        )
+    parts = ("validation", "test")
+    found = {part: results / "predictions" / detector / f"{part}.parquet" for part in parts}
+    trained = [part for part in parts if found[part].exists()]
+    doubts = pd.DataFrame(columns=["image_key", "reason"], dtype=str)
+    if trained:
+        split = contract.read(contract.SPLIT, results / "cohort" / "split.csv")
+        shown = split.loc[split["part"].isin(trained), "image_key"].tolist()
+        doubts = unsure([found[part] for part in trained], shown, score=score)
+    rows = review_list(contract.read(contract.LEDGER, results / "cohort" / "ledger.csv"), doubts)
+    write_csv(output, rows)
+    return len(rows)
+
+
+def review_list(ledger: pd.DataFrame, doubts: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per included file that a rule flagged or a detector is unsure of.
+
+    Parameters
+    ----------
+    ledger : DataFrame
+        `dsnet.contract.LEDGER`.
+    doubts : DataFrame
+        As `unsure` returns them.
+
+    Returns
+    -------
+    DataFrame
+        The columns `COLUMNS`, in the order of patient and file; ``reason`` says why.
+    """
+    included = ledger[(ledger["status"] == "included")]
+    flagged = included[included["all_criteria"].str.contains(_FLAG, regex=False)]
+    codes = flagged["all_criteria"].str.replace(_FLAG, "", regex=False)
+    rules = flagged.assign(code=codes, reason=flagged["evidence"])
+    unsure_of = included.merge(doubts, on="image_key", suffixes=("_of_rule", ""))
+    unsure_of = unsure_of.assign(code="low_confidence")
+    both = pd.concat([rules, unsure_of])[["patient_key", "file_key", "code", "reason"]]
+    rows = both.groupby(["patient_key", "file_key"], as_index=False)[["code", "reason"]].agg(
+        "; ".join
+    )
+    rows = rows.assign(scope="file", id=rows["file_key"], decision="", reviewer="", date="")
+    return rows[list(COLUMNS)]
+
+
+def unsure(predictions: Sequence[Path], images: Sequence[str], *, score: float) -> pd.DataFrame:
+    """Return the images whose surest detection stays below `score`.
+
+    Parameters
+    ----------
+    predictions : sequence of Path
+        `dsnet.contract.PREDICTIONS` of one detector, on one part each.
+    images : sequence of str
+        Keys of all images that it was shown.
+    score : float
+        In [0, 1].
+
+    Returns
+    -------
+    DataFrame
+        ``image_key`` and ``reason``.
+    """
+    tables = [contract.read(contract.PREDICTIONS, path) for path in predictions]
+    found = pd.concat(tables) if tables else pd.DataFrame(columns=["image_key", "score"])
+    best = found.groupby("image_key")["score"].max().reindex(list(images), fill_value=0.0)
+    low = best[best < score]
+    reasons = [f"surest detection {value:.2f}" if value else "nothing detected" for value in low]
+    return pd.DataFrame({"image_key": low.index.astype(str), "reason": reasons}, dtype=str)

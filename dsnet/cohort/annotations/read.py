@@ -1,0 +1,181 @@
+"""Finding the annotation files of a cohort by their content, and reading them."""
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dsnet.cohort.annotations.annotation import NOWHERE, Annotation, Source, UnmatchedError
+from dsnet.cohort.annotations.box_table import read_box_table
+from dsnet.cohort.annotations.coco import read_coco
+from dsnet.cohort.annotations.labelme import read_labelme
+from dsnet.cohort.annotations.mask import Body, cut
+from dsnet.cohort.annotations.series import Series
+from dsnet.cohort.annotations.voc import read_voc
+from dsnet.cohort.annotations.yolo import CLASS_LISTS, Names, read_yolo
+from dsnet.config import Annotations
+
+_NIFTI, _SEG = ("nifti", "label"), ("seg", "segment")
+"""Format, and what its rows are."""
+
+_DICOM_AT, _DICOM = 128, b"DICM"
+_UNREAD = frozenset({".nrrd", ".mha", ".mhd", ".xlsx"})
+"""Suffixes of what may hold annotations, in formats that are not read."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the annotation files of one cohort.
+
+    Parameters
+    ----------
+    index, identities : DataFrame
+        `dsnet.contract.INDEX` and its private `dsnet.contract.MAP`.
+    params : Annotations
+    """
+
+    index: pd.DataFrame
+    identities: pd.DataFrame
+    params: Annotations
+    _class_names: dict[Path, Names | None] = field(default_factory=dict)
+
+    @cached_property
+    def _series(self) -> Series:
+        """The CT in space; only masks ask for it."""
+        return Series.of(self.index, self.identities)
+
+    def read(self, folder: Path) -> list[Annotation]:
+        """Return all annotations below `folder`, by path and row; none without a folder.
+
+        Hidden files, and files that no format uses, are passed over.
+
+        Raises
+        ------
+        UserError
+            If a file is of a known kind but no known format, or a row cannot be read.
+        """
+        paths = (path for path in folder.rglob("*") if not path.name.startswith("."))
+        found = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+        files = ((relative, path) for relative, path in found if path.is_file())
+        annotations: list[Annotation] = []
+        number = 1
+        for relative, path in files:
+            of_file = self._read(Source(number, path, relative))
+            if of_file is not None:
+                annotations.extend(of_file)
+                number += 1
+        return annotations
+
+    def _read(self, source: Source) -> list[Annotation] | None:
+        """Return the annotations of one file, or None if it is no annotation file."""
+        name, suffix = source.path.name.lower(), source.path.suffix.lower()
+        if suffix == ".json":
+            return _read_json(source)
+        if suffix == ".xml":
+            return read_voc(source, self.params.voc)
+        if suffix == ".csv":
+            return read_box_table(source)
+        if suffix == ".txt":
+            return None if name in CLASS_LISTS else read_yolo(source, self._class_names)
+        if name.endswith((".nii", ".nii.gz")):
+            return self._nifti(source)
+        if suffix in _UNREAD:
+            raise source.error(
+                "an annotation format of docs/annotations.md",
+                f"a file {suffix}",
+                "convert it, or move it out of annotations/",
+            )
+        return self._seg(source) if _is_dicom(source.path) else None
+
+    def _nifti(self, source: Source) -> list[Annotation]:
+        # nibabel takes a second to import: only where there is a mask.
+        from dsnet.cohort.annotations.nifti import read_nifti  # noqa: PLC0415
+
+        bodies = read_nifti(source, self.params)
+        return [] if bodies is None else self._boxes(source, _NIFTI, bodies, set())
+
+    def _seg(self, source: Source) -> list[Annotation]:
+        from dsnet.cohort.annotations.seg import read_seg  # noqa: PLC0415 - as above
+
+        segments = read_seg(source, self.params)
+        return self._boxes(source, _SEG, segments.bodies, segments.references)
+
+    def _boxes(
+        self, source: Source, kind: tuple[str, str], bodies: list[Body], references: set[str]
+    ) -> list[Annotation]:
+        """Return a box for each body and slice of the mask's series."""
+        blank = [
+            Annotation(source, *kind, row, label, NOWHERE)
+            for row, label in [(body.row, body.label) for body in bodies] or [(0, "")]
+        ]
+        try:
+            series_key = self._series.holding(source, bodies, references)
+            found = [
+                one
+                for body, missed in zip(bodies, blank, strict=True)
+                for one in self._cut(body, missed, series_key)
+            ]
+            if all(one.fate == "outside" for one in found):
+                raise _no_slice(source)
+        except UnmatchedError as error:
+            if self.params.unmatched == "stop":
+                raise
+            return [replace(one, fate=error.fate) for one in blank]
+        return found
+
+    def _cut(self, body: Body, blank: Annotation, series_key: str) -> list[Annotation]:
+        """Return `blank` with a box, for each slice that shows the body; or as outside."""
+        slices = self._series.slices
+        found = []
+        for number in self._series.rows[series_key]:
+            columns, rows = (int(length) for length in slices.size[number])
+            shown = cut(body, slices.affine[number], (columns, rows), self.params.min_area_mm2)
+            if shown is not None:
+                placed = replace(blank, edges=shown.edges, file_key=slices.file_key[number])
+                fate = "sliver" if shown.sliver else ""
+                found.append(replace(placed, area_mm2=shown.area_mm2, fate=fate))
+        return found or [replace(blank, fate="outside")]
+
+
+def _no_slice(source: Source) -> UnmatchedError:
+    return source.unmatched(
+        "no_image",
+        expected="a mask that shows on a slice of its series",
+        came="one beside or between all of them",
+        remedy="bring the mask of these images",
+    )
+
+
+def _read_json(source: Source) -> list[Annotation]:
+    content = _load_json(source)
+    for read in (read_coco, read_labelme):
+        annotations = read(source, content)
+        if annotations is not None:
+            return annotations
+    raise source.error(
+        "COCO JSON with images, annotations and categories, or LabelMe JSON with shapes",
+        "JSON of another kind",
+        "convert it, or move it out of annotations/",
+    )
+
+
+def _load_json(source: Source) -> Any:
+    try:
+        return json.loads(source.path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise source.error(
+            "a readable JSON file in UTF-8",
+            "something else",
+            "export it again, or move it out of annotations/",
+        ) from error
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_DICOM_AT + len(_DICOM))[_DICOM_AT:] == _DICOM
+    except OSError:
+        return False

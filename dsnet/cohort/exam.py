@@ -1,0 +1,139 @@
+"""DXA exams, and which T-score of them grades a vertebra."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
+from statistics import median
+
+from dsnet.cohort.columns import SPINE
+from dsnet.config import Reading
+from dsnet.contract import LEVELS
+
+PRINTED = Decimal("0.1")
+"""T-scores are printed, and graded, to one decimal."""
+
+_OUTLIER_T = Decimal(1)
+
+
+@dataclass(frozen=True)
+class Exam:
+    """One DXA exam.
+
+    Attributes
+    ----------
+    row : int
+        Row of the DXA table, as a spreadsheet shows it.
+    patient_id : str
+        Text, leading zeros kept; "" matches no CT.
+    date : date or None
+        None where the cell is blank.
+    t_scores : mapping of str to Decimal
+        By ``L1`` to ``L4`` and ``L1-L4``; what was not measured is absent.
+    """
+
+    row: int
+    patient_id: str
+    date: date | None
+    t_scores: Mapping[str, Decimal]
+
+    def t_score(self, level: str, reading: Reading) -> Decimal | None:
+        """Return the T-score that labels `level`, or None where there is none.
+
+        Parameters
+        ----------
+        level : {"L1", "L2", "L3", "L4"}
+        reading : {"patient", "vertebra", "lowest"}
+            The exam's L1-L4 T-score, the level's own, or the lowest of the levels measured. The
+            lowest needs at least two levels (ISCD 2019 Official Positions, Adult, on regions of
+            interest: no diagnosis from a single vertebra).
+        """
+        if reading == "patient":
+            return self.t_scores.get(SPINE)
+        if reading == "vertebra":
+            return self.t_scores.get(level)
+        measured = [self.t_scores[name] for name in LEVELS if name in self.t_scores]
+        return min(measured) if len(measured) >= 2 else None
+
+    def scored_levels(self, reading: Reading) -> frozenset[str]:
+        """Return the levels that have a T-score under `reading`."""
+        return frozenset(level for level in LEVELS if self.t_score(level, reading) is not None)
+
+
+@dataclass(frozen=True)
+class DxaTable:
+    """Every exam, by patient.
+
+    Attributes
+    ----------
+    exams : mapping of str to tuple of Exam
+        By patient ID, in order of date; exams without a date come first.
+    rows_without_patient : int
+        Rows whose patient ID is blank: they match nobody.
+    """
+
+    exams: Mapping[str, tuple[Exam, ...]]
+    rows_without_patient: int = 0
+
+    def nearest(self, patient_id: str, ct_date: str) -> Exam | None:
+        """Return the exam that counts for a CT of `patient_id`, or None.
+
+        Parameters
+        ----------
+        patient_id : str
+        ct_date : str
+            As YYYY-MM-DD, or "" when unknown.
+
+        Returns
+        -------
+        Exam or None
+            The dated exam nearest to the CT, of two equally near ones the earlier; without a CT
+            date, the latest.
+        """
+        exams = self.exams.get(patient_id, ()) if patient_id else ()
+        dated = [exam for exam in exams if exam.date is not None]
+        if not dated:
+            return exams[0] if exams else None
+        if not ct_date:
+            return dated[-1]
+        day = date.fromisoformat(ct_date)
+        return min(dated, key=lambda exam: abs(interval_days(exam, day)))
+
+
+def interval_days(exam: Exam, ct_date: date) -> int:
+    """Return the days from the DXA exam to the CT; negative when the CT came first."""
+    if exam.date is None:
+        raise ValueError("an exam without a date has no interval")
+    return (ct_date - exam.date).days
+
+
+def lumbar_mean(t_scores: Mapping[str, Decimal]) -> Decimal | None:
+    """Return the L1-L4 T-score without outlier levels, or None if fewer than two are left.
+
+    A level is one if it lies more than 1.0 T from each of its neighbours (ISCD 2019 Official
+    Positions, Adult; reading 18). The level farthest from the median goes first, and what it stood
+    between become neighbours. Without outliers the exam's own value stands, since a mean of
+    T-scores only comes near that of the densities; an exam without one gets none.
+    """
+    left = [level for level in LEVELS if level in t_scores]
+    measured = len(left)
+    middle = median(t_scores[level] for level in left) if left else Decimal(0)
+    while outliers := _outliers([t_scores[level] for level in left]):
+        left.pop(max(outliers, key=lambda place: abs(t_scores[left[place]] - middle)))
+    if len(left) == measured or SPINE not in t_scores:
+        return t_scores.get(SPINE)
+    if len(left) < 2:
+        return None
+    mean = sum((t_scores[level] for level in left), Decimal(0)) / len(left)
+    return mean.quantize(PRINTED, ROUND_HALF_UP)
+
+
+def _outliers(scores: Sequence[Decimal]) -> list[int]:
+    """Return the places of scores that lie far from each of their neighbours."""
+    gaps = [abs(one - other) for one, other in pairwise(scores)]
+    return [
+        place
+        for place in range(len(scores))
+        if gaps and min(gaps[max(0, place - 1) : place + 1]) > _OUTLIER_T
+    ]

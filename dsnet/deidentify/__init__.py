@@ -1,0 +1,1 @@
+"""Included slices as DICOM that identifies nobody: PS3.15 Annex E."""

@@ -1,0 +1,60 @@
+"""What the numbers are made from: the cohort, its split, and the grid of its slices."""
+
+import json
+from pathlib import Path
+from typing import Any, TypedDict
+
+from dsnet import contract
+from dsnet.errors import UserError
+from dsnet.split.leak import is_leaky
+
+
+class Grid(TypedDict):
+    """The in-plane grid of the slice store."""
+
+    size_px: int
+    pixel_mm: float
+
+
+def read_about(digest: Path, split: Path) -> dict[str, Any]:
+    """Return the cohort's name, whether it is synthetic, and whether the split leaks.
+
+    Parameters
+    ----------
+    digest : Path
+        ``slices.json``, the digest of the slice store.
+    split : Path
+        `contract.SPLIT`.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or is not what it should be.
+    """
+    about = _read(digest, cohort=str, synthetic=bool)
+    return {**about, "leaky": is_leaky(contract.read(contract.SPLIT, split))}
+
+
+def read_grid(digest: Path) -> Grid:
+    """Return the grid on which the slices are stored.
+
+    Raises
+    ------
+    UserError
+        If the file is missing or is no such digest.
+    """
+    grid = _read(digest, size_px=int, pixel_mm=float)
+    return Grid(size_px=grid["size_px"], pixel_mm=grid["pixel_mm"])
+
+
+def _read(digest: Path, **wanted: type) -> dict[str, Any]:
+    try:
+        facts = json.loads(digest.read_text(encoding="utf-8"))
+        return {name: convert(facts[name]) for name, convert in wanted.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            digest.name,
+            expected=f"the digest of the slice store, with {', '.join(wanted)}",
+            came="no such file or something else in it",
+            remedy="run the workflow, which makes it first",
+        ) from error

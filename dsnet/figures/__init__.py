@@ -1,0 +1,1 @@
+"""Figures from the files of the steps before: PNG, SVG and a caption for each."""

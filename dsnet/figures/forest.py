@@ -1,0 +1,125 @@
+"""``python -m dsnet.figures.forest``: each detector's map, and its difference to no attention."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dsnet.figures.style import BLACK, GREY, Caption, letter, look_of, panels, save, styled
+from dsnet.step import run
+from dsnet.tables.entry import Entry, judged_note, read_csv, read_report
+from dsnet.tables.names import title_of
+from dsnet.tables.paper import reported
+
+TITLE = "Map of each detector, and what attention adds to it"
+TEXT = (
+    "A: map (AP at IoU 0.5, mean over the classes) with its 95 % interval by bootstrap over the "
+    "test patients; chance: what 97.5 % of the permutations of the patients' "
+    "classes stay below; the paper's figures are of other data. B: difference to the same "
+    "backbone without attention on the same resamples, with its 95 % interval, and the p-value of "
+    "a paired permutation test after Holm's correction."
+)
+
+
+def draw(*, variants: str, metrics: Path, differences: Path, folder: Path) -> None:
+    """Write ``forest.png``, ``.svg`` and ``.json`` (the caption).
+
+    Parameters
+    ----------
+    variants : str
+        Detectors from top to bottom, with commas between: ``resnet50/none,resnet50/se``.
+    metrics : Path
+        Folder of ``{backbone}/{attention}.json``.
+    differences : Path
+        As `dsnet.evaluate.compare` writes it.
+    folder : Path
+        Where the figure goes.
+    """
+    entries = [Entry(name, read_report(metrics, name)) for name in variants.split(",")]
+    rows = read_csv(differences)
+    with styled():
+        caption = Caption(TITLE, TEXT, judged_note(entries[0].report))
+        save(drawn(entries, rows[rows["statistic"] == "map"]), folder, "forest", caption)
+
+
+def drawn(entries: Sequence[Entry], differences: pd.DataFrame) -> Figure:
+    """Return the figure; `differences` in percent points, one row for each attention."""
+    figure, [[left, right]] = panels(1, 2, height_mm=32 + 9 * len(entries))
+    known = {f"{row['backbone']}/{row['attention']}": row for row in differences.to_dict("records")}
+    said = [""] * len(entries)
+    for place, entry in enumerate(entries):
+        _map(left, place, entry)
+        if entry.name in known:
+            said[place] = _difference(right, place, entry.name, known[entry.name])
+    left.set(title="map", xlabel="map (%)", xlim=(0, 100))
+    left.set_yticks(range(len(entries)), [title_of(entry.name) for entry in entries])
+    right.axvline(0, color=BLACK, linewidth=0.8)
+    right.set(title="difference to no attention", xlabel="difference in map (percent points)")
+    reach = max(abs(edge) for edge in right.get_xlim())
+    right.set_xlim(-reach, reach)
+    right.yaxis.tick_right()
+    right.set_yticks(range(len(entries)), said)
+    for panel in (left, right):
+        panel.set_ylim(len(entries) - 0.5, -0.5)
+        panel.grid(visible=False, axis="y")
+        panel.tick_params(axis="y", length=0)
+        panel.spines["left"].set_visible(False)
+    letter([left, right])
+    # The marks of one row stand for those of all.
+    handles = dict(zip(*reversed(left.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def _map(panel: Axes, place: int, entry: Entry) -> None:
+    statistic = entry.report["metrics"]["map"]
+    _interval(panel, place, entry.name, [statistic[name] for name in ("value", "low", "high")])
+    seeds = [seed for seed in statistic["by_seed"] if seed is not None]
+    if len(seeds) > 1:
+        _mark(panel, seeds, place + 0.25, ".", "single seeds")
+    chance = entry.report["chance"]["p975"]
+    if chance is not None:
+        _mark(panel, [chance], place, "|", "chance, 97.5 %")
+    paper = reported(entry.backbone, entry.attention)
+    if paper:
+        _mark(panel, [paper.map / 100], place - 0.25, "D", "the paper, on other data")
+
+
+def _difference(panel: Axes, place: int, name: str, row: Mapping[Any, Any]) -> str:
+    """Draw one difference and return it in words."""
+    value, low, high, p = (
+        None if pd.isna(row[column]) else float(row[column])
+        for column in ("difference", "low", "high", "p_holm")
+    )
+    _interval(panel, place, name, [x if x is None else x / 100 for x in (value, low, high)])
+    return "" if value is None or p is None else f"{value:+.1f}, p = {p:.2g}"
+
+
+def _interval(panel: Axes, place: int, name: str, fractions: Sequence[float | None]) -> None:
+    """Draw value, low and high."""
+    look = look_of(name)
+    value, low, high = (None if x is None else 100 * x for x in fractions)
+    if low is not None and high is not None:
+        panel.plot([low, high], [place, place], color=look.colour, linewidth=1.6)
+    if value is not None:
+        panel.plot(value, place, look.marker, color=look.colour, markersize=5.5)
+
+
+def _mark(panel: Axes, fractions: Sequence[float], place: float, marker: str, what: str) -> None:
+    panel.plot(
+        [100 * x for x in fractions],
+        [place] * len(fractions),
+        marker,
+        label=what,
+        color=GREY,
+        markersize=10 if marker == "|" else 4,
+        markerfacecolor="none" if marker == "D" else GREY,
+        markeredgewidth=1.6 if marker == "|" else 0.8,
+    )
+
+
+if __name__ == "__main__":
+    run(draw)

@@ -1,0 +1,185 @@
+"""``python -m dsnet.leakage.table``: a split by image against one by patient, and labels by lot."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dsnet.files import write_csv
+from dsnet.split.leak import LEAKY
+from dsnet.step import run
+from dsnet.tables.entry import Json, note_of, read_report
+from dsnet.tables.names import method_of
+from dsnet.tables.step import percent
+
+STATISTICS = (
+    "map",
+    "recall",
+    "accuracy",
+    "found_accuracy",
+    "found_macro_auc",
+    "patient_accuracy",
+    "patient_macro_auc",
+)
+"""Keys of the metrics files; the HU models find no boxes and have but the last four."""
+
+HU = {"hu/multinomial": "HU multinomial", "hu/nearest": "HU nearest neighbour"}
+
+COLUMNS = (
+    "method",
+    "split",
+    "labels",
+    "statistic",
+    "value",
+    "low",
+    "high",
+    "interval",
+    "chance",
+    "verdict",
+    "test_patients",
+    "test_images",
+    "data",
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method under one split and one kind of labels.
+
+    Attributes
+    ----------
+    method : str
+    leaky : bool
+        Whether the split is by image.
+    shuffled : bool
+        Whether labels were drawn by lot.
+    report : dict
+        Its metrics file.
+    """
+
+    method: str
+    leaky: bool
+    shuffled: bool
+    report: Json
+
+    @property
+    def split(self) -> str:
+        """What the table calls the split."""
+        return f"image {LEAKY}" if self.leaky else "patient"
+
+    @property
+    def labels(self) -> str:
+        """What the table calls the labels."""
+        return "shuffled" if self.shuffled else "true"
+
+
+def tabulate(*, metrics: Path, trials: Path, detector: str, table: Path) -> None:
+    """Write the table of leakage.
+
+    Parameters
+    ----------
+    metrics : Path
+        Folder of the honest metrics: ``hu/multinomial.json`` and so on.
+    trials : Path
+        Folder of the trials: ``LEAKY/true/metrics/hu/multinomial.json`` and so on.
+    detector : str
+        ``backbone/attention`` of the detector among the methods.
+    table : Path
+        CSV to write; percent; one row for each method, split, kind of labels and statistic.
+    """
+    names = {**HU, detector: method_of(detector)}
+    results = [
+        Result(
+            names[method],
+            leaky=leaky,
+            shuffled=shuffled,
+            report=read_report(_folder(metrics, trials, leaky, shuffled), method),
+        )
+        for method in names
+        for leaky in (False, True)
+        for shuffled in (False, True)
+        # Memory is looked for in the HU models: another training would tell the same.
+        if not (leaky and shuffled and method == detector)
+    ]
+    write_csv(table, tabulated(results))
+
+
+def tabulated(results: list[Result]) -> pd.DataFrame:
+    """Return the table; the results of a method with true labels and an honest split among them."""
+    honest = {one.method: one for one in results if not (one.leaky or one.shuffled)}
+    rows = [
+        _row(one, name, honest[one.method])
+        for one in results
+        for name in STATISTICS
+        if name in one.report["metrics"]
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def chance(report: Json, statistic: str) -> float:
+    """Return what a statistic may reach without any knowledge of the classes.
+
+    An area of 0.5; the upper bound of the permuted `map`; else the share of the commonest class,
+    which a guess that is always the same gets right.
+    """
+    if statistic == "map":
+        return float(report["chance"]["p975"])
+    if statistic.endswith("macro_auc"):
+        return 0.5
+    unit = "patients_by_class" if statistic.startswith("patient_") else "boxes_by_class"
+    counts = report["counts"][unit].values()
+    return float(max(counts) / sum(counts))
+
+
+def verdict(one: Result, statistic: str, honest: Result) -> str:
+    """Return in words what a row says."""
+    found = one.report["metrics"][statistic]
+    mark = f"{LEAKY}: " if one.leaky else ""
+    if found["value"] is None or found["low"] is None:
+        return f"{mark}undefined"
+    if one.shuffled:
+        above = found["low"] > chance(one.report, statistic)
+        return mark + _CONTROL[one.leaky, above]
+    if not one.leaky:
+        return "what new patients would give"
+    before = honest.report["metrics"][statistic]["value"]
+    if before is None:
+        return f"{mark}undefined"
+    return f"{mark}{100 * (found['value'] - before):+.1f} points against the split by patient"
+
+
+_CONTROL = {
+    (False, False): "not above chance, as it must be",
+    (False, True): "above chance: look for a leak",
+    (True, False): "not above chance",
+    (True, True): "above chance, so patients are known again",
+}
+"""What a figure means that was reached with labels drawn by lot: leaky split, above chance."""
+
+
+def _row(one: Result, statistic: str, honest: Result) -> Json:
+    found, counts = one.report["metrics"][statistic], one.report["counts"]
+    return {
+        "method": one.method,
+        "split": one.split,
+        "labels": one.labels,
+        "statistic": statistic,
+        **{bound: percent(found[bound]) for bound in ("value", "low", "high")},
+        "interval": one.report["interval"]["method"],
+        "chance": percent(chance(one.report, statistic)),
+        "verdict": verdict(one, statistic, honest),
+        "test_patients": counts["patients"],
+        "test_images": counts["images"],
+        "data": note_of(one.report),
+    }
+
+
+def _folder(metrics: Path, trials: Path, leaky: bool, shuffled: bool) -> Path:
+    if not (leaky or shuffled):
+        return metrics
+    split, labels = LEAKY if leaky else "patient", "shuffled" if shuffled else "true"
+    return trials / split / labels / "metrics"
+
+
+if __name__ == "__main__":
+    run(tabulate)

@@ -1,0 +1,1 @@
+"""The self-test: no identifying value met at ingestion is in any output."""

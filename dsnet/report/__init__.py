@@ -1,0 +1,1 @@
+"""What people read: the flow diagram, the report's one page, and the reporting checklist."""

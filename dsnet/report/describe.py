@@ -1,0 +1,207 @@
+"""Who and what is in each part of the cohort: counts and quantiles, never a single patient."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dsnet.contract import CLASSES, PARTS
+from dsnet.report.people import OLDEST, UNKNOWN
+from dsnet.report.tables import Tables
+
+GROUPS = ("included", *PARTS, "excluded")
+"""Columns of every table here; a patient who is not included at all is excluded."""
+
+_BANDS = (
+    (0, 40, "under 40"),
+    *((low, low + 10, f"{low} to {low + 9}") for low in range(40, 90, 10)),
+)
+_VENDORS = {
+    "ge": "GE",
+    "siemens": "Siemens",
+    "philips": "Philips",
+    "canon": "Canon",
+    "other": "other",
+    "unknown": "unknown",
+}
+_SEXES = ("female", "male", "other", UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One trait.
+
+    Attributes
+    ----------
+    title, note : str
+    rows : list of (str, list of str)
+        A name, and one cell for each of `GROUPS`; "" where it makes no sense.
+    """
+
+    title: str
+    note: str
+    rows: list[tuple[str, list[str]]]
+
+
+def describe(
+    tables: Tables, index: pd.DataFrame, people: pd.DataFrame | None, *, min_cell: int
+) -> list[Block]:
+    """Return the description of the cohort, trait by trait.
+
+    Parameters
+    ----------
+    tables : Tables
+    index : DataFrame
+        `dsnet.contract.INDEX`.
+    people : DataFrame or None
+        As `dsnet.report.people.read_people` returns it.
+    min_cell : int
+        Numbers of patients of one sex or age below this are not shown; 0 shows all.
+    """
+    patients, images = _patients(tables), _images(tables, index)
+    blocks = [_sizes(patients, images), _classes(patients)]
+    if people is not None:
+        patients = patients.merge(people, on="patient_key", how="left")
+        blocks += _sex_and_age(patients, min_cell)
+    scores = tables.labels.assign(t_score=tables.labels["t_score"].astype(float))
+    lowest = scores.groupby("patient_key")["t_score"].min()
+    patients = patients.assign(t_score=patients["patient_key"].map(lowest))
+    blocks.append(_quantity("T-score", "the lowest that labels a vertebra", patients, "t_score"))
+    blocks += [
+        _count("Scanner vendor", "patients", images, "vendor"),
+        _count("Kernel", "patients, by vendor", images, "kernel"),
+        _quantity("Slice thickness, mm", "of images", images, "slice_thickness_mm"),
+        _quantity("Pixel spacing, mm", "of images, between rows", images, "row_spacing_mm"),
+    ]
+    return blocks
+
+
+def suppress(counts: pd.DataFrame, min_cell: int) -> pd.DataFrame:
+    """Return counts as text, those that might identify somebody as ``< min_cell``.
+
+    A category with a small number in any group is hidden in all groups; where it is the only one,
+    so is the next smallest, since it would follow from the sum.
+
+    Parameters
+    ----------
+    counts : DataFrame of int
+        Categories by groups.
+    min_cell : int
+        0 hides nothing.
+    """
+    small = ((counts > 0) & (counts < min_cell)).any(axis=1)
+    if small.sum() == 1:
+        others = counts[~small].sum(axis=1)
+        others = others[others > 0]
+        if len(others):
+            small |= small.index == others.idxmin()
+    text = counts.map("{:,}".format)
+    return text.mask(small, "hidden")
+
+
+def _patients(tables: Tables) -> pd.DataFrame:
+    """Return ``patient_key``, ``group`` and ``class``; twice where a patient is in two parts."""
+    included = tables.split.rename(columns={"part": "group", "stratum": "class"})
+    included = included[["patient_key", "group", "class"]].drop_duplicates()
+    out = tables.exclusions.loc[tables.exclusions["status"] == "excluded", ["patient_key"]]
+    return pd.concat([included, out.assign(group="excluded")], ignore_index=True)
+
+
+def _images(tables: Tables, index: pd.DataFrame) -> pd.DataFrame:
+    """Return the images included and, of patients excluded, those that are CT at all."""
+    parts = tables.split.set_index("image_key")["part"]
+    wanted = tables.ledger[tables.ledger["status"] == "included"][["file_key"]]
+    out = set(tables.exclusions.loc[tables.exclusions["status"] == "excluded", "patient_key"])
+    lost = index[index["patient_key"].isin(out) & (index["modality"] == "CT")]
+    kept = index[index["file_key"].isin(wanted["file_key"])]
+    both = pd.concat(
+        [kept.assign(group=kept["image_key"].map(parts)), lost.assign(group="excluded")],
+        ignore_index=True,
+    )
+    vendor = both["vendor"].map(_VENDORS)
+    kernel = vendor + " " + both["kernel"].replace("", "(blank)")
+    return both.assign(vendor=vendor, kernel=kernel)
+
+
+def _members(frame: pd.DataFrame, group: str) -> pd.DataFrame:
+    if group == "included":
+        return frame[frame["group"] != "excluded"]
+    return frame[frame["group"] == group]
+
+
+def _sizes(patients: pd.DataFrame, images: pd.DataFrame) -> Block:
+    rows = [
+        ("patients", [f"{_members(patients, g)['patient_key'].nunique():,}" for g in GROUPS]),
+        ("images", [f"{_members(images, g)['image_key'].nunique():,}" for g in GROUPS]),
+    ]
+    return Block("Size", "excluded: patients of whom no image is left, and their CT images", rows)
+
+
+def _classes(patients: pd.DataFrame) -> Block:
+    counts = _counts(patients, "class", CLASSES).drop(columns="excluded")
+    shown = suppress(counts, 0).assign(excluded="")
+    return Block("Class", "patients; the most severe of their vertebrae", _rows(shown, counts))
+
+
+def _sex_and_age(patients: pd.DataFrame, min_cell: int) -> list[Block]:
+    hidden = f"; categories with fewer than {min_cell} in a group are hidden" if min_cell else ""
+    sexes = _counts(patients, "sex", _SEXES)
+    bands = patients.assign(band=[_band(age) for age in patients["age"]])
+    names = [name for *_, name in _BANDS] + ["over 89", UNKNOWN]
+    ages = _counts(bands, "band", names)
+    known = _quantity("Age, years", "of patients, in full years", patients, "age", min_cell)
+    known.rows[:] = [(name, [_capped(cell) for cell in cells]) for name, cells in known.rows]
+    return [
+        Block("Sex", f"patients{hidden}", _rows(suppress(sexes, min_cell), sexes)),
+        known,
+        Block("Age group", f"patients{hidden}", _rows(suppress(ages, min_cell), ages)),
+    ]
+
+
+def _band(age: int | None) -> str:
+    if age is None or pd.isna(age):
+        return UNKNOWN
+    return next((name for low, high, name in _BANDS if low <= age < high), "over 89")
+
+
+def _capped(cell: str) -> str:
+    return cell.replace(str(OLDEST), "over 89")
+
+
+def _count(title: str, note: str, frame: pd.DataFrame, column: str) -> Block:
+    counts = _counts(frame, column, sorted(frame[column].unique()))
+    counts = counts.sort_values(list(GROUPS), ascending=False, kind="stable")
+    return Block(title, note, _rows(suppress(counts, 0), counts))
+
+
+def _counts(frame: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
+    """Return distinct patients by value and group."""
+    counts = {
+        group: _members(frame, group).groupby(column)["patient_key"].nunique() for group in GROUPS
+    }
+    return pd.DataFrame(counts).reindex(list(names), fill_value=0).fillna(0).astype(int)
+
+
+def _rows(shown: pd.DataFrame, counts: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Return the rows with somebody in them."""
+    some = counts.sum(axis=1) > 0
+    return [
+        (str(name), list(cells))
+        for name, cells in zip(shown.index[some], shown[some].to_numpy(), strict=True)
+    ]
+
+
+def _quantity(title: str, note: str, frame: pd.DataFrame, column: str, min_cell: int = 0) -> Block:
+    """Return median and quartiles, where there are enough patients to hide each of them."""
+    cells = []
+    for group in GROUPS:
+        own = _members(frame, group).dropna(subset=[column])
+        values = own[column].astype(float)
+        few = own["patient_key"].nunique() < max(min_cell, 1)
+        cells.append("" if few else _quartiles(values))
+    return Block(title, note, [("median (quartiles)", cells)])
+
+
+def _quartiles(values: "pd.Series[float]") -> str:
+    low, middle, high = (f"{values.quantile(q):.3g}" for q in (0.25, 0.5, 0.75))
+    return f"{middle} ({low} to {high})"

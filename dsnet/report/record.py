@@ -1,0 +1,128 @@
+"""Where the numbers come from: the manifest of every training, as one table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsnet.config import Config
+from dsnet.errors import UserError
+from dsnet.report.tables import Json, read_json
+
+PRIVATE_KEYS = ("cohort", "results", "private")
+"""Config keys that name places of this machine: a page that travels does not say them."""
+
+PUBLISHED = ("none", "paper", "imagenet", "coco")
+"""Values of ``detector.weights`` that are no path."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One training.
+
+    Attributes
+    ----------
+    name : str
+        ``resnet50/ds, seed 0``.
+    commit, device, precision, data : str
+        ``data`` is the SHA-256 of the slice store's digest.
+    epoch, parameters : int
+    minutes : float
+        Wall time.
+    versions : dict of str to str
+    seed : int
+    settings : dict
+        Config of detector and training.
+    grid : dict
+        ``size_px`` and ``pixel_mm`` of the slices.
+    """
+
+    name: str
+    commit: str
+    device: str
+    precision: str
+    data: str
+    epoch: int
+    parameters: int
+    minutes: float
+    versions: dict[str, str]
+    seed: int
+    settings: Json
+    grid: Json
+
+
+def read_records(models: Path) -> list[Record]:
+    """Return the record of every training below `models`, by name; none where there is none.
+
+    Raises
+    ------
+    UserError
+        If one is not what training writes.
+    """
+    manifests = sorted(models.glob("*/*/seed*/manifest.json"))
+    records = []
+    for path in manifests:
+        try:
+            records.append(_record(read_json(path)))
+        except KeyError as error:
+            raise UserError(
+                "/".join(path.parts[-4:]),
+                expected="the record that training writes",
+                came=f"one without {error}",
+                remedy="delete its folder and run the workflow, or bring the right one back",
+            ) from error
+    return records
+
+
+def settings(config: Config) -> Json:
+    """Return the config as JSON values, without the places of this machine."""
+    told = config.model_dump(mode="json", exclude=set(PRIVATE_KEYS))
+    # A path is a place; that a file was named is what matters.
+    told["split"]["file"] = told["split"]["file"] and "a file"
+    if told["detector"]["weights"] not in PUBLISHED:
+        told["detector"]["weights"] = "a file"
+    return told
+
+
+def flat(values: Json, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as dotted keys and their values, in order."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", _plain(value)))
+    return pairs
+
+
+def _record(manifest: Json) -> Record:
+    variant, machine, result = (
+        manifest["settings"]["variant"],
+        manifest["machine"],
+        manifest["result"],
+    )
+    return Record(
+        name=f"{variant['backbone']}/{variant['attention']}, seed {manifest['settings']['seed']}",
+        commit=manifest["commit"],
+        device=f"{machine['device']} ({machine['name']}, {machine['threads']} threads)",
+        precision=machine["precision"],
+        data=manifest["data"]["digest_sha256"],
+        epoch=result["epoch"],
+        parameters=result["parameters"],
+        minutes=result["seconds"] / 60,
+        versions=manifest["versions"],
+        seed=manifest["settings"]["seed"],
+        settings={name: manifest["settings"][name] for name in ("detector", "train")},
+        grid={name: manifest["data"][name] for name in ("size_px", "pixel_mm")},
+    )
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(one) for one in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(one)}" for key, one in value.items())
+    return str(value)

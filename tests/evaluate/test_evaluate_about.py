@@ -1,0 +1,43 @@
+import json
+from pathlib import Path
+
+import pytest
+from random_scenes import random_scene, to_tables, with_box_each
+
+from dsnet import contract
+from dsnet.errors import UserError
+from dsnet.evaluate.about import read_about, read_grid
+
+FACTS = {"cohort": "made up", "synthetic": True, "size_px": 64, "pixel_mm": 2}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    _, _, parts = to_tables(with_box_each(random_scene(1, 3, 0), 1))
+    contract.write(contract.SPLIT, parts, tmp_path / "split.csv")
+    contract.write(
+        contract.SPLIT, parts.assign(leaky="LEAKY")[["leaky", *parts]], tmp_path / "leaky.csv"
+    )
+    (tmp_path / "slices.json").write_text(json.dumps(FACTS))
+    return tmp_path / "slices.json", tmp_path / "split.csv"
+
+
+def test_says_what_the_numbers_are_made_from(files: tuple[Path, Path]) -> None:
+    digest, split = files
+    about = {"cohort": "made up", "synthetic": True, "leaky": False}
+    assert read_about(digest, split) == about
+    assert read_about(digest, split.with_name("leaky.csv")) == {**about, "leaky": True}
+    assert read_grid(digest) == {"size_px": 64, "pixel_mm": 2.0}
+
+
+def test_missing_digest(files: tuple[Path, Path]) -> None:
+    with pytest.raises(UserError, match=r"nothing\.json: expected the digest"):
+        read_about(files[0].with_name("nothing.json"), files[1])
+
+
+@pytest.mark.parametrize("key", ["size_px", "pixel_mm"])
+def test_missing_key(files: tuple[Path, Path], key: str) -> None:
+    facts = {name: value for name, value in FACTS.items() if name != key}
+    files[0].write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"slices\.json: expected the digest .* pixel_mm"):
+        read_grid(files[0])

@@ -1,0 +1,73 @@
+import contextlib
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from random_scenes import once, random_scene, scenes, to_tables, with_box_each
+
+from dsnet import contract
+from dsnet.evaluate import scene as scene_module
+from dsnet.evaluate.ap import mean_defined
+from dsnet.evaluate.coco import ground_truth, results, write_compact, write_truth
+from dsnet.evaluate.metrics import statistics
+from dsnet.evaluate.scene import Scene
+
+
+def recomputed(truth: Path, found: Path) -> float:
+    """Return map as a stranger with pycocotools computes it from the two files."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(truth))
+        run = COCOeval(coco, coco.loadRes(str(found)), "bbox")
+        run.evaluate()
+        run.accumulate()
+    precision = run.eval["precision"][0, :, :, 0, -1]
+    return float(mean_defined(np.where(precision[0] < 0, np.nan, precision.mean(axis=0))))
+
+
+@settings(deadline=None, max_examples=20)
+@given(scenes(), st.integers(0, 1000))
+def test_pycocotools_recomputes_our_map(
+    tmp_path_factory: pytest.TempPathFactory, scene: Scene, seed: int
+) -> None:
+    folder = tmp_path_factory.mktemp("coco")
+    detected, drawn, parts = to_tables(with_box_each(scene, seed))
+    scene = scene_module.scene(detected, drawn, parts)
+    if not len(scene.detections.score):
+        return  # loadRes of an empty list is an error of pycocotools
+    write_compact(folder / "truth.json", ground_truth(drawn, 64, "made up"))
+    write_compact(folder / "found.json", results(scene))
+    values = statistics(scene, once(scene), iou=0.5, score=0.5)
+    ours = recomputed(folder / "truth.json", folder / "found.json")
+    assert ours == pytest.approx(values["map"][0], abs=1e-6)
+
+
+def test_the_step_writes_the_test_part_under_pseudonyms(tmp_path: Path) -> None:
+    _, drawn, parts = to_tables(with_box_each(random_scene(2, 6, 5), 2))
+    parts.loc[:2, "part"] = "train"
+    contract.write(contract.SLICES, drawn, tmp_path / "slices.csv")
+    contract.write(contract.SPLIT, parts, tmp_path / "split.csv")
+    facts = {"cohort": "made up", "synthetic": True, "size_px": 64, "pixel_mm": 2.0}
+    (tmp_path / "slices.json").write_text(json.dumps(facts))
+    write_truth(
+        digest=tmp_path / "slices.json",
+        boxes=tmp_path / "slices.csv",
+        split=tmp_path / "split.csv",
+        truth=tmp_path / "truth.json",
+    )
+    told = json.loads((tmp_path / "truth.json").read_text())
+    assert "synthetic" in told["info"]["description"]
+    assert [image["file_name"] for image in told["images"]] == parts["image_key"][3:].tolist()
+    # The id is the row in the store, whatever the part.
+    assert [image["id"] for image in told["images"]] == [4, 5, 6]
+    assert {row["image_id"] for row in told["annotations"]} == {4, 5, 6}
+    assert all(re.fullmatch(r"I-[0-9a-f]{16}", image["file_name"]) for image in told["images"])
+    assert [row["id"] for row in told["annotations"]] == [
+        1 + n for n in range(len(told["annotations"]))
+    ]

@@ -1,0 +1,138 @@
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_metrics import report
+
+from dsnet import contract
+from dsnet.contract import BOX, CLASSES
+from dsnet.figures import detections, forest, learning, patients
+from dsnet.figures.choice import Chosen
+from dsnet.figures.step import CAPTIONS, draw
+from dsnet.slices.store import SliceStore
+
+VARIANTS = ("resnet50/none", "resnet50/ds")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory, ellipses: Any) -> Path:
+    """Metrics, differences, histories and predictions of two detectors; one finds nothing."""
+    folder = tmp_path_factory.mktemp("inputs")
+    for name, value in zip((*VARIANTS, "hu/multinomial"), (0.6, 0.9, 0.8), strict=True):
+        _write(folder / f"metrics/{name}.json", json.dumps(report(value)))
+    differences = "backbone,attention,statistic,difference,low,high,p_holm\n"
+    _write(folder / "differences.csv", f"{differences}resnet50,ds,map,2.5,-1,,0.04\n")
+    history = pd.DataFrame(0.5, index=range(3), columns=list(contract.HISTORY.columns))
+    history["epoch"] = [1, 2, 3]
+    history.loc[0, "validation_map"] = np.nan
+    for name, found in zip(VARIANTS, (0, None), strict=True):
+        for seed in (0, 1):
+            _write(folder / f"models/{name}/seed{seed}/history.csv", history.to_csv(index=False))
+        contract.write(
+            contract.PREDICTIONS,
+            _predictions(ellipses).iloc[:found],
+            folder / f"predictions/{name}/seed0/test.parquet",
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def once(inputs: Path, ellipses: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every figure."""
+    folder = tmp_path_factory.mktemp("figures")
+    for step in _steps(inputs, ellipses):
+        step(folder=folder)
+    return folder
+
+
+def _steps(inputs: Path, ellipses: Any) -> Iterator[Callable[..., None]]:
+    """Yield every step that draws, without the folder into which it does."""
+    variants, metrics = ",".join(VARIANTS), inputs / "metrics"
+    about = {"digest": ellipses.digest, "split": ellipses.split}
+    yield partial(draw, variants=variants, baselines="hu/multinomial", metrics=metrics)
+    differences = inputs / "differences.csv"
+    yield partial(forest.draw, variants=variants, metrics=metrics, differences=differences)
+    yield partial(learning.draw, variants=variants, seeds="0,1", models=inputs / "models", **about)
+    yield partial(patients.draw, **about)
+    found = {"variants": variants, "seed": 0, "score": 0.5, "predictions": inputs / "predictions"}
+    yield partial(detections.draw, **found, **ellipses.paths())
+
+
+def _predictions(ellipses: Any) -> pd.DataFrame:
+    """Return two boxes on every image: the truth with 0.75, called osteopenia, and one with 0.1."""
+    table = contract.read(contract.SLICES, ellipses.boxes)[["image_key", *BOX]]
+    sure = table.assign(label="osteopenia", score=0.75, p_osteopenia=0.75, p_background=0.25)
+    unsure = table.assign(label="normal", score=0.1, p_normal=0.1, p_background=0.9)
+    both = pd.concat([sure, unsure], ignore_index=True)
+    return both.reindex(columns=list(contract.PREDICTIONS.columns)).fillna(0.0)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_each_figure_says_what_its_data_are(once: Path) -> None:
+    names = {path.stem for path in once.iterdir()}
+    assert names == {*CAPTIONS, "figure4", "forest", "learning", "patients"}
+    for name in names:
+        assert (once / f"{name}.png").read_bytes().startswith(PNG)
+        caption = json.loads((once / f"{name}.json").read_text(encoding="utf-8"))
+        assert set(caption) == {"title", "caption", "data"}
+        assert "(synthetic, not patients)" in caption["data"]
+        # As text, not as outlines.
+        assert f">Data: {caption['data']}<" in (once / f"{name}.svg").read_text(encoding="utf-8")
+    forest_svg = (once / "forest.svg").read_text(encoding="utf-8")
+    assert "LEAKY" in forest_svg
+    assert "+2.5, p = 0.04" in forest_svg
+
+
+def test_the_rule_names_every_figure_of_the_step() -> None:
+    rules = Path(__file__).parents[2] / "workflow" / "rules" / "figures.smk"
+    named = re.findall(r'^ {12}"(\w+)",$', rules.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(CAPTIONS) == set(named)
+
+
+def test_the_same_numbers_give_the_same_bytes(
+    once: Path, inputs: Path, ellipses: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    # Pictures, hatches, clips and markers: all that has an identifier in an SVG.
+    for step in list(_steps(inputs, ellipses))[1:]:
+        step(folder=tmp_path)
+    again = sorted(tmp_path.iterdir())
+    assert len(again) == 4 * 3
+    for path in again:
+        assert path.read_bytes() == (once / path.name).read_bytes(), path.name
+
+
+def test_no_date_and_no_software_in_a_file(once: Path) -> None:
+    for path in once.iterdir():
+        content = path.read_bytes()
+        for word in (b"dc:date", b"dc:creator", b"Software", b"tIME", b"matplotlib.org"):
+            assert word not in content, path.name
+
+
+def test_figure4_shows_class_and_probability_from_the_score_on(once: Path) -> None:
+    svg = (once / "figure4.svg").read_text(encoding="utf-8")
+    for text in ("ResNet50+DS", "annotation", "osteopenia 0.75", "nothing found", "50 mm"):
+        assert f">{text}<" in svg, text
+    assert "normal 0.10" not in svg
+    assert svg.count(">nothing found<") == len(CLASSES)
+
+
+def test_a_strip_holds_the_boxes_of_its_own_slice(ellipses: Any) -> None:
+    store = SliceStore(ellipses.store, ellipses.boxes)
+    chosen = Chosen(3, "normal", "L1")
+    strip = detections.strip(store, chosen, {"a": _predictions(ellipses)}, 0.5)
+    truth, found = strip.columns
+    assert [mark.probability for mark in (*truth, *found)] == [None, 0.75]
+    assert truth[0].edges == pytest.approx(found[0].edges, abs=1e-4)
+    assert truth[0].edges == pytest.approx(store.boxes(3)[0].tolist())

@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dsnet import contract
+from dsnet.config import Evaluate, Leakage, Split
+from dsnet.contract import CLASSES, FEATURES_HU, LEVELS
+from dsnet.leakage.control import control, lots
+from dsnet.leakage.trial import split_by_image
+from dsnet.split.images import draw_images
+from dsnet.step import run
+
+PATIENTS, SLICES_EACH = 36, 1
+
+
+def made_features() -> pd.DataFrame:
+    """Draw patients who each have HU of their own, and classes that their HU say nothing of."""
+    rng = np.random.default_rng(0)
+    own = rng.normal(150, 40, (PATIENTS, len(FEATURES_HU)))
+    rows = []
+    for number in range(PATIENTS):
+        for image, level in enumerate(LEVELS * SLICES_EACH):
+            place = number * len(LEVELS) * SLICES_EACH + image
+            values = own[number] + rng.normal(0, 6, len(FEATURES_HU))
+            rows.append(
+                {
+                    "image_key": f"I-{place:016x}",
+                    "patient_key": f"P-{number:016x}",
+                    "level": level,
+                    "part": ("train", "train", "validation", "test")[number // 3 % 4],
+                    "label": CLASSES[number % 3],
+                    "box": "annotated",
+                    **dict(zip(FEATURES_HU, values.round(2), strict=True)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def by_image(features: pd.DataFrame) -> pd.DataFrame:
+    split = split_by_image(features.assign(row=features.index), Split())
+    return features.assign(part=features["image_key"].map(split.set_index("image_key")["part"]))
+
+
+def test_labels_without_meaning_are_learnt_where_patients_are_in_both_parts() -> None:
+    features, params = made_features(), Leakage(shuffles=20)
+    honest = lots(features, params, Evaluate(), everybody=False)
+    leaky = lots(by_image(features), params, Evaluate(), everybody=True)
+    chance = 1 / 3
+    for model in ("multinomial", "nearest"):
+        values = honest[model]["found_accuracy"]
+        assert np.mean(values) == pytest.approx(chance, abs=0.06)
+        assert np.mean(honest[model]["found_macro_auc"]) == pytest.approx(0.5, abs=0.06)
+        assert np.mean(leaky[model]["found_accuracy"]) > chance + 0.05
+    # Who remembers the patient remembers the label, on every lot.
+    assert leaky["nearest"]["found_accuracy"].min() > 0.7
+    assert leaky["nearest"]["patient_accuracy"].min() > 0.7
+
+
+def test_the_step_writes_mean_and_range_and_says_what_it_is(tmp_path: Path) -> None:
+    features = by_image(made_features())
+    contract.write(contract.FEATURES, features, tmp_path / "features.csv")
+    images = features.assign(stratum=features["label"], content=features.index)
+    contract.write(contract.SPLIT, draw_images(images, Split()), tmp_path / "split.csv")
+    (tmp_path / "slices.json").write_text('{"cohort": "made up", "synthetic": true}')
+    named = {
+        "params": Leakage(shuffles=20).model_dump_json(),
+        "judging": Evaluate().model_dump_json(),
+        "features": tmp_path / "features.csv",
+        "digest": tmp_path / "slices.json",
+        "split": tmp_path / "split.csv",
+        "metrics": tmp_path / "metrics",
+    }
+    run(control, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    told = json.loads((tmp_path / "metrics" / "nearest.json").read_text())
+    assert told["cohort"] == "made up, labels shuffled by patient"
+    assert (told["synthetic"], told["leaky"]) == (True, True)
+    assert told["interval"]["method"] == "mean and range over 20 lots"
+    assert told["counts"]["images"] == (features["part"] == "test").sum()
+    found = told["metrics"]["found_accuracy"]
+    assert found["low"] <= found["value"] <= found["high"]
+    assert set(found) == {"value", "low", "high", "seed_sd", "by_seed"}

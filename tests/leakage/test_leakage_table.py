@@ -1,0 +1,105 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dsnet.leakage.table import COLUMNS, STATISTICS, Result, tabulate, verdict
+from dsnet.step import run
+
+DETECTOR = "mobilenet_v2/none"
+
+
+def report(value: float, spread: float, *, leaky: bool, detector: bool) -> dict[str, Any]:
+    names = STATISTICS if detector else STATISTICS[3:]
+    found = {"value": value, "low": value - spread, "high": value + spread, "seed_sd": None}
+    counts = {"normal": 4, "osteopenia": 3, "osteoporosis": 3}
+    return {
+        "cohort": "made up",
+        "synthetic": True,
+        "leaky": leaky,
+        "counts": {
+            "patients": 10,
+            "images": 40,
+            "boxes_by_class": counts,
+            "patients_by_class": counts,
+        },
+        "interval": {"method": "percentile bootstrap over patients"},
+        "metrics": dict.fromkeys(names, found),
+        **({"chance": {"p975": 0.45}} if detector else {}),
+    }
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> pd.DataFrame:
+    trials = {
+        "honest/metrics": 0.7,
+        "trials/LEAKY/true/metrics": 0.85,
+        "trials/patient/shuffled/metrics": 0.33,
+        "trials/LEAKY/shuffled/metrics": 0.6,
+    }
+    for folder, value in trials.items():
+        for method in ("hu/multinomial", "hu/nearest", DETECTOR):
+            path = tmp_path / folder / f"{method}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = report(value, 0.1, leaky="LEAKY" in folder, detector=method == DETECTOR)
+            path.write_text(json.dumps(made))
+    named = {
+        "metrics": tmp_path / "honest" / "metrics",
+        "trials": tmp_path / "trials",
+        "detector": DETECTOR,
+        "table": tmp_path / "leakage.csv",
+    }
+    run(tabulate, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    return pd.read_csv(tmp_path / "leakage.csv")
+
+
+def test_rows_and_columns(table: pd.DataFrame) -> None:
+    assert list(table.columns) == list(COLUMNS)
+    assert len(table) == 2 * 4 * 4 + 3 * 7
+    assert table["method"].unique().tolist() == [
+        "HU multinomial",
+        "HU nearest neighbour",
+        "Faster R-CNN+MobileNetV2",
+    ]
+    keys = ["method", "split", "labels", "statistic"]
+    assert not table.duplicated(keys).any()
+    assert table["value"].between(0, 100).all()
+
+
+def test_every_leaky_row_says_so_and_every_row_says_synthetic(table: pd.DataFrame) -> None:
+    leaky = table["split"] != "patient"
+    assert (
+        table.loc[leaky, ["split", "verdict", "data"]]
+        .map(lambda text: "LEAKY" in text)
+        .all(axis=None)
+    )
+    assert not table.loc[~leaky, "data"].str.contains("LEAKY").any()
+    assert table["data"].str.contains("synthetic").all()
+
+
+def test_verdicts(table: pd.DataFrame) -> None:
+    said = table.groupby(["split", "labels"])["verdict"].unique().map(sorted).to_dict()
+    assert said == {
+        ("patient", "true"): ["what new patients would give"],
+        ("patient", "shuffled"): ["not above chance, as it must be"],
+        ("image LEAKY", "true"): ["LEAKY: +15.0 points against the split by patient"],
+        # At 0.6 +- 0.1 both an area and a share lie above chance.
+        ("image LEAKY", "shuffled"): [
+            "LEAKY: above chance, so patients are known again",
+            "LEAKY: not above chance",
+        ],
+    }
+    assert "undefined" not in table["verdict"].str.cat()
+    chances = table.groupby("statistic")["chance"].first()
+    assert (chances["map"], chances["found_macro_auc"], chances["accuracy"]) == (45, 50, 40)
+
+
+@pytest.mark.parametrize("leaky", [False, True])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_what_is_undefined_is_called_so(leaky: bool, shuffled: bool) -> None:
+    made = report(0.5, 0.1, leaky=leaky, detector=False)
+    made["metrics"]["found_accuracy"] = dict.fromkeys(("value", "low", "high"))
+    one = Result("HU", leaky=leaky, shuffled=shuffled, report=made)
+    assert verdict(one, "found_accuracy", one) == ("LEAKY: undefined" if leaky else "undefined")
