@@ -24,7 +24,7 @@ table1: $(READY) ## make the demo cohort, train the four detectors, print Table 
 	@$(BIN)/dsnet show
 
 test: $(READY) ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY) ## check style, types and workflow
 	$(BIN)/ruff format --check .
