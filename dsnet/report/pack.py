@@ -29,7 +29,7 @@ def pack(tables: Tables, gallery: Gallery) -> dict[str, Any]:
     ledger = tables.ledger
     labelled = zip(tables.labels["image_key"], tables.labels["level"], strict=True)
     levels = _joined(labelled, " ")
-    ledger = ledger.assign(level=ledger["image_key"].map(levels).fillna(""))
+    ledger = ledger.assign(level=[levels.get(key, "") for key in ledger["image_key"]])
     ledger.loc[ledger["status"] == "excluded", "level"] = ""
     return {
         "rows": len(ledger),

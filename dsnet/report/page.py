@@ -33,7 +33,7 @@ class Content:
     gallery: Gallery
     description: list[Block]
     people_known: bool
-    proof: Json
+    proof: Json | None
     results: list[ResultTable]
     missing: list[str]
     figures: list[Picture]

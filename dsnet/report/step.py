@@ -66,7 +66,7 @@ def report(
     gallery = thumbnail.draw(
         tables.ledger,
         files,
-        SliceStore(store, boxes),
+        None if tables.nothing_included else SliceStore(store, boxes),
         map_back,
         config.cohort,
         number=config.report.thumbnails,
@@ -82,7 +82,9 @@ def report(
         gallery=gallery,
         description=describe(tables, files, people, min_cell=min_cell),
         people_known=people is not None,
-        proof=read_json(proof, "distinct", "shared", "unit", "source", "seed"),
+        proof=None
+        if tables.nothing_included
+        else read_json(proof, "distinct", "shared", "unit", "source", "seed"),
         results=shown,
         missing=missing,
         figures=read_figures(results / "figures"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 
 from dsnet import contract
 from dsnet.errors import UserError
@@ -54,6 +55,11 @@ class Tables:
         return bool(self.flow["cohort"]["synthetic"])
 
     @property
+    def nothing_included(self) -> bool:
+        """Whether every file was excluded: then there are no labels, no split and no slices."""
+        return self.split.empty
+
+    @property
     def leaky(self) -> bool:
         """Whether some patient is in more than one part (reading 11)."""
         pairs = self.split[["patient_key", "part"]].drop_duplicates()
@@ -61,22 +67,28 @@ class Tables:
 
 
 def read_tables(*, flow: Path, ledger: Path, exclusions: Path, labels: Path, split: Path) -> Tables:
-    """Return the cohort's tables.
+    """Return the cohort's tables; of a cohort of which nothing is included, no labels and no split.
 
     Raises
     ------
     UserError
         If one is missing, is not what its step writes, or counts something else than another.
     """
+    told = read_json(flow, *_FLOW)
+    nothing = told["included"]["files"] == 0
     tables = Tables(
-        flow=read_json(flow, *_FLOW),
+        flow=told,
         ledger=contract.read(contract.LEDGER, ledger),
         exclusions=contract.read(contract.EXCLUSIONS, exclusions),
-        labels=contract.read(contract.LABELS, labels),
-        split=contract.read(contract.SPLIT, split),
+        labels=_empty(contract.LABELS) if nothing else contract.read(contract.LABELS, labels),
+        split=_empty(contract.SPLIT) if nothing else contract.read(contract.SPLIT, split),
     )
     check_sums(tables)
     return tables
+
+
+def _empty(schema: pa.DataFrameSchema) -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype=str) for name in schema.columns})
 
 
 def read_json(path: Path, *keys: str) -> Json:

@@ -86,7 +86,7 @@ class Gallery:
 def draw(
     ledger: pd.DataFrame,
     index: pd.DataFrame,
-    store: SliceStore,
+    store: SliceStore | None,
     identities: pd.DataFrame | None,
     cohort: Path,
     *,
@@ -102,14 +102,15 @@ def draw(
     ----------
     ledger, index : DataFrame
         Under `dsnet.contract`, in the same order.
-    store : SliceStore
+    store : SliceStore or None
+        None where nothing is included.
     identities : DataFrame or None
         The private map; without it, or without the cohort, only images included are drawn.
     cohort : Path
         The config key of that name.
     number : int
     """
-    rows = {key: row for row, key in enumerate(store.image_keys)}
+    rows = {key: row for row, key in enumerate(store.image_keys)} if store else {}
     stored = (ledger["status"] == "included") & ledger["image_key"].isin(rows)
     folder = CohortFolder(cohort).dicom
     at_hand = identities is not None and folder.is_dir()
@@ -119,7 +120,7 @@ def draw(
     hashes = index["pixel_hash"]
     drawn: list[Thumbnail] = []
     for position in chosen:
-        if stored[position]:
+        if store and stored[position]:
             drawn.append(_stored(position, store, rows[ledger["image_key"][position]]))
         else:
             path = places[ledger["file_key"][position]]
