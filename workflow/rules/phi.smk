@@ -18,7 +18,7 @@ rule phi_check:
         config=section("phi_check"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),
-        results=RESULTS,
+        results=subpath(output.passed, parent=True),
         logs="logs",
         records=".snakemake",
     shell:
