@@ -59,8 +59,11 @@ class Vault:
 
     @property
     def id_match_path(self) -> Path:
-        """IDs of scans and DXA exams that have no partner, and what comes near; mode 600."""
-        return self.folder / "id_match.csv"
+        """IDs of scans and DXA exams that have no partner, and what comes near; mode 600.
+
+        Of the cohort that was judged last, where a user looks for it: beside the cohorts' folders.
+        """
+        return self.folder.parent / "id_match.csv"
 
     @property
     def fingerprint(self) -> str:
