@@ -99,7 +99,7 @@ def audit(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Show which files and patients were excluded, and why."""
-    from dsnet.audit import rows, view  # noqa: PLC0415 - for this command alone
+    from dsnet.audit import rows, view  # noqa: PLC0415 - rich tables, for this command
 
     with reporting(show_private=show_private):
         config = _config(configfile)
@@ -155,7 +155,7 @@ def deidentify(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Write the included slices as DICOM that identifies nobody (PS3.15)."""
-    from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - for this command alone
+    from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - pydicom, here alone
 
     with reporting():
         config = _config(configfile)

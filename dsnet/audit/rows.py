@@ -60,8 +60,8 @@ class Private:
             If the key or the map is not at hand.
         """
         from dsnet import contract  # noqa: PLC0415 - pandas, only where identities are asked for
-        from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415
-        from dsnet.pseudonym import open_vault  # noqa: PLC0415
+        from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415 - for the vault alone
+        from dsnet.pseudonym import open_vault  # noqa: PLC0415 - for the vault alone
 
         vault = open_vault(self.folder, CohortFolder(self.cohort))
         identities = contract.read(contract.MAP, vault.map_path)

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 from dicomanonymizer import simpledicomanonymizer as library
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
@@ -31,7 +30,7 @@ from pydicom.uid import UID
 from dsnet.deidentify.descriptor import clean
 from dsnet.deidentify.secret import Secret
 from dsnet.deidentify.table import EDITION, Rule, attributes, rules
-from dsnet.ingest.header import sop_class_uid
+from dsnet.ingest.header import CONVERSION_ERRORS, sop_class_uid
 
 METHOD = (
     f"DICOM PS3.15 {EDITION} Basic Application Confidentiality Profile",
@@ -63,15 +62,6 @@ _AGE = re.compile(r"(\d{3})([DWMY])")
 _STANDARD_UID = "1.2.840.10008."
 _NUMBERS = frozenset(("DS", "IS", "FD", "FL", "SL", "SS", "UL", "US", "SV", "UV"))
 _TIME = re.compile(r"\d{2}:?(?:\d{2}:?(?:\d{2}(?:\.\d{1,6})?)?)? *$")
-_UNREADABLE = (
-    ArithmeticError,
-    AttributeError,
-    BytesLengthException,
-    LookupError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
 
 
 class Keys(NamedTuple):
@@ -157,7 +147,7 @@ def _drop_unreadable(dataset: Dataset) -> None:
     for tag in list(dataset.keys()):
         try:
             element = dataset[tag]
-        except _UNREADABLE:
+        except CONVERSION_ERRORS:
             del dataset[tag]
         else:
             if not _fits(element):

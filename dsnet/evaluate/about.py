@@ -1,12 +1,13 @@
 """What the numbers are made from: the cohort, its split, and the grid of its slices."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 from dsnet import contract
 from dsnet.errors import UserError
-from dsnet.split.leak import is_leaky
+from dsnet.split.leak import LEAKY, is_leaky
 
 
 class Grid(TypedDict):
@@ -45,6 +46,19 @@ def read_grid(digest: Path) -> Grid:
     """
     grid = _read(digest, size_px=int, pixel_mm=float)
     return Grid(size_px=grid["size_px"], pixel_mm=grid["pixel_mm"])
+
+
+def note_of(about: Mapping[str, Any]) -> str:
+    """Return the words that tell a reader what numbers were made from.
+
+    Parameters
+    ----------
+    about : mapping
+        What `read_about` returns, a metrics file, or anything else that names its cohort.
+    """
+    cohort = str(about["cohort"])
+    note = f"{cohort} (synthetic, not patients)" if about["synthetic"] else cohort
+    return f"{note}, {LEAKY} (split by image)" if about.get("leaky", False) else note
 
 
 def _read(digest: Path, **wanted: type) -> dict[str, Any]:

@@ -12,11 +12,10 @@ import pandas as pd
 
 from dsnet import contract
 from dsnet.contract import BOX, CLASSES
-from dsnet.evaluate.about import read_about, read_grid
+from dsnet.evaluate.about import note_of, read_about, read_grid
 from dsnet.evaluate.scene import Scene
 from dsnet.files import write_text
 from dsnet.step import run
-from dsnet.tables.entry import note_of
 
 Json = dict[str, Any]
 

@@ -8,14 +8,13 @@ import pandas as pd
 
 from dsnet.config import Evaluate
 from dsnet.errors import UserError
-from dsnet.evaluate.about import read_about
+from dsnet.evaluate.about import note_of, read_about
 from dsnet.evaluate.paired import differences as paired_differences
 from dsnet.evaluate.paired import holm
 from dsnet.evaluate.report import PART
 from dsnet.evaluate.scene import Scene, read_scenes
 from dsnet.files import write_csv
 from dsnet.step import run
-from dsnet.tables.entry import note_of
 
 COLUMNS = (
     "backbone",

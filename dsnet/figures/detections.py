@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from dsnet import contract
 from dsnet.config import Window
 from dsnet.contract import BOX, CLASSES
-from dsnet.evaluate.about import read_about, read_grid
+from dsnet.evaluate.about import note_of, read_about, read_grid
 from dsnet.figures.choice import RULE, Chosen, choose
 from dsnet.figures.style import BLACK, CLASS_LOOKS, Caption, panels, save, styled
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
-from dsnet.tables.entry import note_of
 from dsnet.tables.names import title_of
 
 BONE = Window()

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dsnet import contract
-from dsnet.evaluate.about import read_about
+from dsnet.evaluate.about import note_of, read_about
 from dsnet.figures.style import Caption, letter, look_of, panels, save, styled
 from dsnet.step import run
-from dsnet.tables.entry import note_of
 from dsnet.tables.names import title_of
 
 TITLE = "Learning curves"

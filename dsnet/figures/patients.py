@@ -10,11 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from dsnet import contract
 from dsnet.contract import CLASSES, PARTS
-from dsnet.evaluate.about import read_about
+from dsnet.evaluate.about import note_of, read_about
 from dsnet.figures.style import CLASS_LOOKS, Caption, letter, panels, save, styled
 from dsnet.split.leak import is_leaky
 from dsnet.step import run
-from dsnet.tables.entry import note_of
 
 _BAR = 0.26
 

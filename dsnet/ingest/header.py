@@ -44,7 +44,7 @@ KEYWORDS = (
 )
 """The elements that `read` looks at; no other is taken from a file, pixels excepted."""
 
-_CONVERSION_ERRORS = (
+CONVERSION_ERRORS = (
     ArithmeticError,
     AttributeError,
     BytesLengthException,
@@ -206,7 +206,7 @@ def _ct_date(dataset: Dataset) -> str:
 def _value(dataset: Dataset, keyword: str) -> Any:
     try:
         return dataset.get(keyword)
-    except _CONVERSION_ERRORS:
+    except CONVERSION_ERRORS:
         return None
 
 

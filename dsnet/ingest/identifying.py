@@ -12,12 +12,12 @@ from typing import Any, Literal, NamedTuple
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
 from dsnet.deidentify.table import attributes, is_graphic
+from dsnet.ingest.header import CONVERSION_ERRORS
 
 Form = Literal["text", "name", "date", "uid"]
 """How a value is looked for: see `dsnet.phicheck.needles`."""
@@ -33,15 +33,6 @@ _FORMS: dict[str, Form] = {
 }
 """By VR. Times of day, codes, ages and numbers identify nobody by themselves."""
 
-_UNREADABLE = (
-    ArithmeticError,
-    AttributeError,
-    BytesLengthException,
-    LookupError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
 _TEXT_BYTES = re.compile(rb"[\t\n\r\x1b-\x7e\x80-\xff]+")
 _RUN = re.compile(rb"[ -~]{4,}")
 _STANDARD_UID = "1.2.840.10008."
@@ -130,7 +121,7 @@ def _charset(dataset: Dataset) -> str:
     """Return what decides how text is decoded: an element's bytes alone do not tell."""
     try:
         return str(dataset.get("SpecificCharacterSet", ""))
-    except _UNREADABLE:
+    except CONVERSION_ERRORS:
         return ""
 
 
@@ -189,7 +180,7 @@ def _texts(dataset: Dataset, element: Any) -> list[str]:
         return text.split("\\")
     try:
         content = dataset[element.tag].value
-    except _UNREADABLE:
+    except CONVERSION_ERRORS:
         return [raw.decode("latin-1")] if isinstance(raw, bytes) else []
     many = content if isinstance(content, MultiValue | list) else [content]
     return ["" if one is None else str(one) for one in many]
@@ -202,7 +193,7 @@ def _is_sequence(element: Any) -> bool:
 def _items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
     try:
         content = dataset[tag].value
-    except _UNREADABLE:
+    except CONVERSION_ERRORS:
         return []
     return list(content) if isinstance(content, Sequence) else []
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from dsnet.evaluate.about import note_of
 from dsnet.files import write_csv
 from dsnet.split.leak import LEAKY
 from dsnet.step import run
-from dsnet.tables.entry import Json, note_of, read_report
+from dsnet.tables.entry import Json, read_report
 from dsnet.tables.names import method_of
 from dsnet.tables.step import percent
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dsnet.errors import UserError
-from dsnet.split.leak import LEAKY
+from dsnet.evaluate.about import note_of
 
 Json = dict[str, Any]
 
@@ -64,19 +64,6 @@ def judged_on(report: Json) -> Json:
     shared = ("cohort", "synthetic", "part", "thresholds", "interval")
     counts = {name: n for name, n in report["counts"].items() if name != "detections"}
     return {**{name: report[name] for name in shared}, "counts": counts}
-
-
-def data_note(cohort: str, *, synthetic: bool, leaky: bool = False) -> str:
-    """Return the words that tell a reader what the numbers were made from."""
-    note = f"{cohort} (synthetic, not patients)" if synthetic else cohort
-    return f"{note}, {LEAKY} (split by image)" if leaky else note
-
-
-def note_of(report: Json) -> str:
-    """Return the `data_note` of a metrics file, or of anything else that names its cohort."""
-    return data_note(
-        report["cohort"], synthetic=report["synthetic"], leaky=report.get("leaky", False)
-    )
 
 
 def judged_note(report: Json) -> str:

@@ -8,9 +8,10 @@ import pandas as pd
 
 from dsnet.contract import CLASSES
 from dsnet.errors import UserError
+from dsnet.evaluate.about import note_of
 from dsnet.files import write_csv
 from dsnet.step import run
-from dsnet.tables.entry import Entry, Json, note_of, read_json, read_report
+from dsnet.tables.entry import Entry, Json, read_json, read_report
 from dsnet.tables.names import method_of
 from dsnet.tables.paper import TABLE3, Method, reported
 from dsnet.tables.step import percent

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.contract import CLASSES
+from dsnet.evaluate.about import note_of
 from dsnet.files import write_csv, write_json
-from dsnet.tables.entry import Entry, Json, judged_on, note_of, read_entries, read_json
+from dsnet.tables.entry import Entry, Json, judged_on, read_entries, read_json
 from dsnet.tables.names import METHOD
 from dsnet.tables.paper import reported
 

@@ -116,8 +116,8 @@ def _table(image: Any) -> dict[int, str]:
     found: dict[int, str] = {}
     for extension in image.header.extensions:
         try:
-            # Of the user's own file, and expat bounds what entities may grow to.
-            root = ET.fromstring(extension.content.strip(b"\0 \r\n"))  # noqa: S314
+            text = extension.content.strip(b"\0 \r\n")
+            root = ET.fromstring(text)  # noqa: S314 - the user's own file; expat bounds entities
         except (ET.ParseError, AttributeError, TypeError):
             continue  # another program's extension
         for label in root.iter("Label"):
