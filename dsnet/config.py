@@ -37,7 +37,7 @@ class Section(BaseModel):
 class Phantom(Section):
     """The built-in synthetic cohort."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 2023
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 2026
     patients_per_class: Annotated[int, Field(ge=5, le=1000)] = 36
     matrix_px: Annotated[int, Field(ge=128, le=1024)] = 256
     slices_per_level: Annotated[int, Field(ge=2, le=20)] = 2

@@ -104,8 +104,8 @@ def write_id_match(lone: Sequence[Lone], path: Path) -> None:
         for other, how in one.near or (("", ""),)
     ]
     with whole(path) as temporary:
+        temporary.touch(mode=0o600)  # before there is anything to read
         pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(temporary, index=False)
-        temporary.chmod(0o600)
 
 
 class _Likeness:

@@ -21,7 +21,7 @@ from dsnet.errors import UserError
 from dsnet.files import sha256, whole
 from dsnet.ingest.reader import quiet
 from dsnet.ingest.scan import native
-from dsnet.ingest.workers import cpus, open_pool
+from dsnet.processes import cpus, open_pool
 from dsnet.pseudonym import open_vault
 
 _FEW = 20

@@ -1,6 +1,5 @@
 """The machine: which device computes, in which precision, on how many CPUs."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -9,6 +8,8 @@ from typing import Any, Literal
 
 import torch
 import torch.utils.deterministic
+
+from dsnet.processes import cpus
 
 Wanted = Literal["auto", "32", "bf16", "16"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -76,13 +77,6 @@ def _precision(wanted: Wanted, used: torch.device) -> Precision:
     if wanted == "bf16" or (wanted == "auto" and _has_bf16(used)):
         return "bf16-mixed"
     return "32-true"
-
-
-def cpus() -> int:
-    """Return how many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def _check_match(dxa: DxaTable, identities: pd.DataFrame) -> None:
     scanned = set(identities["patient_id"]) - {""}
     if dxa.exams and scanned and not scanned & set(dxa.exams):
         raise UserError(
-            "dxa.csv",
+            "DXA table",
             expected="a patient_id that some CT header gives, leading zeros and all",
             came=f"{len(dxa.exams)} patients, none of them among the {len(scanned)} of the CT",
             remedy="correct the column patient_id, or bring the table of these images; "

@@ -42,7 +42,7 @@ KEYWORDS = (
     "RescaleSlope",
     "RescaleType",
 )
-"""The elements that `read` looks at; no other is taken from a file, pixels excepted."""
+"""The elements that `read` looks at."""
 
 CONVERSION_ERRORS = (
     ArithmeticError,

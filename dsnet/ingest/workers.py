@@ -1,17 +1,15 @@
 """Reading many files over several processes, whatever a file does to a process."""
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
 
 from dsnet.ingest import reader
 from dsnet.ingest.pixels import Thresholds
 from dsnet.ingest.reader import Facts
 from dsnet.ingest.scan import Found
+from dsnet.processes import cpus, open_pool
 
 _CHUNK = 32
 """Files that travel to a process, and are committed to the cache, together."""
@@ -113,26 +111,3 @@ def _submit(
 
 def _read_chunk(chunk: Chunk, thresholds: Thresholds, read: ReadFile) -> list[Facts]:
     return [read(file.path, thresholds) for file in chunk]
-
-
-def open_pool(processes: int) -> ProcessPoolExecutor:
-    """Return a pool of silent processes, which the caller shuts down.
-
-    Spawned, not forked: alike on every system, and no copy of the parent's tables.
-    """
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start)
-
-
-def _start() -> None:
-    """Close a worker's mouth, since a C library may print, and leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for standard in (1, 2):
-        os.dup2(nowhere, standard)
-
-
-def cpus() -> int:
-    """Return how many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

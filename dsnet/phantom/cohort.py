@@ -1,13 +1,10 @@
 """The whole phantom cohort, and the answer key beside it."""
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ from dsnet.phantom.table import (
     csv_text,
     dxa_rows,
 )
+from dsnet.processes import cpus, open_pool
 
 MARKER = ".phantom"
 """Says, from the first moment on, that this program made the folder and may replace it."""
@@ -120,11 +118,10 @@ def _is_ours(name: str) -> bool:
 def _write_patients(params: Phantom, dicom: Path, processes: int) -> list[Record]:
     plans = plan_cohort(params)
     write = partial(write_patient, params=params, dicom=dicom)
-    workers = min(processes or _cpus(), len(plans))
+    workers = min(processes or cpus(), len(plans))
     if workers == 1:
         return _followed(map(write, plans), len(plans))
-    # Spawned, not forked: the same on every system, and safe beside threads.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with open_pool(workers) as pool:
         return _followed(pool.map(write, plans), len(plans))
 
 
@@ -132,11 +129,6 @@ def _followed(records: Iterable[Record], total: int) -> list[Record]:
     console = Console(stderr=True)
     quiet = not console.is_terminal
     return list(track(records, "phantom patients", total, console=console, disable=quiet))
-
-
-def _cpus() -> int:
-    available = getattr(os, "sched_getaffinity", None)
-    return len(available(0)) if available else os.cpu_count() or 1
 
 
 def _write_tables(records: list[Record], cohort: Path) -> None:

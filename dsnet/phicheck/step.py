@@ -14,8 +14,8 @@ from dsnet.cohort.folder import CohortFolder
 from dsnet.config import PhiCheck
 from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.ingest.workers import cpus, open_pool
 from dsnet.phicheck.inspect import Hit, Seen, Source, inspect_file, needles_of
+from dsnet.processes import cpus, open_pool
 from dsnet.pseudonym import open_vault
 
 ALLOWED = "phi_allow.txt"

@@ -9,7 +9,7 @@ import numpy as np
 
 from dsnet.config import Slices
 from dsnet.errors import UserError
-from dsnet.ingest import workers
+from dsnet.processes import cpus, open_pool
 from dsnet.slices.grid import Edges
 from dsnet.slices.image import Outcome, Task, store
 
@@ -60,10 +60,10 @@ def build(path: Path, tasks: Sequence[Task], params: Slices) -> list[Edges]:
     # Nothing keeps the array: on Windows a file that is mapped cannot be renamed.
     np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
     one = partial(store, path=path, size_px=params.size_px, pixel_mm=params.pixel_mm)
-    processes = min(params.processes or workers.cpus(), ceil(len(tasks) / _FEW))
+    processes = min(params.processes or cpus(), ceil(len(tasks) / _FEW))
     if processes <= 1:
         return _collect(tasks, map(one, tasks), params)
-    pool = workers.open_pool(processes)
+    pool = open_pool(processes)
     try:
         return _collect(tasks, pool.map(one, tasks, chunksize=_CHUNK), params)
     finally:

@@ -15,6 +15,7 @@ from dsnet.detect.device import Machine
 from dsnet.train.checkpoint import WholeCheckpoints
 from dsnet.train.folder import RunFolder
 from dsnet.train.keeper import Keeper
+from dsnet.train.pooling import pool_by_products
 from dsnet.train.ranks import Ranks
 from dsnet.train.spared import spare
 from dsnet.train.trainee import Trainee
@@ -58,6 +59,7 @@ def fit(running: lightning.Trainer, trainee: Trainee, folder: RunFolder) -> None
     # Pixels before channels in memory: what convolutions on CPUs and tensor cores want.
     trainee.network.to(memory_format=torch.channels_last)
     spare(trainee.network)
+    pool_by_products(trainee.network)
     # A requeued training goes on from a whole epoch, as after any other end: within one, the order
     # of images starts anew.
     folder.drop_requeued()

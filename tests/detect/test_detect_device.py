@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dsnet.detect import device
-from dsnet.detect.device import Machine, all_cpus, cpus, reproducible, this_machine
+from dsnet.detect.device import Machine, all_cpus, reproducible, this_machine
+from dsnet.processes import cpus
 
 
 @pytest.fixture
