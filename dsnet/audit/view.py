@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -32,13 +33,13 @@ Row = dict[str, Any]
 _REMAINING = ("files", "images", "patients")
 _COLUMNS = ("file_key", "patient_key", "status", "criterion", "evidence", "all_criteria", "path")
 _NUMBERS = {
-    "files_removed": "- files",
-    "patients_removed": "- patients",
-    "files": "files",
-    "images": "images",
-    "patients": "patients",
-    "flagged": "flagged",
-    "not_evaluated": "not evaluated",
+    "files_removed": "files\nout",
+    "patients_removed": "patients\nout",
+    "files": "files\nleft",
+    "images": "images\nleft",
+    "patients": "patients\nleft",
+    "flagged": "\nflagged",
+    "not_evaluated": "not\njudged",
 }
 
 
@@ -129,17 +130,24 @@ def flow_view(told: Row) -> Table:
     """Return the flow as a table that says when the cohort is synthetic."""
     about = told["cohort"]
     title = f"Cohort {about['name']}" + (" - SYNTHETIC, not patients" if about["synthetic"] else "")
-    table = Table(title=Text(title), caption="flagged, not evaluated: of the files included")
-    table.add_column("code")
-    table.add_column("step", no_wrap=True)
+    caption = "flagged (for review), not judged (for want of data): of the files included"
+    # Narrow, so that a terminal of eighty characters cuts no number short.
+    table = Table(title=Text(title), caption=caption, box=SIMPLE_HEAD, padding=0)
+    for head in ("\ncode", "\nstep"):
+        table.add_column(head, no_wrap=True)
     for head in _NUMBERS.values():
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
     for row in flow_rows(told):
         # A zero in the last and first columns says nothing, and would hide what does.
         cells = [f"{row[n]:,}" if row[n] or n in _REMAINING else "" for n in _NUMBERS]
         name = row["step"] if row["enabled"] else f"{row['step']} (off)"
         table.add_row(row["code"], name, *cells, style="" if row["code"] else "bold")
     return table
+
+
+def _cell(name: str, value: Any) -> str:
+    """Return a cell's text; a list of criteria with blanks at which it may be folded."""
+    return str(value).replace(";", "; ") if name == "all_criteria" else str(value)
 
 
 def _shown(rows: list[dict[str, str]], private: Private) -> list[dict[str, str]]:
@@ -149,13 +157,13 @@ def _shown(rows: list[dict[str, str]], private: Private) -> list[dict[str, str]]
 def _listing(
     title: str, rows: Sequence[Row], heads: Sequence[str], limit: int | None
 ) -> list[RenderableType]:
-    table = Table(title=Text(f"{title}: {len(rows):,}"))
+    table = Table(title=Text(f"{title}: {len(rows):,}"), box=SIMPLE_HEAD, padding=0)
     present = [name for name in heads if not rows or name in rows[0]]
     for name in present:
         table.add_column(name, no_wrap=name.endswith("_key"), overflow="fold")
     for row in rows[:limit]:
         # Text, since a path may hold what rich would read as markup.
-        table.add_row(*(Text(str(row[name])) for name in present))
+        table.add_row(*(Text(_cell(name, row[name])) for name in present))
     if limit is None or len(rows) <= limit:
         return [table]
     return [table, Text(f"{len(rows) - limit:,} more; --all shows them.")]

@@ -97,15 +97,17 @@ def drawn(rows: pd.DataFrame, summary: Json) -> Table:
 
 def drawn_literature(rows: pd.DataFrame) -> Table:
     """Return Table 3; a line between what is reported and what is measured, by unit."""
-    drawing = Table(title="Beside the literature", box=SIMPLE_HEAD, pad_edge=False)
+    drawing = Table(
+        title="Beside the literature", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
     for name in ("Method", "By"):
         drawing.add_column(name)
     for name in ("Images", "Classes", "Acc %", "AUC %", "Recall %"):
-        drawing.add_column(name, justify="right")
+        drawing.add_column(name, justify="right", no_wrap=True)
     for unit, group in rows.fillna({"unit": "reported"}).groupby("unit", sort=False):
         for row in group.to_dict("records"):
             drawing.add_row(
-                escape(row["method"]),
+                escape(row["method"]).replace("+", "\n+ "),
                 str(unit),
                 *(f"{row[name]:.0f}" for name in ("images", "classes")),
                 *(_figure(row, name) for name in ("accuracy", "auc", "recall")),
@@ -118,7 +120,7 @@ def _figure(row: Mapping[Any, Any], name: str) -> str:
     value, low, high = (row[f"{name}{suffix}"] for suffix in ("", "_low", "_high"))
     if pd.isna(value):
         return "-"
-    return f"{value:.1f}" + ("" if pd.isna(low) else f" ({low:.1f}-{high:.1f})")
+    return f"{value:.1f}" + ("" if pd.isna(low) else f"\n{low:.1f}-{high:.1f}")
 
 
 def _check_made(*paths: Path) -> None:

@@ -16,7 +16,14 @@ from dsnet.audit import rows
 from dsnet.audit.criteria import criteria_view
 from dsnet.audit.flow import flow_rows, read_flow
 from dsnet.audit.rows import Private, Row, criterion_rows, ledger_rows, patient_rows
-from dsnet.audit.view import Answer, criterion_view, file_view, overview, patient_view
+from dsnet.audit.view import (
+    Answer,
+    criterion_view,
+    file_view,
+    flow_view,
+    overview,
+    patient_view,
+)
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Exclude
 from dsnet.errors import UserError
@@ -117,8 +124,8 @@ def nowhere(tmp_path: Path) -> Private:
     return Private(tmp_path / "nowhere", tmp_path / "nowhere")
 
 
-def printed(answer: Answer | RenderableType) -> str:
-    console = Console(width=250, record=True, file=None, quiet=False)
+def printed(answer: Answer | RenderableType, width: int = 250) -> str:
+    console = Console(width=width, record=True, file=None, quiet=False)
     with console.capture() as capture:
         for view in answer.tables if isinstance(answer, Answer) else [answer]:
             console.print(view)
@@ -200,8 +207,18 @@ def test_the_overview_names_patients_and_reasons(results: Path) -> None:
     text = printed(overview(results))
     assert "SYNTHETIC" in text
     assert "cement (off)" in text
-    assert f"{key('P', 2)} │ 1       │ contrast_enhanced │ The scan was made with" in text
+    assert f"{key('P', 2)} 1       contrast_enhanced The scan was made with" in text
     assert key("P", 1) not in text
+
+
+def test_eighty_characters_cut_no_number_short(results: Path) -> None:
+    counts = {"files": 50492, "images": 50491, "patients": 20490}
+    told = {**read_flow(results), "found": counts}
+    told["steps"][0] = {**STEP, "slug": "not_original_axial", "removed": counts, "remain": counts}
+    lines = printed(flow_view(told), width=80).splitlines()
+    assert " ".join(next(line for line in lines if "E08" in line).split()) == (
+        "E08 not_original_axial 50,492 20,490 50,492 50,491 20,490 7"
+    )
 
 
 def test_long_tables_say_what_they_leave_out(results: Path) -> None:
