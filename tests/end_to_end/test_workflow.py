@@ -63,6 +63,19 @@ def test_second_run_does_nothing(finished: Project) -> None:
     assert "Nothing to be done" in printed, printed
 
 
+def test_changed_code_makes_its_own_step_anew(finished: Project) -> None:
+    for path in (finished.path / "dsnet").rglob("*.py"):
+        path.touch()
+    assert "Nothing to be done" in finished.succeed("snakemake", "-n", "results/table1.csv")
+    changed = finished.path / "dsnet" / "evaluate" / "ap.py"
+    source = changed.read_bytes()
+    changed.write_bytes(source + b"# Another word.\n")
+    printed = finished.succeed("snakemake", "-n", "results/table1.csv")
+    changed.write_bytes(source)
+    assert "rule evaluate" in printed
+    assert "rule train" not in printed
+
+
 def test_no_identity_in_any_produced_byte(finished: Project) -> None:
     answers = finished.json("data/phantom-answers.json")
     planted = {text for text in answers["identifiers"] if len(text) >= 4}

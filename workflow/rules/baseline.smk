@@ -7,7 +7,6 @@ rule baseline:
     """Grade the test part by the HU in its annotated boxes, without a network."""
     input:
         digest=digest,
-        code=modules("baseline", "evaluate", "slices"),
     output:
         features=f"{RESULTS}/baseline/features.csv",
         model=f"{RESULTS}/baseline/model.json",
@@ -17,6 +16,7 @@ rule baseline:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("baseline", "evaluate", "slices"),
         config=section("baseline"),
         judging=section("evaluate"),
         store=f"{TABLES}/slices.npy",
@@ -35,7 +35,6 @@ rule baseline_detected:
     input:
         digest=digest,
         detections=f"{RESULTS}/predictions/{HU_DETECTOR}/test.parquet",
-        code=modules("baseline", "evaluate", "slices"),
     output:
         features=f"{RESULTS}/baseline/features_detected.csv",
         model=f"{RESULTS}/baseline/model_detected.json",
@@ -47,6 +46,7 @@ rule baseline_detected:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("baseline", "evaluate", "slices"),
         config=section("baseline"),
         judging=section("evaluate"),
         store=f"{TABLES}/slices.npy",

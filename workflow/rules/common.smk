@@ -1,9 +1,11 @@
 """All Python of the workflow: the checked config, the cohort's state and the shared paths."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -106,8 +108,12 @@ def variant(wildcards):
     )
 
 
+@cache
 def modules(*packages):
-    """Return the source files of `packages`: Snakemake's code trigger does not follow imports."""
+    """Return a digest of the source of `packages`: Snakemake's code trigger follows no imports.
+
+    Of the content alone: a fresh clone, whose files are all new, makes nothing anew.
+    """
     root = Path(workflow.basedir) / "dsnet"
     files = [root / "contract.py"]
     for package in packages:
@@ -116,7 +122,11 @@ def modules(*packages):
             for path in (root / package).rglob("*.*")
             if path.suffix in (".py", ".jinja", ".css", ".js")
         )
-    return [os.path.relpath(path) for path in files]
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def cohort_marker():

@@ -3,7 +3,6 @@ rule deidentify:
     input:
         index=f"{TABLES}/index.parquet",
         ledger=f"{TABLES}/ledger.csv",
-        code=modules("deidentify"),
     output:
         files=f"{RESULTS}/deidentified/files.csv",
         refused=f"{RESULTS}/deidentified/refused.csv",
@@ -13,6 +12,7 @@ rule deidentify:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
+        code=modules("deidentify"),
         config=section("deidentify"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),

@@ -3,7 +3,6 @@ rule predict:
     input:
         digest=digest,
         weights=f"{RESULTS}/models/{RUN}/weights.pt",
-        code=modules("detect"),
     output:
         test=f"{RESULTS}/predictions/{RUN}/test.parquet",
         validation=f"{RESULTS}/predictions/{RUN}/validation.parquet",
@@ -16,6 +15,7 @@ rule predict:
     resources:
         gpu=1,
     params:
+        code=modules("detect"),
         detector=section("detector"),
         variant=variant,
         store=f"{TABLES}/slices.npy",
@@ -33,7 +33,6 @@ rule ground_truth:
     """Write the ground truth of the test part for whoever recomputes AP with pycocotools."""
     input:
         digest=digest,
-        code=modules("evaluate"),
     output:
         truth=f"{RESULTS}/predictions/ground_truth.json",
     log:
@@ -41,6 +40,7 @@ rule ground_truth:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("evaluate"),
         boxes=f"{TABLES}/slices.csv",
         split=f"{TABLES}/split.csv",
     shell:
@@ -58,7 +58,6 @@ rule evaluate:
             part=("test", "validation"),
             allow_missing=True,
         ),
-        code=modules("evaluate"),
     output:
         metrics=f"{RESULTS}/metrics/{VARIANT}.json",
     log:
@@ -66,6 +65,7 @@ rule evaluate:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("evaluate"),
         config=section("evaluate"),
         seeds=",".join(str(seed) for seed in seeds()),
         predictions=lambda wildcards: f"{RESULTS}/predictions/{wildcards.backbone}/{wildcards.attention}",
@@ -86,7 +86,6 @@ rule compare:
             variant=DETECTORS,
             seed=seeds(),
         ),
-        code=modules("evaluate"),
     output:
         differences=report(
             f"{RESULTS}/differences.csv",
@@ -98,6 +97,7 @@ rule compare:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("evaluate"),
         config=section("evaluate"),
         variants=",".join(DETECTORS),
         seeds=",".join(str(seed) for seed in seeds()),
@@ -116,7 +116,6 @@ rule speed:
     input:
         digest=digest,
         weights=first_weights(TABLE1),
-        code=modules("detect"),
     output:
         speed=f"{RESULTS}/speed.json",
     log:
@@ -127,6 +126,7 @@ rule speed:
     resources:
         gpu=1,
     params:
+        code=modules("detect"),
         config=section("evaluate"),
         detector=section("detector"),
         variants=timed(TABLE1),
@@ -144,7 +144,6 @@ use rule speed as speed_all with:
     input:
         digest=digest,
         weights=first_weights(DETECTORS),
-        code=modules("detect"),
     output:
         speed=f"{RESULTS}/speed_all.json",
     log:

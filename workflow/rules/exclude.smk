@@ -2,7 +2,6 @@ rule exclude:
     """Judge every file by every criterion, and say why."""
     input:
         index=f"{TABLES}/index.parquet",
-        code=modules("exclude", "cohort"),
     output:
         boxes=f"{TABLES}/annotations.csv",
         ledger=f"{TABLES}/ledger.csv",
@@ -14,6 +13,7 @@ rule exclude:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("exclude", "cohort"),
         config=section("exclude"),
         annotations=section("annotations"),
         reading=CONFIG.label.reading,

@@ -4,7 +4,6 @@ rule figures:
         metrics=expand(
             f"{RESULTS}/metrics/{{variant}}.json", variant=[*TABLE1, *ROC_BASELINES]
         ),
-        code=modules("figures", "tables"),
     output:
         figures=figure_files(
             "precision_recall",
@@ -20,6 +19,7 @@ rule figures:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("figures", "tables"),
         variants=",".join(TABLE1),
         baselines=",".join(ROC_BASELINES),
         metrics=below_results("metrics"),
@@ -34,7 +34,6 @@ rule forest:
     input:
         metrics=expand(f"{RESULTS}/metrics/{{variant}}.json", variant=DETECTORS),
         differences=f"{RESULTS}/differences.csv",
-        code=modules("figures", "tables"),
     output:
         figures=figure_files("forest"),
     log:
@@ -42,6 +41,7 @@ rule forest:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("figures", "tables"),
         variants=",".join(DETECTORS),
         metrics=below_results("metrics"),
         folder=below_results("figures"),
@@ -59,7 +59,6 @@ rule figure4:
             f"{RESULTS}/predictions/{{variant}}/seed{seeds()[0]}/test.parquet",
             variant=TABLE1,
         ),
-        code=modules("figures", "tables"),
     output:
         figures=figure_files("figure4"),
     log:
@@ -67,6 +66,7 @@ rule figure4:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("figures", "tables"),
         variants=",".join(TABLE1),
         seed=seeds()[0],
         score=CONFIG.evaluate.score,
@@ -91,7 +91,6 @@ rule learning:
             variant=DETECTORS,
             seed=seeds(),
         ),
-        code=modules("figures", "tables"),
     output:
         figures=figure_files("learning"),
     log:
@@ -99,6 +98,7 @@ rule learning:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("figures", "tables"),
         variants=",".join(DETECTORS),
         seeds=",".join(str(seed) for seed in seeds()),
         models=below_results("models"),
@@ -114,7 +114,6 @@ rule patients:
     """Draw how many patients and slices each part has of each class."""
     input:
         digest=digest,
-        code=modules("figures", "tables"),
     output:
         figures=figure_files("patients"),
     log:
@@ -122,6 +121,7 @@ rule patients:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("figures", "tables"),
         split=f"{TABLES}/split.csv",
         folder=below_results("figures"),
     shell:

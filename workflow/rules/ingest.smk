@@ -2,7 +2,6 @@ rule ingest:
     """Read every file of the cohort into one row of the index."""
     input:
         cohort=cohort_marker(),
-        code=modules("ingest"),
     output:
         index=f"{TABLES}/index.parquet",
         source=f"{TABLES}/source.json",
@@ -12,6 +11,7 @@ rule ingest:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
+        code=modules("ingest"),
         config=section("ingest"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),

@@ -4,7 +4,6 @@ rule label:
         index=f"{TABLES}/index.parquet",
         boxes=f"{TABLES}/annotations.csv",
         ledger=f"{TABLES}/ledger.csv",
-        code=modules("label", "cohort"),
     output:
         labels=f"{TABLES}/labels.csv",
     log:
@@ -12,6 +11,7 @@ rule label:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("label", "cohort"),
         config=section("label"),
         dxa=section("dxa"),
         cohort=cohort,

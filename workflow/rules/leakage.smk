@@ -17,7 +17,6 @@ rule trial:
     """Write boxes, split and digest of a trial."""
     input:
         digest=digest,
-        code=modules("leakage", "split"),
     output:
         boxes=f"{TRIAL}/slices.csv",
         split=f"{TRIAL}/split.csv",
@@ -29,6 +28,7 @@ rule trial:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("leakage", "split"),
         config=section("leakage"),
         splitting=section("split"),
         boxes=f"{TABLES}/slices.csv",
@@ -43,7 +43,6 @@ rule trial:
 use rule train as trial_train with:
     input:
         digest=f"{TRIAL}/slices.json",
-        code=modules("detect", "train"),
     output:
         weights=f"{TRIAL}/models/{RUN}/weights.pt",
         history=f"{TRIAL}/models/{RUN}/history.csv",
@@ -60,7 +59,6 @@ use rule predict as trial_predict with:
     input:
         digest=f"{TRIAL}/slices.json",
         weights=f"{TRIAL}/models/{RUN}/weights.pt",
-        code=modules("detect"),
     output:
         test=f"{TRIAL}/predictions/{RUN}/test.parquet",
         validation=f"{TRIAL}/predictions/{RUN}/validation.parquet",
@@ -77,7 +75,6 @@ use rule evaluate as trial_evaluate with:
         digest=f"{TRIAL}/slices.json",
         test=f"{TRIAL}/predictions/{{backbone}}/{{attention}}/seed{LEAKAGE_SEED}/test.parquet",
         validation=f"{TRIAL}/predictions/{{backbone}}/{{attention}}/seed{LEAKAGE_SEED}/validation.parquet",
-        code=modules("evaluate"),
     output:
         metrics=f"{TRIAL}/metrics/{{backbone}}/{{attention}}.json",
     log:
@@ -92,7 +89,6 @@ use rule evaluate as trial_evaluate with:
 use rule baseline as leaky_baseline with:
     input:
         digest=f"{RESULTS}/leakage/LEAKY/true/slices.json",
-        code=modules("baseline", "evaluate", "slices"),
     output:
         features=f"{RESULTS}/leakage/LEAKY/true/features.csv",
         model=f"{RESULTS}/leakage/LEAKY/true/model.json",
@@ -113,7 +109,6 @@ rule control:
     input:
         digest=digest,
         features=f"{RESULTS}/baseline/features.csv",
-        code=modules("leakage", "baseline", "evaluate"),
     output:
         metrics=expand(
             f"{RESULTS}/leakage/patient/shuffled/metrics/hu/{{method}}.json",
@@ -124,6 +119,7 @@ rule control:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("leakage", "baseline", "evaluate"),
         config=section("leakage"),
         judging=section("evaluate"),
         split=f"{TABLES}/split.csv",
@@ -138,7 +134,6 @@ use rule control as leaky_control with:
     input:
         digest=f"{RESULTS}/leakage/LEAKY/true/slices.json",
         features=f"{RESULTS}/leakage/LEAKY/true/features.csv",
-        code=modules("leakage", "baseline", "evaluate"),
     output:
         metrics=expand(
             f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu/{{method}}.json",
@@ -167,7 +162,6 @@ rule leakage:
             f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu/{{method}}.json",
             method=("multinomial", "nearest"),
         ),
-        code=modules("leakage", "tables"),
     output:
         table=report(
             f"{RESULTS}/leakage.csv",
@@ -179,6 +173,7 @@ rule leakage:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("leakage", "tables"),
         metrics=below_results("metrics"),
         trials=below_results("leakage"),
         detector=LEAKAGE_DETECTOR,

@@ -1,7 +1,5 @@
 rule phantom:
     """Make the built-in synthetic cohort."""
-    input:
-        code=modules("phantom"),
     output:
         cohort=f"{PHANTOM}/cohort.json",
         answers=PHANTOM_ANSWERS,
@@ -11,6 +9,7 @@ rule phantom:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
+        code=modules("phantom"),
         config=section("phantom"),
         folder=subpath(output.cohort, parent=True),
     shell:

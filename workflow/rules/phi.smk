@@ -3,7 +3,6 @@ rule phi_check:
     input:
         index=f"{TABLES}/index.parquet",
         finished=everything(),
-        code=modules("phicheck"),
     output:
         # The report is a log: Snakemake would delete an output when the rule fails, and with it
         # where to look.
@@ -15,6 +14,7 @@ rule phi_check:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
+        code=modules("phicheck"),
         config=section("phi_check"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),

@@ -6,7 +6,6 @@ rule flow_diagram:
         exclusions=f"{TABLES}/exclusions.csv",
         labels=f"{TABLES}/labels.csv",
         split=f"{TABLES}/split.csv",
-        code=modules("report"),
     output:
         svg=report(
             f"{TABLES}/flow.svg",
@@ -19,6 +18,8 @@ rule flow_diagram:
         "logs/flow_diagram.log",
     conda:
         "../envs/dsnet.yaml"
+    params:
+        code=modules("report"),
     shell:
         "python -m dsnet.report.diagram --flow {input.flow:q} --ledger {input.ledger:q}"
         " --exclusions {input.exclusions:q} --labels {input.labels:q} --split {input.split:q}"
@@ -39,7 +40,6 @@ rule report:
         store=f"{TABLES}/slices.npy",
         boxes=f"{TABLES}/slices.csv",
         tables=reported(),
-        code=modules("report"),
     output:
         page=report(
             f"{RESULTS}/report.html",
@@ -52,6 +52,7 @@ rule report:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("report"),
         config=CONFIG.model_dump_json(),
         results=subpath(output.page, parent=True),
         state=cohort_state(),
@@ -73,7 +74,6 @@ rule checklist:
         split=f"{TABLES}/split.csv",
         proof=f"{TABLES}/split_proof.json",
         tables=reported(),
-        code=modules("report"),
     output:
         checklist=f"{RESULTS}/checklist.md",
     log:
@@ -81,6 +81,7 @@ rule checklist:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("report"),
         config=CONFIG.model_dump_json(),
         results=subpath(output.checklist, parent=True),
     shell:

@@ -6,7 +6,6 @@ checkpoint slices:
         index=f"{TABLES}/index.parquet",
         labels=f"{TABLES}/labels.csv",
         split=f"{TABLES}/split.csv",
-        code=modules("slices", "ingest"),
     output:
         store=f"{TABLES}/slices.npy",
         boxes=f"{TABLES}/slices.csv",
@@ -17,6 +16,7 @@ checkpoint slices:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
+        code=modules("slices", "ingest"),
         config=section("slices"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),

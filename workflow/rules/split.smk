@@ -4,7 +4,6 @@ rule split:
         labels=f"{TABLES}/labels.csv",
         index=f"{TABLES}/index.parquet",
         imported=CONFIG.split.file or [],
-        code=modules("split"),
     output:
         split=f"{TABLES}/split.csv",
         proof=report(
@@ -17,6 +16,7 @@ rule split:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("split"),
         config=section("split"),
     shell:
         "python -m dsnet.split --params {params.config:q} --labels {input.labels:q}"

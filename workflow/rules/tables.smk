@@ -4,7 +4,6 @@ rule table1:
         metrics=expand(f"{RESULTS}/metrics/{{variant}}.json", variant=TABLE1),
         manifests=first_manifests(TABLE1),
         speed=f"{RESULTS}/speed.json",
-        code=modules("tables"),
     output:
         table=report(
             f"{RESULTS}/table1.csv",
@@ -17,6 +16,7 @@ rule table1:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("tables"),
         variants=",".join(TABLE1),
         seeds=",".join(str(seed) for seed in seeds()),
         metrics=below_results("metrics"),
@@ -33,7 +33,6 @@ use rule table1 as table2 with:
         metrics=expand(f"{RESULTS}/metrics/{{variant}}.json", variant=TABLE2),
         manifests=first_manifests(TABLE2),
         speed=f"{RESULTS}/speed_all.json",
-        code=modules("tables"),
     output:
         table=report(
             f"{RESULTS}/table2.csv",
@@ -55,7 +54,6 @@ rule table3:
     input:
         digest=digest,
         metrics=expand(f"{RESULTS}/metrics/{{variant}}.json", variant=TABLE3),
-        code=modules("tables"),
     output:
         table=report(
             f"{RESULTS}/table3.csv",
@@ -67,6 +65,7 @@ rule table3:
     conda:
         "../envs/dsnet.yaml"
     params:
+        code=modules("tables"),
         variants=",".join(TABLE3),
         metrics=below_results("metrics"),
     shell:

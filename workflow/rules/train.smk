@@ -2,7 +2,6 @@ rule train:
     """Train one detector; one at a time, since each takes all cores."""
     input:
         digest=digest,
-        code=modules("detect", "train"),
     output:
         weights=f"{RESULTS}/models/{RUN}/weights.pt",
         history=f"{RESULTS}/models/{RUN}/history.csv",
@@ -15,6 +14,7 @@ rule train:
     resources:
         gpu=1,
     params:
+        code=modules("detect", "train"),
         detector=section("detector"),
         config=training(),
         variant=variant,
