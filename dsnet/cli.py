@@ -189,7 +189,7 @@ def phi_check(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Search outputs for every identifying value met at ingestion; status 1 if there is one."""
-    from dsnet.phicheck.step import check  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.phi.step import check  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting(show_private=show_private):
         _check_terminal(show_private)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 
 SIZE_PX, PIXEL_MM = 64, 2.0
 PATIENTS = {"train": 3, "validation": 3, "test": 3}
@@ -38,8 +38,8 @@ def ellipses(tmp_path_factory: pytest.TempPathFactory) -> Ellipses:
     hu = [_image(row, random) for row in drawn.to_dict("records")]
     made = Ellipses(*(folder / name for name in ("d.json", "s.npy", "s.csv", "split.csv")))
     np.save(made.store, np.stack(hu))
-    contract.write(contract.SLICES, drawn, made.boxes)
-    contract.write(contract.SPLIT, split, made.split)
+    schemas.write(schemas.SLICES, drawn, made.boxes)
+    schemas.write(schemas.SPLIT, split, made.split)
     facts = {"cohort": "ellipses", "synthetic": True, "size_px": SIZE_PX, "pixel_mm": PIXEL_MM}
     made.digest.write_text(json.dumps(facts))
     return made
@@ -48,7 +48,7 @@ def ellipses(tmp_path_factory: pytest.TempPathFactory) -> Ellipses:
 def _tables(random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     people = [(part, number) for part, count in PATIENTS.items() for number in range(count)]
     rows = [
-        (f"P-{place:016x}", part, contract.CLASSES[number % 3])
+        (f"P-{place:016x}", part, schemas.CLASSES[number % 3])
         for place, (part, number) in enumerate(people)
         for _ in range(IMAGES_PER_PATIENT[part])
     ]
@@ -58,15 +58,15 @@ def _tables(random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     frame["image_key"] = [f"I-{row:016x}" for row in frame["row"]]
     frame["level"] = "L1"
     centre, half = random.uniform(24, 40, (len(frame), 2)), random.uniform(8, 14, (len(frame), 2))
-    frame[list(contract.BOX)] = np.hstack([centre - half, centre + half])
+    frame[list(schemas.BOX)] = np.hstack([centre - half, centre + half])
     split = frame.rename(columns={"label": "stratum"})
-    columns = [name for name, column in contract.SPLIT.columns.items() if column.required]
-    return frame[list(contract.SLICES.columns)], split[columns]
+    columns = [name for name, column in schemas.SPLIT.columns.items() if column.required]
+    return frame[list(schemas.SLICES.columns)], split[columns]
 
 
 def _image(row: dict[str, float], random: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[:SIZE_PX, :SIZE_PX] + 0.5
-    x_min, y_min, x_max, y_max = (row[edge] for edge in contract.BOX)
+    x_min, y_min, x_max, y_max = (row[edge] for edge in schemas.BOX)
     away = ((2 * x - x_min - x_max) / (x_max - x_min)) ** 2
     away += ((2 * y - y_min - y_max) / (y_max - y_min)) ** 2
     hu = random.normal(0, 30, x.shape)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.errors import UserError
 from dsnet.files import write_csv
 
@@ -47,10 +47,10 @@ def write_review_list(output: Path, results: Path, detector: str, *, score: floa
     trained = [part for part in parts if found[part].exists()]
     doubts = pd.DataFrame(columns=["image_key", "reason"], dtype=str)
     if trained:
-        split = contract.read(contract.SPLIT, results / "cohort" / "split.csv")
+        split = schemas.read(schemas.SPLIT, results / "cohort" / "split.csv")
         shown = split.loc[split["part"].isin(trained), "image_key"].tolist()
         doubts = unsure([found[part] for part in trained], shown, score=score)
-    rows = review_list(contract.read(contract.LEDGER, results / "cohort" / "ledger.csv"), doubts)
+    rows = review_list(schemas.read(schemas.LEDGER, results / "cohort" / "ledger.csv"), doubts)
     write_csv(output, rows)
     return len(rows)
 
@@ -61,7 +61,7 @@ def review_list(ledger: pd.DataFrame, doubts: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     ledger : DataFrame
-        `dsnet.contract.LEDGER`.
+        `dsnet.schemas.LEDGER`.
     doubts : DataFrame
         As `unsure` returns them.
 
@@ -90,7 +90,7 @@ def unsure(predictions: Sequence[Path], images: Sequence[str], *, score: float) 
     Parameters
     ----------
     predictions : sequence of Path
-        `dsnet.contract.PREDICTIONS` of one detector, on one part each.
+        `dsnet.schemas.PREDICTIONS` of one detector, on one part each.
     images : sequence of str
         Keys of all images that it was shown.
     score : float
@@ -101,7 +101,7 @@ def unsure(predictions: Sequence[Path], images: Sequence[str], *, score: float) 
     DataFrame
         ``image_key`` and ``reason``.
     """
-    tables = [contract.read(contract.PREDICTIONS, path) for path in predictions]
+    tables = [schemas.read(schemas.PREDICTIONS, path) for path in predictions]
     found = pd.concat(tables) if tables else pd.DataFrame(columns=["image_key", "score"])
     best = found.groupby("image_key")["score"].max().reindex(list(images), fill_value=0.0)
     low = best[best < score]

@@ -29,10 +29,10 @@ LEDGER = (
     "decided_by",
     "all_criteria",
 )
-"""Columns of `dsnet.contract.LEDGER`, said again, since the contract loads pandas."""
+"""Columns of `dsnet.schemas.LEDGER`, said again, since the module loads pandas."""
 
 PATIENTS = ("patient_key", "status", "n_files", "n_included", "criterion", "reason")
-"""Columns of `dsnet.contract.EXCLUSIONS`."""
+"""Columns of `dsnet.schemas.EXCLUSIONS`."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,19 @@ class Private:
     show: bool = False
 
     def column(self, name: str) -> dict[str, str]:
-        """Return a column of `dsnet.contract.MAP` by ``file_key``.
+        """Return a column of `dsnet.schemas.MAP` by ``file_key``.
 
         Raises
         ------
         UserError
             If the key or the map is not at hand.
         """
-        from dsnet import contract  # noqa: PLC0415 - pandas, only where identities are asked for
+        from dsnet import schemas  # noqa: PLC0415 - pandas, only where identities are asked for
         from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415 - for the vault alone
         from dsnet.pseudonym import open_vault  # noqa: PLC0415 - for the vault alone
 
         vault = open_vault(self.folder, CohortFolder(self.cohort))
-        identities = contract.read(contract.MAP, vault.map_path)
+        identities = schemas.read(schemas.MAP, vault.map_path)
         return dict(zip(identities["file_key"], identities[name], strict=True))
 
 

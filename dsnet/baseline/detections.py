@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from dsnet.contract import BOX, CLASSES, PREDICTIONS
 from dsnet.evaluate.matching import Floats
+from dsnet.schemas import BOX, CLASSES, PREDICTIONS
 
 SCORE_FLOOR = 0.001
 """Classes less likely than that are left out, as a detector's are (reading 16b)."""
@@ -23,7 +23,7 @@ def as_detections(measured: pd.DataFrame, probability: Floats) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Under `contract.PREDICTIONS`; class probabilities are shares of 1 - p_background.
+        Under `schemas.PREDICTIONS`; class probabilities are shares of 1 - p_background.
     """
     shares = probability * (1 - measured["p_background"].to_numpy(np.float64))[:, None]
     rows = measured[["image_key", *BOX, "p_background"]].assign(

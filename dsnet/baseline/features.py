@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from dsnet.baseline.region import region
 from dsnet.config import Baseline
-from dsnet.contract import BOX, FEATURES, FEATURES_HU
 from dsnet.evaluate.matching import Floats
+from dsnet.schemas import BOX, FEATURES, FEATURES_HU
 from dsnet.slices.store import SliceStore
 
 MIN_PIXELS = 9
@@ -23,13 +23,13 @@ def measure(image: NDArray[np.int16], box: Floats, params: Baseline) -> Floats |
     ----------
     image : int16 (size_px, size_px)
     box : float64 (4,)
-        Edges as `contract.BOX`.
+        Edges as `schemas.BOX`.
     params : Baseline
 
     Returns
     -------
     float64 (4,) or None
-        In the order of `contract.FEATURES_HU`, to 0.01 HU: mean, standard deviation (texture and
+        In the order of `schemas.FEATURES_HU`, to 0.01 HU: mean, standard deviation (texture and
         noise) and tenth percentile (fatty gaps between the trabeculae) of the core, and the mean
         of the cortical rim.
     """
@@ -50,13 +50,13 @@ def annotated(store: SliceStore, drawn: pd.DataFrame, params: Baseline) -> pd.Da
     ----------
     store : SliceStore
     drawn : DataFrame
-        `contract.SLICES` with `part`.
+        `schemas.SLICES` with `part`.
     params : Baseline
 
     Returns
     -------
     DataFrame
-        `contract.FEATURES` (NaN where a box is too small to be measured), and beside them the
+        `schemas.FEATURES` (NaN where a box is too small to be measured), and beside them the
         edges measured and `p_background`, the detector's doubt about them: here 0.
     """
     return _table(store, drawn.assign(box="annotated", p_background=0.0), params)
@@ -74,7 +74,7 @@ def detected(
     ----------
     store : SliceStore
     drawn : DataFrame
-        `contract.SLICES` with `part`.
+        `schemas.SLICES` with `part`.
     found : DataFrame
         As `best_boxes` returns them.
     params : Baseline
@@ -94,7 +94,7 @@ def best_boxes(predictions: pd.DataFrame, score: float) -> pd.DataFrame:
     Parameters
     ----------
     predictions : DataFrame
-        `contract.PREDICTIONS`.
+        `schemas.PREDICTIONS`.
     score : float
         What 1 - p_background must reach.
 

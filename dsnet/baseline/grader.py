@@ -9,8 +9,8 @@ from dsnet.baseline.multinomial import Multinomial
 from dsnet.baseline.nearest import Nearest
 from dsnet.baseline.thresholds import osteoporosis_alone, three_classes
 from dsnet.config import Baseline
-from dsnet.contract import CLASSES, FEATURES_HU
 from dsnet.evaluate.matching import Floats
+from dsnet.schemas import CLASSES, FEATURES_HU
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Grader:
 
     @classmethod
     def fit(cls, features: pd.DataFrame, params: Baseline) -> "Grader":
-        """Return the grader fitted on the training rows of `contract.FEATURES`, none of them test.
+        """Return the grader fitted on the training rows of `schemas.FEATURES`, none of them test.
 
         Raises
         ------

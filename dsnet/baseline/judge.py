@@ -26,7 +26,7 @@ def scene_of(
     probability : float64 (n, 3)
         Their classes; rows sum to 1.
     drawn, split : DataFrame
-        `contract.SLICES`, and the rows of `contract.SPLIT` of the part wanted.
+        `schemas.SLICES`, and the rows of `schemas.SPLIT` of the part wanted.
     """
     return scene(as_detections(measured, probability), drawn, split)
 

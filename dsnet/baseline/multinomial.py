@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dsnet.contract import CLASSES, FEATURES_HU
 from dsnet.errors import UserError
 from dsnet.evaluate.matching import Floats, Integers
+from dsnet.schemas import CLASSES, FEATURES_HU
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 """Inverse strengths of the ridge penalty to choose from, the strongest penalty first."""
@@ -63,7 +63,7 @@ def training_rows(features: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     Parameters
     ----------
     features : DataFrame
-        Rows of `contract.FEATURES` of these two parts.
+        Rows of `schemas.FEATURES` of these two parts.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def hu(features: pd.DataFrame) -> Floats:
 
 
 def class_indices(features: pd.DataFrame) -> Integers:
-    """Return the labels as indices into `contract.CLASSES`, int64 (n,)."""
+    """Return the labels as indices into `schemas.CLASSES`, int64 (n,)."""
     return features["label"].map(CLASSES.index).to_numpy(np.int64)
 
 

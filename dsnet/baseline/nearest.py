@@ -13,8 +13,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dsnet.baseline.multinomial import class_indices, hu, training_rows
-from dsnet.contract import CLASSES
 from dsnet.evaluate.matching import Floats, Integers
+from dsnet.schemas import CLASSES
 
 
 @dataclass(frozen=True)

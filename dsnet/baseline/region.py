@@ -43,7 +43,7 @@ def region(image: NDArray[np.int16], box: Floats, params: Baseline) -> Region:
     image : int16 (size_px, size_px)
         Of the slice store, in HU.
     box : float64 (4,)
-        Edges as `contract.BOX`; what lies beyond the image is left out.
+        Edges as `schemas.BOX`; what lies beyond the image is left out.
     params : Baseline
     """
     x_min, y_min, x_max, y_max = box

@@ -5,14 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.baseline.features import annotated, best_boxes, detected
 from dsnet.baseline.grader import Grader
 from dsnet.baseline.judge import judge, scene_of
 from dsnet.config import Baseline, Evaluate
-from dsnet.contract import FEATURES, FEATURES_HU, PARTS
 from dsnet.evaluate.about import read_about
 from dsnet.files import write_json
+from dsnet.schemas import FEATURES, FEATURES_HU, PARTS
 from dsnet.slices.store import SliceStore
 
 
@@ -38,9 +38,9 @@ def grade_annotated(
     digest : Path
         ``slices.json``, which names the cohort and says whether it is synthetic.
     store, boxes, split : Path
-        The slice store, `contract.SLICES` and `contract.SPLIT`.
+        The slice store, `schemas.SLICES` and `schemas.SPLIT`.
     features : Path
-        Written: `contract.FEATURES`, one row per annotated box of all parts.
+        Written: `schemas.FEATURES`, one row per annotated box of all parts.
     model : Path
         Written: how many boxes were measured, and what was fitted, as JSON.
     metrics : Path
@@ -77,14 +77,14 @@ def grade_detected(
     judging : Evaluate
         As for the detectors; a box is measured from the same score on.
     detections : Path
-        What the detector found on the test part, under `contract.PREDICTIONS`. A slice on which
+        What the detector found on the test part, under `schemas.PREDICTIONS`. A slice on which
         it found nothing has no measurement.
     digest, store, boxes, split, features, model, metrics : Path
         As for `grade_annotated`.
     """
     images, drawn = SliceStore(store, boxes), _drawn(boxes, split)
     test = drawn["part"] == "test"
-    found = best_boxes(contract.read(contract.PREDICTIONS, detections), judging.score)
+    found = best_boxes(schemas.read(schemas.PREDICTIONS, detections), judging.score)
     parts = [annotated(images, drawn[~test], params), detected(images, drawn[test], found, params)]
     measured = pd.concat(parts, ignore_index=True)
     grader = _fit(measured, params, features, model)
@@ -93,16 +93,16 @@ def grade_detected(
 
 
 def _drawn(boxes: Path, split: Path) -> pd.DataFrame:
-    """Return `contract.SLICES` with the part of each image."""
-    drawn = contract.read(contract.SLICES, boxes)
-    parts = contract.read(contract.SPLIT, split).set_index("image_key")["part"]
+    """Return `schemas.SLICES` with the part of each image."""
+    drawn = schemas.read(schemas.SLICES, boxes)
+    parts = schemas.read(schemas.SPLIT, split).set_index("image_key")["part"]
     return drawn.assign(part=drawn["image_key"].map(parts))
 
 
 def _fit(measured: pd.DataFrame, params: Baseline, features: Path, model: Path) -> Grader:
     """Return the grader; write what was measured, and what was fitted."""
     grader = Grader.fit(measured[measured["part"] != "test"], params)
-    contract.write(FEATURES, measured[list(FEATURES.columns)], features)
+    schemas.write(FEATURES, measured[list(FEATURES.columns)], features)
     counts = {part: _counts(measured[measured["part"] == part]) for part in PARTS}
     write_json(model, {"vertebrae": counts, "multinomial": grader.facts()})
     return grader
@@ -125,7 +125,7 @@ def _judge(
     metrics: Path,
     given: bool,
 ) -> None:
-    drawn, parts = contract.read(contract.SLICES, boxes), contract.read(contract.SPLIT, split)
+    drawn, parts = schemas.read(schemas.SLICES, boxes), schemas.read(schemas.SPLIT, split)
     about = read_about(digest, split)
     usable = measured.dropna(subset=list(FEATURES_HU))
     for method, probability in grader.grades(usable).items():

@@ -14,8 +14,8 @@ A level or a patient is then judged as a detector's is, by the classes of its bo
 import numpy as np
 
 from dsnet.config import Baseline
-from dsnet.contract import CLASSES
 from dsnet.evaluate.matching import Floats
+from dsnet.schemas import CLASSES
 
 
 def three_classes(core_mean_hu: Floats, params: Baseline) -> Floats:
@@ -31,7 +31,7 @@ def three_classes(core_mean_hu: Floats, params: Baseline) -> Floats:
     Returns
     -------
     float64 (n, 3)
-        In the order of `contract.CLASSES`. A rule knows no doubt: its probabilities are 0 and 1.
+        In the order of `schemas.CLASSES`. A rule knows no doubt: its probabilities are 0 and 1.
     """
     severity = (core_mean_hu < params.normal_hu).astype(np.int64)
     severity += core_mean_hu < params.osteoporosis_hu

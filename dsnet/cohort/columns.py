@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dsnet.config import DXA_COLUMNS, Dxa
-from dsnet.contract import LEVELS
+from dsnet.schemas import LEVELS
 
 SPINE: Final = "L1-L4"
 REGIONS: Final = (*LEVELS, SPINE)

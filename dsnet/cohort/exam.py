@@ -9,7 +9,7 @@ from statistics import median
 
 from dsnet.cohort.columns import SPINE
 from dsnet.config import Reading
-from dsnet.contract import LEVELS
+from dsnet.schemas import LEVELS
 
 PRINTED = Decimal("0.1")
 """T-scores are printed, and graded, to one decimal."""

@@ -29,8 +29,8 @@ from pydicom.uid import UID
 
 from dsnet.deidentify.descriptor import clean
 from dsnet.deidentify.secret import Secret
-from dsnet.deidentify.table import EDITION, Rule, attributes, rules
-from dsnet.ingest.header import CONVERSION_ERRORS, sop_class_uid
+from dsnet.dicom.header import CONVERSION_ERRORS, sop_class_uid
+from dsnet.dicom.ps315 import EDITION, Rule, attributes, rules
 
 METHOD = (
     f"DICOM PS3.15 {EDITION} Basic Application Confidentiality Profile",

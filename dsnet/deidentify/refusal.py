@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from pydicom.dataset import Dataset
 
-from dsnet.ingest.header import sop_class_uid
-from dsnet.ingest.vocabulary import image_kind, standard_name
+from dsnet.dicom.header import sop_class_uid
+from dsnet.dicom.vocabulary import image_kind, standard_name
 
 _SCREEN_WORDS = ("SCREEN", "CAPTURE", "SAVE", "DOSE", "REPORT", "PROTOCOL", "SSAVE")
 

@@ -11,16 +11,16 @@ import pydicom
 from pandera.pandas import DataFrameSchema
 from rich.progress import track
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Deidentify
 from dsnet.deidentify.profile import Keys, deidentify
 from dsnet.deidentify.refusal import Reason, refusal
 from dsnet.deidentify.secret import Secret
+from dsnet.dicom.reader import quiet
+from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole
-from dsnet.ingest.reader import quiet
-from dsnet.ingest.scan import native
 from dsnet.processes import cpus, open_pool
 from dsnet.pseudonym import open_vault
 
@@ -77,11 +77,11 @@ def write_deidentified(
     private : Path
         The folder of the config key ``private``: its key gives UIDs and shifts, its map the files.
     ledger : Path
-        `contract.LEDGER`.
+        `schemas.LEDGER`.
     files : Path
-        Written: `contract.DEIDENTIFIED`.
+        Written: `schemas.DEIDENTIFIED`.
     refused : Path
-        Written: `contract.REFUSED`, one row for each included slice that may show text.
+        Written: `schemas.REFUSED`, one row for each included slice that may show text.
 
     Raises
     ------
@@ -90,15 +90,15 @@ def write_deidentified(
     """
     folder = CohortFolder(cohort)
     vault = open_vault(private, folder)
-    rows = contract.read(contract.LEDGER, ledger)
-    places = contract.read(contract.MAP, vault.map_path)[["file_key", "relative_path"]]
+    rows = schemas.read(schemas.LEDGER, ledger)
+    places = schemas.read(schemas.MAP, vault.map_path)[["file_key", "relative_path"]]
     tasks = _tasks(rows, places, folder.dicom, files.parent)
     done = list(_progress(_written(tasks, Secret(vault.key), params.processes or cpus()), tasks))
     _remove_stale(files.parent, {task.target for task, digest, _ in done if digest})
     kept = [(task.keys.image, digest) for task, digest, _ in done if digest]
     out = [(task.keys.image, task.file_key, reason) for task, _, reason in done if reason]
-    contract.write(contract.DEIDENTIFIED, _frame(contract.DEIDENTIFIED, kept), files)
-    contract.write(contract.REFUSED, _frame(contract.REFUSED, out), refused)
+    schemas.write(schemas.DEIDENTIFIED, _frame(schemas.DEIDENTIFIED, kept), files)
+    schemas.write(schemas.REFUSED, _frame(schemas.REFUSED, out), refused)
 
 
 def _frame(schema: DataFrameSchema, rows: Sequence[tuple[str, ...]]) -> pd.DataFrame:

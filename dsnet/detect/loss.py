@@ -85,7 +85,7 @@ def class_loss(config: Detector, weights: Sequence[float] | None = None) -> Clas
     ----------
     config : Detector
     weights : sequence of float, optional
-        Of each of `contract.CLASSES`, mean 1; the background weighs 1.
+        Of each of `schemas.CLASSES`, mean 1; the background weighs 1.
     """
     every = None if weights is None else (1.0, *weights)
     losses: dict[str, ClassLoss] = {

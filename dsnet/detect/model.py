@@ -9,7 +9,6 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from dsnet.config import Backbone, Detector, Variant
-from dsnet.contract import CLASSES
 from dsnet.detect.attention import attention_module
 from dsnet.detect.backbone import (
     BACKBONE,
@@ -25,6 +24,7 @@ from dsnet.detect.heads import Heads
 from dsnet.detect.loss import class_loss
 from dsnet.detect.neck import build_backbone, insert
 from dsnet.errors import UserError
+from dsnet.schemas import CLASSES
 
 SCORE_FLOOR = 0.001
 """Boxes of lower probability are dropped (reading 16b)."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Window
 from dsnet.detect.window import apply_windows
 from dsnet.errors import UserError
@@ -28,9 +28,9 @@ class Example:
     image : float32 (3, height, width)
         In [0, 1].
     boxes : float32 (objects, 4)
-        Edges as in `contract.BOX`; there may be none.
+        Edges as in `schemas.BOX`; there may be none.
     labels : int64 (objects,)
-        1 + index into `contract.CLASSES`; 0 is the background.
+        1 + index into `schemas.CLASSES`; 0 is the background.
     """
 
     image_key: str
@@ -49,9 +49,9 @@ class Part:
     Parameters
     ----------
     name : str
-        One of `contract.PARTS`.
+        One of `schemas.PARTS`.
     store, boxes, split : Path
-        The slice store, `contract.SLICES` and `contract.SPLIT`.
+        The slice store, `schemas.SLICES` and `schemas.SPLIT`.
     windows : sequence of Window
 
     Attributes
@@ -70,15 +70,15 @@ class Part:
     ) -> None:
         self._store = SliceStore(store, boxes)
         self._windows = tuple(windows)
-        parts = contract.read(contract.SPLIT, split)
-        drawn = contract.read(contract.SLICES, boxes)
+        parts = schemas.read(schemas.SPLIT, split)
+        drawn = schemas.read(schemas.SLICES, boxes)
         self.split = parts[parts["part"] == name]
         self.boxes = drawn[drawn["image_key"].isin(self.split["image_key"])]
         self._rows = self.boxes["row"].drop_duplicates().tolist()
         if not self._rows:
             raise UserError(
                 split.name,
-                expected=f"images in the part {name!r}, one of {', '.join(contract.PARTS)}",
+                expected=f"images in the part {name!r}, one of {', '.join(schemas.PARTS)}",
                 came="none",
                 remedy="change the fractions of the split, or name another part",
             )

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from dsnet.contract import BOX, CLASSES
 from dsnet.detect.part import Part
+from dsnet.schemas import BOX, CLASSES
 
 _PROBABILITIES = ("p_background", *(f"p_{name}" for name in CLASSES))
 
@@ -32,7 +32,7 @@ def predict(network: FasterRCNN, part: Part, *, batch_size: int = 8) -> pd.DataF
     Returns
     -------
     DataFrame
-        Under `contract.PREDICTIONS`; images in the order of the part, the best box first.
+        Under `schemas.PREDICTIONS`; images in the order of the part, the best box first.
     """
     training = network.training
     network.eval()

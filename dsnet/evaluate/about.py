@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.errors import UserError
 from dsnet.split.leak import LEAKY, is_leaky
 
@@ -25,7 +25,7 @@ def read_about(digest: Path, split: Path) -> dict[str, Any]:
     digest : Path
         ``slices.json``, the digest of the slice store.
     split : Path
-        `contract.SPLIT`.
+        `schemas.SPLIT`.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def read_about(digest: Path, split: Path) -> dict[str, Any]:
         If a file is missing or is not what it should be.
     """
     about = _read(digest, cohort=str, synthetic=bool)
-    return {**about, "leaky": is_leaky(contract.read(contract.SPLIT, split))}
+    return {**about, "leaky": is_leaky(schemas.read(schemas.SPLIT, split))}
 
 
 def read_grid(digest: Path) -> Grid:

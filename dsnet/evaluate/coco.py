@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from dsnet import contract
-from dsnet.contract import BOX, CLASSES
+from dsnet import schemas
 from dsnet.evaluate.about import note_of, read_about, read_grid
 from dsnet.evaluate.scene import Scene
 from dsnet.files import write_text
+from dsnet.schemas import BOX, CLASSES
 from dsnet.step import run
 
 Json = dict[str, Any]
@@ -28,12 +28,12 @@ def write_truth(*, digest: Path, boxes: Path, split: Path, truth: Path) -> None:
     digest : Path
         ``slices.json``: the grid and the cohort.
     boxes, split : Path
-        `contract.SLICES` and `contract.SPLIT`.
+        `schemas.SLICES` and `schemas.SPLIT`.
     truth : Path
         JSON to write.
     """
-    drawn = contract.read(contract.SLICES, boxes)
-    parts = contract.read(contract.SPLIT, split)
+    drawn = schemas.read(schemas.SLICES, boxes)
+    parts = schemas.read(schemas.SPLIT, split)
     test = drawn["image_key"].isin(parts.loc[parts["part"] == "test", "image_key"])
     note = note_of(read_about(digest, split))
     write_compact(truth, ground_truth(drawn[test], read_grid(digest)["size_px"], note))
@@ -45,7 +45,7 @@ def ground_truth(drawn: pd.DataFrame, size_px: int, note: str) -> Json:
     Parameters
     ----------
     drawn : DataFrame
-        Rows of `contract.SLICES`.
+        Rows of `schemas.SLICES`.
     size_px : int
         Rows and columns of an image.
     note : str
@@ -99,7 +99,7 @@ def write_compact(path: Path, value: Any) -> None:
 
 
 def _box(x_min: float, y_min: float, x_max: float, y_max: float) -> Json:
-    """Return the keys of a box with the edges of `contract.BOX`."""
+    """Return the keys of a box with the edges of `schemas.BOX`."""
     width, height = x_max - x_min, y_max - y_min
     return {"bbox": [x_min, y_min, width, height], "area": width * height}
 

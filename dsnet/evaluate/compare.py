@@ -51,9 +51,9 @@ def compare(
     seeds : str
         That each was trained with, with commas between: ``0,1,2``.
     predictions : Path
-        Folder of ``{backbone}/{attention}/seed{seed}/test.parquet``, `contract.PREDICTIONS`.
+        Folder of ``{backbone}/{attention}/seed{seed}/test.parquet``, `schemas.PREDICTIONS`.
     boxes, split : Path
-        `contract.SLICES` and `contract.SPLIT`.
+        `schemas.SLICES` and `schemas.SPLIT`.
     digest : Path
         ``slices.json``, which names the cohort.
     differences : Path

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from dsnet.contract import CLASSES, LEVELS
 from dsnet.evaluate.ap import RECALLS, Ranking, interpolated
 from dsnet.evaluate.grading import Units, reliability
 from dsnet.evaluate.matching import Flags, Floats, Integers
 from dsnet.evaluate.metrics import class_rankings
 from dsnet.evaluate.scene import Scene
+from dsnet.schemas import CLASSES, LEVELS
 
 MOST_POINTS = 200
 """Of a curve; the rest is left out evenly, never the ends."""

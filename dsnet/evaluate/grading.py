@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dsnet.contract import CLASSES
 from dsnet.evaluate.ap import ratio
 from dsnet.evaluate.matching import Flags, Floats, Integers
+from dsnet.schemas import CLASSES
 
 BINS = 10
 """Equal-width bins of the confidence, each with its upper edge, of the calibration error."""
@@ -48,7 +48,7 @@ class Units:
     Attributes
     ----------
     truth : int64 (units,)
-        Index into `contract.CLASSES`.
+        Index into `schemas.CLASSES`.
     probability : float64 (units, 3)
         Of each class; rows sum to 1.
     patient : int64 (units,)
@@ -85,7 +85,7 @@ def grade(
     Parameters
     ----------
     truth : int64 (units,)
-        Index into `contract.CLASSES`.
+        Index into `schemas.CLASSES`.
     probability : float64 (units, 3)
         Of each class; rows sum to 1.
     patient : int64 (units,)

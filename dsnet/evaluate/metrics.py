@@ -3,12 +3,12 @@
 import numpy as np
 
 from dsnet.config import PatientLabel
-from dsnet.contract import CLASSES
 from dsnet.evaluate.ap import COCO_IOU, Ranking, mean_defined, rank, ratio
 from dsnet.evaluate.grading import GRADES, Units, grade
 from dsnet.evaluate.matching import Flags, Floats, Integers, match
 from dsnet.evaluate.scene import Detections, Scene
 from dsnet.evaluate.units import found, levels, patients
+from dsnet.schemas import CLASSES
 
 UNITS = {
     "found": "Boxes found, whatever their class",

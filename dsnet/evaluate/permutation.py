@@ -6,11 +6,11 @@ the boxes and the detections stay as they are and only the tie between image and
 
 import numpy as np
 
-from dsnet.contract import CLASSES, LEVELS
 from dsnet.evaluate.ap import COCO_IOU, average_precision, mean_defined
 from dsnet.evaluate.bootstrap import COVERAGE, number
 from dsnet.evaluate.matching import Flags, Floats, Integers, match
 from dsnet.evaluate.scene import Scene
+from dsnet.schemas import CLASSES, LEVELS
 
 _BLOCK = 100  # permutations at a time: bounds the memory
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from dsnet.config import Evaluate
-from dsnet.contract import CLASSES
 from dsnet.evaluate import bootstrap, curves, grading, permutation
 from dsnet.evaluate.about import read_about
 from dsnet.evaluate.calibration import fit_temperature, scale
@@ -31,6 +30,7 @@ from dsnet.evaluate.metrics import (
 from dsnet.evaluate.scene import MAX_DETECTIONS, SUPPRESSION_IOU, Scene, read_scenes
 from dsnet.evaluate.units import found
 from dsnet.files import write_json
+from dsnet.schemas import CLASSES
 
 Json = dict[str, Any]
 
@@ -53,13 +53,13 @@ def evaluate(
     ----------
     predictions : Path
         Folder of ``seed{seed}/test.parquet`` and ``seed{seed}/validation.parquet``, both under
-        `contract.PREDICTIONS`. On the validation part the temperature is fitted, nothing else.
+        `schemas.PREDICTIONS`. On the validation part the temperature is fitted, nothing else.
     seeds : str
         With commas between: ``0,1,2``.
     boxes : Path
-        Ground truths on the same grid, under `contract.SLICES`.
+        Ground truths on the same grid, under `schemas.SLICES`.
     split : Path
-        Under `contract.SPLIT`.
+        Under `schemas.SPLIT`.
     digest : Path
         Digest of the slice store, which names the cohort and says whether it is synthetic.
     metrics : Path

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dsnet import contract
-from dsnet.contract import BOX, CLASSES, LEVELS
+from dsnet import schemas
 from dsnet.errors import UserError
 from dsnet.evaluate.matching import Flags, Floats, Integers, iou, match, place, suppress
+from dsnet.schemas import BOX, CLASSES, LEVELS
 
 SUPPRESSION_IOU = 0.5
 """Above it two boxes of whatever class are one object: torchvision's ``box_nms_thresh``."""
@@ -147,31 +147,31 @@ def read_scenes(files: Sequence[Path], boxes: Path, split: Path, part: str) -> l
     Parameters
     ----------
     files : sequence of Path
-        Tables under `contract.PREDICTIONS`: those of one detector's seeds.
+        Tables under `schemas.PREDICTIONS`: those of one detector's seeds.
     boxes, split : Path
-        Tables under `contract.SLICES` and `contract.SPLIT`.
+        Tables under `schemas.SLICES` and `schemas.SPLIT`.
     part : str
-        One of `contract.PARTS`.
+        One of `schemas.PARTS`.
 
     Raises
     ------
     UserError
         If the part has no image, or the tables do not belong together.
     """
-    drawn = contract.read(contract.SLICES, boxes)
-    parts = contract.read(contract.SPLIT, split)
+    drawn = schemas.read(schemas.SLICES, boxes)
+    parts = schemas.read(schemas.SPLIT, split)
     mine = parts[parts["part"] == part]
     if mine.empty:
         raise UserError(
             split.name,
-            expected=f"images in the part {part!r}, one of {', '.join(contract.PARTS)}",
+            expected=f"images in the part {part!r}, one of {', '.join(schemas.PARTS)}",
             came="none",
             remedy="name another part, or split anew",
         )
     _belongs(split.name, mine["image_key"], drawn["image_key"], "slices.csv")
     scenes = []
     for file in files:
-        detected = contract.read(contract.PREDICTIONS, file)
+        detected = schemas.read(schemas.PREDICTIONS, file)
         _belongs(file.name, detected["image_key"], parts["image_key"], "split.csv")
         scenes.append(scene(detected, drawn, mine))
     return scenes
@@ -183,7 +183,7 @@ def scene(detected: pd.DataFrame, drawn: pd.DataFrame, parts: pd.DataFrame) -> S
     Parameters
     ----------
     detected, drawn, parts : DataFrame
-        Under `contract.PREDICTIONS`, `contract.SLICES` and `contract.SPLIT`; the order of their
+        Under `schemas.PREDICTIONS`, `schemas.SLICES` and `schemas.SPLIT`; the order of their
         rows does not matter.
     """
     drawn = drawn.sort_values(["row", "level"])

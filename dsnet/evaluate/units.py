@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from dsnet.config import PatientLabel
-from dsnet.contract import CLASSES, LEVELS
 from dsnet.evaluate.grading import Units
 from dsnet.evaluate.matching import Flags, Floats, Integers
 from dsnet.evaluate.scene import Scene
+from dsnet.schemas import CLASSES, LEVELS
 
 
 def found(scene: Scene, *, iou: float, score: float) -> Units:
@@ -47,7 +47,7 @@ def patients(scene: Scene, *, iou: float, score: float, rule: PatientLabel) -> U
     """Return the patients, each from all objects that the detector reports on the slices.
 
     False boxes count, too: where there are no annotations nobody could leave them out. The true
-    class is the most severe of the patient's boxes, as in `contract.SPLIT`.
+    class is the most severe of the patient's boxes, as in `schemas.SPLIT`.
     """
     image, slot = np.nonzero(scene.truth.label >= 0)
     known, place = np.unique(scene.patient[image], return_inverse=True)

@@ -8,8 +8,8 @@ import pandas as pd
 from dsnet.cohort.clinical import HISTORIES, History
 from dsnet.cohort.exam import DxaTable, interval_days
 from dsnet.config import Reading
-from dsnet.contract import LEVELS
 from dsnet.errors import UserError
+from dsnet.schemas import LEVELS
 
 _IDENTITIES = [
     "file_key",
@@ -35,7 +35,7 @@ def gather(
     Parameters
     ----------
     index, identities : DataFrame
-        `dsnet.contract.INDEX` and its private `dsnet.contract.MAP`.
+        `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`.
     boxes : DataFrame
         As `dsnet.cohort.annotations.place.used` returns them.
     dxa : DxaTable

@@ -5,11 +5,11 @@ from datetime import date
 import pandas as pd
 
 from dsnet.cohort.exam import DxaTable, Exam, interval_days
-from dsnet.contract import DXA_EXAMS
+from dsnet.schemas import DXA_EXAMS
 
 
 def exams_table(files: pd.DataFrame, dxa: DxaTable) -> pd.DataFrame:
-    """Return `dsnet.contract.DXA_EXAMS`: for each scan, its patient's exams in order of date.
+    """Return `dsnet.schemas.DXA_EXAMS`: for each scan, its patient's exams in order of date.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def classify(
     Parameters
     ----------
     vendors, kernels : Series of str
-        Of `dsnet.contract.INDEX`; of a kernel with several values (``Br64f\3``) the first counts.
+        Of `dsnet.schemas.INDEX`; of a kernel with several values (``Br64f\3``) the first counts.
     more_bone : mapping of str to sequence of str
         Names of bone kernels by vendor that the config adds.
     """

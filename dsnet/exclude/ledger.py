@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from dsnet.config import Exclude
-from dsnet.contract import EXCLUSIONS, LEDGER
 from dsnet.exclude.registry import CRITERIA, REVIEW, REVIEW_CODE, REVIEW_REASON
 from dsnet.exclude.verdict import Verdict
+from dsnet.schemas import EXCLUSIONS, LEDGER
 
 _ORDER = {REVIEW: 0, **{rule.slug: n for n, rule in enumerate(CRITERIA, start=1)}}
 _CODE = {"": "", REVIEW: REVIEW_CODE, **{rule.slug: rule.code for rule in CRITERIA}}
@@ -16,7 +16,7 @@ _WHOLE_PATIENT = (REVIEW, *(rule.slug for rule in CRITERIA if rule.scope == "pat
 
 
 def ledger_table(files: pd.DataFrame, verdict: Verdict, params: Exclude) -> pd.DataFrame:
-    """Return `dsnet.contract.LEDGER`, in the order of the index.
+    """Return `dsnet.schemas.LEDGER`, in the order of the index.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def _join(
 
 
 def exclusions_table(files: pd.DataFrame, verdict: Verdict) -> pd.DataFrame:
-    """Return `dsnet.contract.EXCLUSIONS`, patients in the order in which the index meets them.
+    """Return `dsnet.schemas.EXCLUSIONS`, patients in the order in which the index meets them.
 
     Files without a patient key (nothing of their header could be read) belong to nobody here.
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.annotations.collect import collect
 from dsnet.cohort.annotations.place import used
 from dsnet.cohort.clinical import read_clinical
@@ -50,13 +50,13 @@ def exclude(
     private : Path
         The folder of the config key ``private``, for the map.
     index : Path
-        `dsnet.contract.INDEX`.
+        `dsnet.schemas.INDEX`.
     boxes : Path
-        Written: `dsnet.contract.ANNOTATIONS`, what became of each annotation.
+        Written: `dsnet.schemas.ANNOTATIONS`, what became of each annotation.
     ledger, exclusions, flow : Path
         Written: one row per file, one per patient, and the counts as JSON.
     exams : Path
-        Written: `dsnet.contract.DXA_EXAMS`.
+        Written: `dsnet.schemas.DXA_EXAMS`.
     dxa : Dxa
         How the DXA table is read.
     reading : str
@@ -68,9 +68,9 @@ def exclude(
         Naming table and row of what cannot be read, or does not fit the images.
     """
     folder = CohortFolder(cohort)
-    files = contract.read(contract.INDEX, index)
+    files = schemas.read(schemas.INDEX, index)
     vault = open_vault(private, folder)
-    identities = contract.read(contract.MAP, vault.map_path)
+    identities = schemas.read(schemas.MAP, vault.map_path)
     annotated = collect(folder.annotations, files, identities, annotations)
     label_by = check_reading(reading)
     measured = read_dxa(folder.dxa, label_by, dxa)
@@ -80,9 +80,9 @@ def exclude(
     evidence = gather(files, identities, used(annotated), measured, histories, reading=label_by)
     verdict = judge(evidence, params, override(evidence, read_review(folder.review)))
     patients = exclusions_table(evidence, verdict)
-    contract.write(contract.ANNOTATIONS, annotated, boxes)
-    contract.write(contract.LEDGER, ledger_table(evidence, verdict, params), ledger)
-    contract.write(contract.EXCLUSIONS, patients, exclusions)
-    contract.write(contract.DXA_EXAMS, exams_table(evidence, measured), exams)
+    schemas.write(schemas.ANNOTATIONS, annotated, boxes)
+    schemas.write(schemas.LEDGER, ledger_table(evidence, verdict, params), ledger)
+    schemas.write(schemas.EXCLUSIONS, patients, exclusions)
+    schemas.write(schemas.DXA_EXAMS, exams_table(evidence, measured), exams)
     counted = flow_of(evidence, verdict, patients, params, folder)
     write_json(flow, {**counted, "identity": match_counts(lone, measured.exams)})

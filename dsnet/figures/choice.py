@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dsnet.contract import CLASSES
+from dsnet.schemas import CLASSES
 from dsnet.slices.store import SliceStore
 
 LEVEL_ORDER = ("L3", "L2", "L4", "L1")
@@ -75,7 +75,7 @@ def core_hu(hu: NDArray[np.int16], box: NDArray[np.float32]) -> float:
     ----------
     hu : int16 (height, width)
     box : float32 (4,)
-        Edges in pixels, as `dsnet.contract.BOX`.
+        Edges in pixels, as `dsnet.schemas.BOX`.
     """
     x_min, y_min, x_max, y_max = (float(edge) for edge in box)
     rows = _middle(y_min, y_max, hu.shape[0])

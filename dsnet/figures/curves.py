@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dsnet.contract import CLASSES
 from dsnet.figures.style import GREY, letter, look_of, panels
+from dsnet.schemas import CLASSES
 from dsnet.tables.entry import Entry, Json
 from dsnet.tables.names import title_of
 

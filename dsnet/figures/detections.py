@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Window
-from dsnet.contract import BOX, CLASSES
 from dsnet.evaluate.about import note_of, read_about, read_grid
 from dsnet.figures.choice import RULE, Chosen, choose
 from dsnet.figures.style import BLACK, CLASS_LOOKS, Caption, panels, save, styled
+from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
 from dsnet.tables.names import title_of
@@ -74,18 +74,16 @@ def draw(
     digest, store, boxes : Path
         The slice store.
     split : Path
-        Under `contract.SPLIT`.
+        Under `schemas.SPLIT`.
     folder : Path
         Where the figure goes.
     """
     names = variants.split(",")
     slices = SliceStore(store, boxes)
-    parts = contract.read(contract.SPLIT, split)
+    parts = schemas.read(schemas.SPLIT, split)
     chosen = choose(slices, set(parts.loc[parts["part"] == "test", "image_key"]))
     found = {
-        name: contract.read(
-            contract.PREDICTIONS, predictions / name / f"seed{seed}" / "test.parquet"
-        )
+        name: schemas.read(schemas.PREDICTIONS, predictions / name / f"seed{seed}" / "test.parquet")
         for name in names
     }
     strips = [strip(slices, each, found, score) for each in chosen]
@@ -133,7 +131,7 @@ def drawn(strips: Sequence[Strip], titles: Sequence[str], pixel_mm: float) -> Fi
 def _show(panel: Axes, hu: NDArray[np.int16]) -> None:
     low, high = BONE.centre_hu - BONE.width_hu / 2, BONE.centre_hu + BONE.width_hu / 2
     height, width = hu.shape
-    # Edges as in `contract.BOX`: pixel i covers [i, i + 1).
+    # Edges as in `schemas.BOX`: pixel i covers [i, i + 1).
     extent = (0, width, height, 0)
     panel.imshow(hu, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="nearest")
     panel.set(xticks=[], yticks=[])

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.evaluate.about import note_of, read_about
 from dsnet.figures.style import Caption, letter, look_of, panels, save, styled
 from dsnet.step import run
@@ -38,14 +38,14 @@ def draw(
     digest : Path
         Digest of the slice store, which names the cohort.
     split : Path
-        Under `contract.SPLIT`; says whether it leaks.
+        Under `schemas.SPLIT`; says whether it leaks.
     folder : Path
         Where the figure goes.
     """
     numbers = seeds.split(",")
     histories = {
         name: pd.concat(
-            contract.read(contract.HISTORY, models / name / f"seed{seed}" / "history.csv")
+            schemas.read(schemas.HISTORY, models / name / f"seed{seed}" / "history.csv")
             for seed in numbers
         )
         for name in variants.split(",")
@@ -66,7 +66,7 @@ def drawn(histories: Mapping[str, pd.DataFrame]) -> Figure:
     Parameters
     ----------
     histories : mapping of str to DataFrame
-        By ``backbone/attention``: rows under `contract.HISTORY` of all its seeds.
+        By ``backbone/attention``: rows under `schemas.HISTORY` of all its seeds.
     """
     backbones = list(dict.fromkeys(name.partition("/")[0] for name in histories))
     figure, rows = panels(len(backbones), 2, height_mm=10 + 58 * len(backbones))

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dsnet import contract
-from dsnet.contract import CLASSES, PARTS
+from dsnet import schemas
 from dsnet.evaluate.about import note_of, read_about
 from dsnet.figures.style import CLASS_LOOKS, Caption, letter, panels, save, styled
+from dsnet.schemas import CLASSES, PARTS
 from dsnet.split.leak import is_leaky
 from dsnet.step import run
 
@@ -30,13 +30,13 @@ def draw(*, split: Path, digest: Path, folder: Path) -> None:
     Parameters
     ----------
     split : Path
-        Under `contract.SPLIT`.
+        Under `schemas.SPLIT`.
     digest : Path
         Digest of the slice store, which names the cohort.
     folder : Path
         Where the figure goes.
     """
-    table = contract.read(contract.SPLIT, split)
+    table = schemas.read(schemas.SPLIT, split)
     text = TEXT.format(
         parts="Split by image: patients are in several parts, and counted in each."
         if is_leaky(table)
@@ -52,7 +52,7 @@ def draw(*, split: Path, digest: Path, folder: Path) -> None:
 
 
 def drawn(split: pd.DataFrame) -> Figure:
-    """Return the figure of a table under `contract.SPLIT`."""
+    """Return the figure of a table under `schemas.SPLIT`."""
     groups = split.groupby(["part", "stratum"])
     figure, [[left, right]] = panels(1, 2, height_mm=70)
     for panel, counts, title in (

@@ -8,11 +8,11 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from dsnet.ingest.header import Header
-from dsnet.ingest.identifying import Value
-from dsnet.ingest.pixels import Evidence
-from dsnet.ingest.reader import Facts
-from dsnet.ingest.scan import Found
+from dsnet.dicom.header import Header
+from dsnet.dicom.identifying import Value
+from dsnet.dicom.pixels import Evidence
+from dsnet.dicom.reader import Facts
+from dsnet.dicom.scan import Found
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS facts (

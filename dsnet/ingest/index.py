@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from pandera.pandas import DataFrameSchema
 
-from dsnet import contract
-from dsnet.ingest import header, pixels
-from dsnet.ingest.geometry import stack
-from dsnet.ingest.header import Header
-from dsnet.ingest.identifying import Value
-from dsnet.ingest.pixels import Evidence
-from dsnet.ingest.reader import Facts
-from dsnet.ingest.scan import Found, parent
+from dsnet import schemas
+from dsnet.dicom import header, pixels
+from dsnet.dicom.geometry import stack
+from dsnet.dicom.header import Header
+from dsnet.dicom.identifying import Value
+from dsnet.dicom.pixels import Evidence
+from dsnet.dicom.reader import Facts
+from dsnet.dicom.scan import Found, parent
 from dsnet.pseudonym import Kind, Vault
 
 _IDENTITIES: dict[Kind, str] = {
@@ -48,16 +48,16 @@ def tables(
     Returns
     -------
     index : pandas.DataFrame
-        `contract.INDEX`.
+        `schemas.INDEX`.
     identities : pandas.DataFrame
-        `contract.MAP`.
+        `schemas.MAP`.
     """
     rows = pd.DataFrame([_row(file, facts[file.relative]) for file in files])
     rows["uid_known"] = rows["sop_instance_uid"] != ""
     rows["date_known"] = rows["ct_date"] != ""
     _add_keys(rows, vault)
     _add_stacks(rows)
-    return _as(contract.INDEX, _by_content(rows)), _as(contract.MAP, rows)
+    return _as(schemas.INDEX, _by_content(rows)), _as(schemas.MAP, rows)
 
 
 def identifying_values(
@@ -66,14 +66,14 @@ def identifying_values(
     identities: pd.DataFrame,
     beside: Sequence[Value],
 ) -> pd.DataFrame:
-    """Return `contract.IDENTIFYING`: every value of a header with its patient, and those beside.
+    """Return `schemas.IDENTIFYING`: every value of a header with its patient, and those beside.
 
     Parameters
     ----------
     files, facts
         As for `tables`.
     identities : pandas.DataFrame
-        `contract.MAP`.
+        `schemas.MAP`.
     beside : sequence of Value
         Of the cohort's tables and paths.
     """
@@ -84,7 +84,7 @@ def identifying_values(
         for value in facts[file.relative].identifying
     }
     met |= {(value.text, value.kind, value.form, "") for value in beside}
-    return pd.DataFrame(sorted(met), columns=list(contract.IDENTIFYING.columns)).astype(str)
+    return pd.DataFrame(sorted(met), columns=list(schemas.IDENTIFYING.columns)).astype(str)
 
 
 def _row(file: Found, facts: Facts) -> dict[str, Any]:

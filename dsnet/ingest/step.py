@@ -7,18 +7,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Ingest
+from dsnet.dicom import reader
+from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.reader import Facts
+from dsnet.dicom.scan import Found, scan
 from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.ingest import reader
-from dsnet.ingest.beside import values_beside
 from dsnet.ingest.cache import Cache, open_cache
 from dsnet.ingest.index import identifying_values, tables
-from dsnet.ingest.pixels import Thresholds
-from dsnet.ingest.reader import Facts
-from dsnet.ingest.scan import Found, scan
+from dsnet.ingest.other_files import values_beside
 from dsnet.ingest.source import check_source, stamp
 from dsnet.ingest.workers import read_all
 from dsnet.pseudonym import open_vault
@@ -37,7 +37,7 @@ def ingest(*, params: Ingest, cohort: Path, private: Path, index: Path, source: 
     private : Path
         The folder of the config key ``private``: the key, the map back and the cache go there.
     index : Path
-        Written: `contract.INDEX`.
+        Written: `schemas.INDEX`.
     source : Path
         Written: whose results these are (`dsnet.ingest.source`), and how many files and bytes.
 
@@ -55,12 +55,12 @@ def ingest(*, params: Ingest, cohort: Path, private: Path, index: Path, source: 
     with open_cache(vault.cache_path, f"{reader.version()} {thresholds}") as cache:
         facts = _facts(files, thresholds, cache, params.processes)
     rows, identities = tables(files, facts, vault)
-    contract.write(contract.MAP, identities, vault.map_path)
+    schemas.write(schemas.MAP, identities, vault.map_path)
     vault.map_path.chmod(0o600)
     met = identifying_values(files, facts, identities, values_beside(folder, facts))
-    contract.write(contract.IDENTIFYING, met, vault.identifying_path)
+    schemas.write(schemas.IDENTIFYING, met, vault.identifying_path)
     vault.identifying_path.chmod(0o600)
-    contract.write(contract.INDEX, rows, index)
+    schemas.write(schemas.INDEX, rows, index)
     write_json(
         source,
         {

@@ -5,10 +5,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 
-from dsnet.ingest import reader
-from dsnet.ingest.pixels import Thresholds
-from dsnet.ingest.reader import Facts
-from dsnet.ingest.scan import Found
+from dsnet.dicom import reader
+from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.reader import Facts
+from dsnet.dicom.scan import Found
 from dsnet.processes import cpus, open_pool
 
 _CHUNK = 32

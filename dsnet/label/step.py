@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.annotations.place import used
 from dsnet.cohort.dxa import read_dxa
 from dsnet.cohort.folder import CohortFolder
@@ -37,9 +37,9 @@ def label(
     private : Path
         The folder of the config key ``private``, for the map.
     index, boxes, ledger : Path
-        `dsnet.contract.INDEX`, `dsnet.contract.ANNOTATIONS` and `dsnet.contract.LEDGER`.
+        `dsnet.schemas.INDEX`, `dsnet.schemas.ANNOTATIONS` and `dsnet.schemas.LEDGER`.
     labels : Path
-        Written: `dsnet.contract.LABELS`.
+        Written: `dsnet.schemas.LABELS`.
 
     Raises
     ------
@@ -47,13 +47,13 @@ def label(
         If no image is included, or one has no label.
     """
     folder = CohortFolder(cohort)
-    files = contract.read(contract.INDEX, index)
-    identities = contract.read(contract.MAP, open_vault(private, folder).map_path)
-    judged = contract.read(contract.LEDGER, ledger)
+    files = schemas.read(schemas.INDEX, index)
+    identities = schemas.read(schemas.MAP, open_vault(private, folder).map_path)
+    judged = schemas.read(schemas.LEDGER, ledger)
     images = _included(judged, files, identities)
-    drawn = used(contract.read(contract.ANNOTATIONS, boxes))
+    drawn = used(schemas.read(schemas.ANNOTATIONS, boxes))
     measured = read_dxa(folder.dxa, params.reading, dxa)
-    contract.write(contract.LABELS, label_boxes(images, drawn, measured, params.reading), labels)
+    schemas.write(schemas.LABELS, label_boxes(images, drawn, measured, params.reading), labels)
 
 
 def _included(judged: pd.DataFrame, files: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:

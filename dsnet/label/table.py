@@ -6,15 +6,15 @@ import pandas as pd
 
 from dsnet.cohort.exam import DxaTable
 from dsnet.config import Reading
-from dsnet.contract import BOX, LABELS, LEVELS
 from dsnet.errors import UserError
 from dsnet.label.who import who_class
+from dsnet.schemas import BOX, LABELS, LEVELS
 
 
 def label_boxes(
     images: pd.DataFrame, boxes: pd.DataFrame, dxa: DxaTable, reading: Reading
 ) -> pd.DataFrame:
-    """Return `dsnet.contract.LABELS`, in the order of path and level: by content, not by key.
+    """Return `dsnet.schemas.LABELS`, in the order of path and level: by content, not by key.
 
     Parameters
     ----------

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.baseline.multinomial import Multinomial, class_indices
 from dsnet.baseline.nearest import Nearest
 from dsnet.config import Evaluate, Leakage
-from dsnet.contract import FEATURES, FEATURES_HU
 from dsnet.evaluate.about import read_about
 from dsnet.evaluate.bootstrap import COVERAGE, estimate
 from dsnet.evaluate.grading import grade
@@ -25,6 +24,7 @@ from dsnet.evaluate.matching import Floats
 from dsnet.evaluate.units import pool
 from dsnet.files import write_json
 from dsnet.leakage.shuffle import shuffled
+from dsnet.schemas import FEATURES, FEATURES_HU
 from dsnet.step import run
 
 MODELS: dict[str, Callable[[pd.DataFrame], Multinomial | Nearest]] = {
@@ -52,15 +52,15 @@ def control(
     judging : Evaluate
         Its rule for patients.
     features : Path
-        `contract.FEATURES` from `dsnet.baseline`, under the split to be examined.
+        `schemas.FEATURES` from `dsnet.baseline`, under the split to be examined.
     digest, split : Path
-        ``slices.json`` and that split, `contract.SPLIT`.
+        ``slices.json`` and that split, `schemas.SPLIT`.
     metrics : Path
         Folder, in which ``multinomial.json`` and ``nearest.json`` are written, in the form of
         `dsnet.evaluate.report`; value and interval are mean and range over the lots.
     """
     about = read_about(digest, split)
-    rows = contract.read(FEATURES, features).dropna(subset=list(FEATURES_HU))
+    rows = schemas.read(FEATURES, features).dropna(subset=list(FEATURES_HU))
     values = lots(rows, params, judging, everybody=about["leaky"])
     words = "labels shuffled by patient" if about["leaky"] else "training labels shuffled"
     told = {
@@ -89,7 +89,7 @@ def lots(
     Parameters
     ----------
     rows : DataFrame
-        Measured rows of `contract.FEATURES`.
+        Measured rows of `schemas.FEATURES`.
     params : Leakage
     judging : Evaluate
     everybody : bool
@@ -151,14 +151,14 @@ def _grades(test: pd.DataFrame, probability: Floats, judging: Evaluate) -> dict[
 
 
 def _counts(test: pd.DataFrame) -> dict[str, Any]:
-    shares = test["label"].value_counts().reindex(contract.CLASSES, fill_value=0)
+    shares = test["label"].value_counts().reindex(schemas.CLASSES, fill_value=0)
     people = test.groupby("patient_key")["label"].first().value_counts()
     return {
         "patients": int(test["patient_key"].nunique()),
         "images": int(test["image_key"].nunique()),
         "boxes": len(test),
         "boxes_by_class": {name: int(count) for name, count in shares.items()},
-        "patients_by_class": {name: int(people.get(name, 0)) for name in contract.CLASSES},
+        "patients_by_class": {name: int(people.get(name, 0)) for name in schemas.CLASSES},
     }
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from dsnet.contract import CLASSES, LEVELS
+from dsnet.schemas import CLASSES, LEVELS
 
 
 def shuffled(rows: pd.DataFrame, rng: np.random.Generator) -> "pd.Series[str]":

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Leakage, Split
-from dsnet.contract import SLICES, SPLIT
 from dsnet.errors import UserError
 from dsnet.files import sha256, write_json
 from dsnet.leakage.shuffle import shuffled
+from dsnet.schemas import SLICES, SPLIT
 from dsnet.split.images import draw_images, most_severe
 from dsnet.split.leak import is_leaky, overlap
 
@@ -47,7 +47,7 @@ def prepare(
         One of `TRIALS`: ``LEAKY/true`` splits by image; ``patient/shuffled`` draws by lot, among
         the patients of each part, the labels of training and validation. Test labels stay.
     boxes, split, digest : Path
-        `contract.SLICES`, `contract.SPLIT` and ``slices.json`` of the cohort.
+        `schemas.SLICES`, `schemas.SPLIT` and ``slices.json`` of the cohort.
     trial_boxes, trial_split, trial_digest : Path
         Written: the same of the trial.
 
@@ -56,7 +56,7 @@ def prepare(
     UserError
         If the cohort's own split leaks, a split by image would not, or the trial is unknown.
     """
-    drawn, parts = contract.read(SLICES, boxes), contract.read(SPLIT, split)
+    drawn, parts = schemas.read(SLICES, boxes), schemas.read(SPLIT, split)
     if is_leaky(parts):
         raise UserError(
             split.name,
@@ -74,14 +74,14 @@ def prepare(
         raise UserError(
             "--trial", expected=f"one of {', '.join(TRIALS)}", came="another", remedy="name one"
         )
-    contract.write(SLICES, drawn, trial_boxes)
-    contract.write(SPLIT, parts, trial_split)
+    schemas.write(SLICES, drawn, trial_boxes)
+    schemas.write(SPLIT, parts, trial_split)
     facts["boxes_sha256"], facts["split_sha256"] = sha256(trial_boxes), sha256(trial_split)
     write_json(trial_digest, facts)
 
 
 def split_by_image(drawn: pd.DataFrame, params: Split) -> pd.DataFrame:
-    """Return the table `contract.SPLIT` of the same cohort split by image, marked LEAKY.
+    """Return the table `schemas.SPLIT` of the same cohort split by image, marked LEAKY.
 
     The store's rows follow the content of the images, and so does the draw.
     """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dsnet.contract import CLASSES, LEVELS
+from dsnet.schemas import CLASSES, LEVELS
 
 ALL_LEVELS = ("T12", *LEVELS, "L5")
 """Vertebrae that the phantom shows, from head to foot."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsnet.contract import CLASSES, LEVELS
 from dsnet.phantom.bone import CUE_SCATTER, LEVEL_SCATTER, Bone, t_score_table
+from dsnet.schemas import CLASSES, LEVELS
 
 _Numbers = NDArray[np.float64]
 

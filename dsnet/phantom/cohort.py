@@ -14,7 +14,6 @@ from rich.progress import track
 
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Phantom
-from dsnet.contract import CLASSES
 from dsnet.errors import UserError
 from dsnet.files import whole, write_json, write_text
 from dsnet.phantom.bone import BOUNDARY_TENTHS
@@ -30,6 +29,7 @@ from dsnet.phantom.table import (
     dxa_rows,
 )
 from dsnet.processes import cpus, open_pool
+from dsnet.schemas import CLASSES
 
 MARKER = ".phantom"
 """Says, from the first moment on, that this program made the folder and may replace it."""

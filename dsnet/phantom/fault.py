@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dsnet.config import Criteria
-from dsnet.contract import LEVELS
+from dsnet.schemas import LEVELS
 
 ORDER = tuple(Criteria.model_fields)
 """Criteria in the order in which they count."""

@@ -9,7 +9,6 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dsnet.config import Phantom
-from dsnet.contract import LEVELS
 from dsnet.phantom.anatomy import Build, Cut, Place, draw_build, render
 from dsnet.phantom.bone import Bone, draw_bone
 from dsnet.phantom.canvas import Plane
@@ -19,6 +18,7 @@ from dsnet.phantom.fault import Case, first
 from dsnet.phantom.identity import draw_identity
 from dsnet.phantom.optics import expose
 from dsnet.phantom.scanner import VENDORS, draw_scanner
+from dsnet.schemas import LEVELS
 
 _IMPLANTED = {"screws": ("L3", "L4"), "cement": ("L2",)}
 _BONE_SERIES, _SOFT_SERIES = 2, 3

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dsnet.contract import LEVELS
 from dsnet.phantom.patient import Patient, Record
+from dsnet.schemas import LEVELS
 
 HISTORY = ("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia")
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dsnet.contract import CLASSES, PARTS
 from dsnet.report.people import OLDEST, UNKNOWN
 from dsnet.report.tables import Tables
+from dsnet.schemas import CLASSES, PARTS
 
 GROUPS = ("included", *PARTS, "excluded")
 """Columns of every table here; a patient who is not included at all is excluded."""
@@ -52,7 +52,7 @@ def describe(
     ----------
     tables : Tables
     index : DataFrame
-        `dsnet.contract.INDEX`.
+        `dsnet.schemas.INDEX`.
     people : DataFrame or None
         As `dsnet.report.people.read_people` returns it.
     min_cell : int

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from dsnet.contract import CLASSES, PARTS
 from dsnet.report.canvas import LINE_PT, PAD_PT, Canvas
 from dsnet.report.stages import Counts, Stage, many, stages, words
 from dsnet.report.tables import UNITS, Tables, read_tables
+from dsnet.schemas import CLASSES, PARTS
 from dsnet.step import run
 
 _WIDTH, _MARGIN, _GAP = 540.0, 4.0, 20.0

@@ -30,7 +30,7 @@ def read_people(cohort: Path, identities: pd.DataFrame | None) -> pd.DataFrame |
     cohort : Path
         The config key of that name.
     identities : DataFrame or None
-        `dsnet.contract.MAP`.
+        `dsnet.schemas.MAP`.
 
     Returns
     -------

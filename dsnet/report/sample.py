@@ -18,7 +18,7 @@ def choose(ledger: pd.DataFrame, drawable: "pd.Series[bool]", number: int) -> li
     Parameters
     ----------
     ledger : DataFrame
-        `dsnet.contract.LEDGER`, numbered from 0.
+        `dsnet.schemas.LEDGER`, numbered from 0.
     drawable : Series of bool
         Whether an image may, and can, be shown.
     number : int

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Config
 from dsnet.errors import UserError
 from dsnet.files import write_text
@@ -61,7 +61,7 @@ def report(
     tables = read_tables(
         flow=flow, ledger=ledger, exclusions=exclusions, labels=labels, split=split
     )
-    files = aligned(contract.read(contract.INDEX, index), tables.ledger)
+    files = aligned(schemas.read(schemas.INDEX, index), tables.ledger)
     map_back = identities(config.cohort, config.private)
     gallery = thumbnail.draw(
         tables.ledger,

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pandera.pandas as pa
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.errors import UserError
 
 Json = dict[str, Any]
@@ -35,7 +35,7 @@ class Tables:
     flow : dict
         As `dsnet.exclude.flow.flow` returns it.
     ledger, exclusions, labels, split : DataFrame
-        Under `dsnet.contract`.
+        Under `dsnet.schemas`.
     """
 
     flow: Json
@@ -78,10 +78,10 @@ def read_tables(*, flow: Path, ledger: Path, exclusions: Path, labels: Path, spl
     nothing = told["included"]["files"] == 0
     tables = Tables(
         flow=told,
-        ledger=contract.read(contract.LEDGER, ledger),
-        exclusions=contract.read(contract.EXCLUSIONS, exclusions),
-        labels=_empty(contract.LABELS) if nothing else contract.read(contract.LABELS, labels),
-        split=_empty(contract.SPLIT) if nothing else contract.read(contract.SPLIT, split),
+        ledger=schemas.read(schemas.LEDGER, ledger),
+        exclusions=schemas.read(schemas.EXCLUSIONS, exclusions),
+        labels=_empty(schemas.LABELS) if nothing else schemas.read(schemas.LABELS, labels),
+        split=_empty(schemas.SPLIT) if nothing else schemas.read(schemas.SPLIT, split),
     )
     check_sums(tables)
     return tables

@@ -14,10 +14,10 @@ from pydicom import dcmread
 
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Window
-from dsnet.contract import CLASSES
-from dsnet.ingest.reader import quiet
-from dsnet.ingest.scan import native
+from dsnet.dicom.reader import quiet
+from dsnet.dicom.scan import native
 from dsnet.report.sample import choose
+from dsnet.schemas import CLASSES
 from dsnet.slices.image import ImageError, read_hu
 from dsnet.slices.store import SliceStore
 
@@ -101,7 +101,7 @@ def draw(
     Parameters
     ----------
     ledger, index : DataFrame
-        Under `dsnet.contract`, in the same order.
+        Under `dsnet.schemas`, in the same order.
     store : SliceStore or None
         None where nothing is included.
     identities : DataFrame or None

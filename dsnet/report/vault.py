@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.errors import UserError
 from dsnet.pseudonym import open_vault
 
 
 def identities(cohort: Path, private: Path) -> pd.DataFrame | None:
-    """Return `dsnet.contract.MAP`, or None where key or map are not at hand.
+    """Return `dsnet.schemas.MAP`, or None where key or map are not at hand.
 
     Parameters
     ----------
@@ -22,4 +22,4 @@ def identities(cohort: Path, private: Path) -> pd.DataFrame | None:
         vault = open_vault(private, CohortFolder(cohort))
     except UserError:  # no key: what it would have told is then said to be missing
         return None
-    return contract.read(contract.MAP, vault.map_path) if vault.map_path.exists() else None
+    return schemas.read(schemas.MAP, vault.map_path) if vault.map_path.exists() else None

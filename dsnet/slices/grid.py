@@ -13,7 +13,7 @@ AIR_HU = -1024
 _MOST_HU = np.iinfo(np.int16).max
 
 Edges = tuple[float, float, float, float]
-"""A box as in `dsnet.contract.BOX`: x_min, y_min, x_max, y_max; pixel i covers [i, i + 1)."""
+"""A box as in `dsnet.schemas.BOX`: x_min, y_min, x_max, y_max; pixel i covers [i, i + 1)."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from dsnet.ingest import header as ingest_header
-from dsnet.ingest import pixels, reader
-from dsnet.ingest.pixels import PixelError
+from dsnet.dicom import header as ingest_header
+from dsnet.dicom import pixels, reader
+from dsnet.dicom.pixels import PixelError
 from dsnet.slices.body import body_centre_mm
 from dsnet.slices.grid import AIR_HU, Edges, Grid
 

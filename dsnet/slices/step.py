@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Dxa, Slices
+from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole, write_json
-from dsnet.ingest.scan import native
 from dsnet.pseudonym import open_vault
 from dsnet.slices.build import build
 from dsnet.slices.image import Task
@@ -38,14 +38,14 @@ def store_slices(
     private : Path
         The folder of the config key ``private``, whose map leads to the files.
     index, labels : Path
-        Tables `contract.INDEX` and `contract.LABELS`.
+        Tables `schemas.INDEX` and `schemas.LABELS`.
     split : Path
         Goes into the digest alone, so that all that trains hangs on the digest.
     store : Path
         Written: .npy, int16 HU, shape (images, size_px, size_px). Images follow one another by
         pixel hash, so that neither the secret key nor a file name moves them.
     boxes : Path
-        Written: `contract.SLICES`, one row per box.
+        Written: `schemas.SLICES`, one row per box.
     digest : Path
         Written: JSON that changes when, and only when, what is trained on does.
     dxa : Dxa
@@ -58,15 +58,15 @@ def store_slices(
     """
     folder = CohortFolder(cohort)
     ordered = _order(
-        contract.read(contract.LABELS, labels),
-        contract.read(contract.INDEX, index),
-        contract.read(contract.MAP, open_vault(private, folder).map_path),
+        schemas.read(schemas.LABELS, labels),
+        schemas.read(schemas.INDEX, index),
+        schemas.read(schemas.MAP, open_vault(private, folder).map_path),
     )
     with whole(store) as temporary:
         edges = build(temporary, _tasks(ordered, folder.dicom), params)
-    table = ordered.assign(**pd.DataFrame(edges, columns=list(contract.BOX)))
-    contract.write(contract.SLICES, table[list(contract.SLICES.columns)], boxes)
-    labels_per_class = table["label"].value_counts().reindex(contract.CLASSES, fill_value=0)
+    table = ordered.assign(**pd.DataFrame(edges, columns=list(schemas.BOX)))
+    schemas.write(schemas.SLICES, table[list(schemas.SLICES.columns)], boxes)
+    labels_per_class = table["label"].value_counts().reindex(schemas.CLASSES, fill_value=0)
     write_json(
         digest,
         {
@@ -116,7 +116,7 @@ def _tasks(ordered: pd.DataFrame, dicom: Path) -> list[Task]:
     tasks = []
     for row, (_, boxes) in enumerate(ordered.groupby("row")):
         first = boxes.iloc[0]
-        edges = boxes[list(contract.BOX)].itertuples(index=False, name=None)
+        edges = boxes[list(schemas.BOX)].itertuples(index=False, name=None)
         path = str(dicom / native(first["relative_path"]))
         tasks.append(Task(row, first["file_key"], path, first["pixel_hash"], tuple(edges)))
     return tasks

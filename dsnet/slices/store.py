@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dsnet import contract
-from dsnet.contract import BOX, CLASSES
+from dsnet import schemas
 from dsnet.errors import UserError
+from dsnet.schemas import BOX, CLASSES
 
 
 class SliceStore:
@@ -33,7 +33,7 @@ class SliceStore:
 
     def __init__(self, store: Path, boxes: Path) -> None:
         self._source = store, boxes
-        table = contract.read(contract.SLICES, boxes)
+        table = schemas.read(schemas.SLICES, boxes)
         self.images: NDArray[np.int16] = np.load(store, mmap_mode="r")
         rows = table["row"].to_numpy()
         self._starts = np.searchsorted(rows, np.arange(len(self.images) + 1))
@@ -64,11 +64,11 @@ class SliceStore:
         return image
 
     def boxes(self, row: int) -> NDArray[np.float32]:
-        """Return the edges of an image's boxes, shape (k, 4), as `contract.BOX`."""
+        """Return the edges of an image's boxes, shape (k, 4), as `schemas.BOX`."""
         return self._boxes[self._span(row)]
 
     def labels(self, row: int) -> NDArray[np.int64]:
-        """Return their classes, shape (k,): 1 to 3 in the order of `contract.CLASSES`.
+        """Return their classes, shape (k,): 1 to 3 in the order of `schemas.CLASSES`.
 
         0 is the detector's background and no box's label.
         """

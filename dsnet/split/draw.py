@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from dsnet.config import Split
-from dsnet.contract import CLASSES
 from dsnet.errors import UserError
+from dsnet.schemas import CLASSES
 
 _REMEDY = "label more patients, or correct what excludes them (dsnet audit shows it)"
 

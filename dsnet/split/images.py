@@ -5,7 +5,7 @@ import hashlib
 import pandas as pd
 
 from dsnet.config import Split
-from dsnet.contract import CLASSES
+from dsnet.schemas import CLASSES
 from dsnet.split.draw import deal
 from dsnet.split.leak import stamp
 from dsnet.split.patients import labelled_images
@@ -17,7 +17,7 @@ def images_of(boxes: pd.DataFrame, files: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     boxes, files : pandas.DataFrame
-        `contract.LABELS` and `contract.INDEX`.
+        `schemas.LABELS` and `schemas.INDEX`.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def most_severe(boxes: pd.DataFrame) -> "pd.Series[str]":
 
 
 def draw_images(images: pd.DataFrame, params: Split) -> pd.DataFrame:
-    """Return the table `contract.SPLIT` of a split by image, stratified by class and marked LEAKY.
+    """Return the table `schemas.SPLIT` of a split by image, stratified by class and marked LEAKY.
 
     Patients count for nothing here, and a test patient need not have all of L1-L4.
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet.contract import PARTS
 from dsnet.errors import UserError
+from dsnet.schemas import PARTS
 
 _COLUMNS = ["patient_key", "part"]
 _NAME = "split.file"

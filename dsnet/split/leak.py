@@ -18,7 +18,7 @@ def stamp(split: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_leaky(split: pd.DataFrame) -> bool:
-    """Return whether a table under `contract.SPLIT` bears the mark."""
+    """Return whether a table under `schemas.SPLIT` bears the mark."""
     return "leaky" in split.columns
 
 
@@ -28,7 +28,7 @@ def overlap(split: pd.DataFrame) -> dict[str, Any]:
     Parameters
     ----------
     split : pandas.DataFrame
-        `contract.SPLIT`.
+        `schemas.SPLIT`.
 
     Raises
     ------

@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dsnet.contract import CLASSES, LEVELS
 from dsnet.errors import UserError
+from dsnet.schemas import CLASSES, LEVELS
 
 _IDENTITIES = ("study_key", "image_key", "pixel_hash")
 """Columns of the index by which two patients may turn out to be one."""
@@ -21,9 +21,9 @@ def describe(boxes: pd.DataFrame, files: pd.DataFrame, seed: int) -> pd.DataFram
     Parameters
     ----------
     boxes : pandas.DataFrame
-        `contract.LABELS`.
+        `schemas.LABELS`.
     files : pandas.DataFrame
-        `contract.INDEX`.
+        `schemas.INDEX`.
     seed : int
         Shuffles `order`.
 

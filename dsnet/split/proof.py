@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from dsnet.config import Split
-from dsnet.contract import CLASSES, PARTS
 from dsnet.errors import UserError
+from dsnet.schemas import CLASSES, PARTS
 from dsnet.split import leak
 
 _KINDS = {
@@ -31,7 +31,7 @@ def prove(
     Parameters
     ----------
     split, boxes, files : pandas.DataFrame
-        `contract.SPLIT`, `contract.LABELS`, `contract.INDEX`.
+        `schemas.SPLIT`, `schemas.LABELS`, `schemas.INDEX`.
     params : Split
 
     Returns

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Split
 from dsnet.files import write_json
 from dsnet.split.draw import draw
@@ -21,9 +21,9 @@ def split_patients(*, params: Split, labels: Path, index: Path, split: Path, pro
     ----------
     params : Split
     labels, index : Path
-        Tables `contract.LABELS` and `contract.INDEX`.
+        Tables `schemas.LABELS` and `schemas.INDEX`.
     split : Path
-        Written: `contract.SPLIT`, one row per labelled image.
+        Written: `schemas.SPLIT`, one row per labelled image.
     proof : Path
         Written: what the parts share (nothing, unless split by image), and what each holds, as
         JSON.
@@ -34,15 +34,15 @@ def split_patients(*, params: Split, labels: Path, index: Path, split: Path, pro
         If the patients do not suffice, if an imported split does not fit them, or if two parts
         share anything; then nothing is written.
     """
-    boxes = contract.read(contract.LABELS, labels)
-    files = contract.read(contract.INDEX, index)
+    boxes = schemas.read(schemas.LABELS, labels)
+    files = schemas.read(schemas.INDEX, index)
     if params.unit == "image":
         frame = draw_images(images_of(boxes, files), params)
     else:
         frame = _by_patient(boxes, files, params)
     evidence = prove(frame, boxes, files, params)
     check(evidence)
-    contract.write(contract.SPLIT, frame, split)
+    schemas.write(schemas.SPLIT, frame, split)
     write_json(proof, evidence)
 
 
@@ -53,12 +53,12 @@ def _by_patient(boxes: pd.DataFrame, files: pd.DataFrame, params: Split) -> pd.D
 
 
 def assign(boxes: pd.DataFrame, patients: pd.DataFrame, parts: "pd.Series[str]") -> pd.DataFrame:
-    """Return the table `contract.SPLIT`, sorted by image so that it does not hang on row order.
+    """Return the table `schemas.SPLIT`, sorted by image so that it does not hang on row order.
 
     Parameters
     ----------
     boxes : pandas.DataFrame
-        `contract.LABELS`.
+        `schemas.LABELS`.
     patients : pandas.DataFrame
         As `describe` returns them, indexed by patient key.
     parts : pandas.Series of str

@@ -27,7 +27,7 @@ class Entry:
     model : dict
         ``result`` of the run manifest of its first seed; empty for a baseline.
     speed : dict
-        Its row of what `dsnet.evaluate.speed` wrote; empty for a baseline.
+        Its row of what `dsnet.predict.speed` wrote; empty for a baseline.
     """
 
     name: str
@@ -85,7 +85,7 @@ def read_entries(
     seeds : sequence of int
         That each was trained with.
     timing : dict
-        What `dsnet.evaluate.speed` wrote: all detectors, timed in one run (reading 16).
+        What `dsnet.predict.speed` wrote: all detectors, timed in one run (reading 16).
     metrics : Path
         Folder of ``{backbone}/{attention}.json``.
     models : Path

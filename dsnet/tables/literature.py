@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet.contract import CLASSES
 from dsnet.errors import UserError
 from dsnet.evaluate.about import note_of
 from dsnet.files import write_csv
+from dsnet.schemas import CLASSES
 from dsnet.step import run
 from dsnet.tables.entry import Entry, Json, read_json, read_report
 from dsnet.tables.names import method_of

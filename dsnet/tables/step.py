@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet.contract import CLASSES
 from dsnet.evaluate.about import note_of
 from dsnet.files import write_csv, write_json
+from dsnet.schemas import CLASSES
 from dsnet.tables.entry import Entry, Json, judged_on, read_entries, read_json
 from dsnet.tables.names import METHOD
 from dsnet.tables.paper import reported
@@ -133,7 +133,7 @@ def summarise(entries: Sequence[Entry], timing: Json) -> Json:
     ----------
     entries : sequence of Entry
     timing : dict
-        What `dsnet.evaluate.speed` wrote; device and input size are taken over.
+        What `dsnet.predict.speed` wrote; device and input size are taken over.
     """
     report = entries[0].report
     shared = judged_on(report)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dsnet.config import Train
-from dsnet.contract import CLASSES
 from dsnet.detect.part import Part
+from dsnet.schemas import CLASSES
 from dsnet.train.stream import Use, generator
 
 
@@ -25,7 +25,7 @@ def class_weights(part: Part, config: Train) -> tuple[float, ...] | None:
 
 
 def strata(part: Part) -> list[str]:
-    """Return the class of each image: that of its patient, as in `contract.SPLIT`."""
+    """Return the class of each image: that of its patient, as in `schemas.SPLIT`."""
     of_image = part.split.set_index("image_key")["stratum"]
     keys = part.boxes["image_key"].drop_duplicates()
     return keys.map(of_image).tolist()

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torchvision.models.detection import FasterRCNN
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Train
 from dsnet.detect.part import Part
 from dsnet.detect.predict import predict
@@ -89,8 +89,8 @@ class Keeper(Callback):
             self.folder.prune(keep=self.chosen(config))
 
     def table(self) -> pd.DataFrame:
-        """Return the history as `contract.HISTORY`."""
-        columns = list(contract.HISTORY.columns)
+        """Return the history as `schemas.HISTORY`."""
+        columns = list(schemas.HISTORY.columns)
         return pd.DataFrame(self.history, columns=columns).astype(dict.fromkeys(columns[1:], float))
 
     def state_dict(self) -> dict[str, Any]:

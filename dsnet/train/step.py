@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Detector, Train, Variant
 from dsnet.detect.attention.residual import gammas
 from dsnet.detect.backbone import ATTENDED
@@ -58,7 +58,7 @@ def train(
     digest : Path
         ``slices.json``: what the store holds.
     store, boxes, split : Path
-        The slice store, `contract.SLICES` and `contract.SPLIT`.
+        The slice store, `schemas.SLICES` and `schemas.SPLIT`.
     weights : Path
         Written: the state dict of the epoch that counts (reading 10).
     history : Path
@@ -107,7 +107,7 @@ def train(
         result = _choose(keeper, trainee) | _facts(network, detector, variant)
         told = describe(settings, data=data, start=start, machine=computed, result=result)
         save(network.state_dict(), weights)
-        contract.write(contract.HISTORY, keeper.table(), history)
+        schemas.write(schemas.HISTORY, keeper.table(), history)
         write_json(manifest, told)
         folder.clear()
 
@@ -129,7 +129,7 @@ def _choose(keeper: Keeper, trainee: Trainee) -> dict[str, Any]:
         "epochs": epochs,
         "stopped_early": epochs < config.epochs,
         "images_per_epoch": len(trainee.epoch_images(0)),
-        "class_weights": dict(zip(contract.CLASSES, weights, strict=True)) if weights else None,
+        "class_weights": dict(zip(schemas.CLASSES, weights, strict=True)) if weights else None,
         "seconds": round(sum(row["seconds"] for row in keeper.history), 1),
     }
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.audit.review import COLUMNS, write_review_list
 from dsnet.cohort.review import read_review
 from dsnet.errors import UserError
@@ -28,9 +28,9 @@ def results(tmp_path: Path) -> Path:
         }
         for number, flag in enumerate(flags)
     ]
-    columns = list(contract.LEDGER.columns)
+    columns = list(schemas.LEDGER.columns)
     ledger = pd.DataFrame(rows).reindex(columns=columns, fill_value="").fillna("")
-    contract.write(contract.LEDGER, ledger, tmp_path / "cohort" / "ledger.csv")
+    schemas.write(schemas.LEDGER, ledger, tmp_path / "cohort" / "ledger.csv")
     return tmp_path
 
 
@@ -43,13 +43,13 @@ def predict(results: Path, scores: dict[int, float]) -> None:
             "stratum": "normal",
         }
     )
-    contract.write(contract.SPLIT, split, results / "cohort" / "split.csv")
+    schemas.write(schemas.SPLIT, split, results / "cohort" / "split.csv")
     found = pd.DataFrame({"image_key": [key("I", number) for number in scores]})
-    edges = dict.fromkeys(contract.BOX, 1.0)
-    chances = dict.fromkeys(["p_background", *(f"p_{name}" for name in contract.CLASSES)], 0.25)
+    edges = dict.fromkeys(schemas.BOX, 1.0)
+    chances = dict.fromkeys(["p_background", *(f"p_{name}" for name in schemas.CLASSES)], 0.25)
     found = found.assign(**edges, label="normal", score=list(scores.values()), **chances)
     path = results / "predictions" / "resnet50/none/seed0" / "test.parquet"
-    contract.write(contract.PREDICTIONS, found, path)
+    schemas.write(schemas.PREDICTIONS, found, path)
 
 
 def test_flags_and_low_confidence_make_a_table_to_fill_in(results: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console, RenderableType
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.audit import rows
 from dsnet.audit.criteria import criteria_view
 from dsnet.audit.flow import flow_rows, read_flow
@@ -79,7 +79,7 @@ def results(tmp_path: Path) -> Path:
         for file, patient, status, criterion, code, evidence, listed in LEDGER
     ]
     folder = tmp_path / "results" / "cohort"
-    contract.write(contract.LEDGER, pd.DataFrame(rows), folder / "ledger.csv")
+    schemas.write(schemas.LEDGER, pd.DataFrame(rows), folder / "ledger.csv")
     patients = pd.DataFrame(
         {
             "patient_key": [key("P", 1), key("P", 2)],
@@ -90,7 +90,7 @@ def results(tmp_path: Path) -> Path:
             "reason": ["", "The scan was made with a contrast agent."],
         }
     )
-    contract.write(contract.EXCLUSIONS, patients, folder / "exclusions.csv")
+    schemas.write(schemas.EXCLUSIONS, patients, folder / "exclusions.csv")
     told = {
         "cohort": {"name": "made", "synthetic": True},
         "found": COUNTS,
@@ -108,14 +108,14 @@ def private(tmp_path: Path) -> Private:
     path = tmp_path / "cohort"
     path.mkdir()
     (path / "cohort.json").write_text('{"synthetic": true, "phantom_seed": 1}')
-    identities = pd.DataFrame({name: [""] * 3 for name in contract.MAP.columns}).assign(
+    identities = pd.DataFrame({name: [""] * 3 for name in schemas.MAP.columns}).assign(
         file_key=[key("F", n) for n in range(3)],
         patient_key=[key("P", 1), key("P", 2), ""],
         patient_id=["007", "008", ""],
         relative_path=["a/[0].dcm", "a/1.dcm", "a/2.txt"],
     )
     vault = open_vault(tmp_path / "private", CohortFolder(path), create=True)
-    contract.write(contract.MAP, identities, vault.map_path)
+    schemas.write(schemas.MAP, identities, vault.map_path)
     return Private(tmp_path / "private", path)
 
 
@@ -254,7 +254,7 @@ def test_csv_holds_whole_rows_and_the_flow_where_nothing_is_asked(
     flow = list(csv.DictReader(io.StringIO(overview(results, limit=0).csv())))
     assert [row["files"] for row in flow] == ["3", "1", "1", "1", "1", "1"]
     nothing = criterion_view(results, "tumour", private=nowhere).csv()
-    assert nothing == ",".join(contract.LEDGER.columns) + "\n"
+    assert nothing == ",".join(schemas.LEDGER.columns) + "\n"
 
 
 def test_json_says_whose_rows_these_are(results: Path, nowhere: Private) -> None:
@@ -285,8 +285,8 @@ def test_a_broken_ledger_is_one_sentence(results: Path, content: str | None, cam
 
 
 def test_the_columns_are_those_of_the_contract() -> None:
-    assert tuple(contract.LEDGER.columns) == rows.LEDGER
-    assert tuple(contract.EXCLUSIONS.columns) == rows.PATIENTS
+    assert tuple(schemas.LEDGER.columns) == rows.LEDGER
+    assert tuple(schemas.EXCLUSIONS.columns) == rows.PATIENTS
 
 
 def test_the_audit_loads_nothing_heavy() -> None:

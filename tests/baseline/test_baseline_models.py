@@ -7,8 +7,8 @@ from dsnet.baseline.grader import Grader
 from dsnet.baseline.multinomial import STRENGTHS, Multinomial, class_indices, hu
 from dsnet.baseline.nearest import Nearest
 from dsnet.config import Baseline
-from dsnet.contract import CLASSES, FEATURES_HU
 from dsnet.errors import UserError
+from dsnet.schemas import CLASSES, FEATURES_HU
 
 MEAN_HU = {"normal": 170, "osteopenia": 120, "osteoporosis": 80}
 

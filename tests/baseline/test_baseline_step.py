@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.baseline.detections import as_detections
 from dsnet.baseline.step import grade_annotated, grade_detected
 from dsnet.config import Baseline, Evaluate
-from dsnet.contract import BOX, CLASSES
 from dsnet.evaluate.grading import GRADES
+from dsnet.schemas import BOX, CLASSES
 from dsnet.step import run
 
 METHODS = ("thresholds", "balanced", "multinomial", "nearest")
@@ -46,8 +46,8 @@ def graded(ellipses: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def test_features_of_every_annotated_box(graded: dict[str, Path], ellipses: Any) -> None:
-    features = contract.read(contract.FEATURES, graded["features"])
-    drawn = contract.read(contract.SLICES, ellipses.boxes)
+    features = schemas.read(schemas.FEATURES, graded["features"])
+    drawn = schemas.read(schemas.SLICES, ellipses.boxes)
     assert features["image_key"].tolist() == drawn["image_key"].tolist()
     hu = {"normal": 500, "osteopenia": 300, "osteoporosis": 150}
     assert features["core_mean_hu"].tolist() == pytest.approx(
@@ -100,11 +100,11 @@ def test_a_second_run_writes_the_same_bytes(
 
 
 def test_what_the_detector_missed_is_counted_as_missed(ellipses: Any, tmp_path: Path) -> None:
-    drawn = contract.read(contract.SLICES, ellipses.boxes)
-    parts = contract.read(contract.SPLIT, ellipses.split).set_index("image_key")["part"]
+    drawn = schemas.read(schemas.SLICES, ellipses.boxes)
+    parts = schemas.read(schemas.SPLIT, ellipses.split).set_index("image_key")["part"]
     test = drawn[drawn["image_key"].map(parts) == "test"].iloc[1:].assign(p_background=0.1)
     found = as_detections(test, np.full((len(test), 3), 1 / 3))
-    contract.write(contract.PREDICTIONS, found, tmp_path / "found.parquet")
+    schemas.write(schemas.PREDICTIONS, found, tmp_path / "found.parquet")
     made = outputs(tmp_path)
     params = {"params": THEIRS.model_dump_json(), "judging": FEW.model_dump_json()}
     paths = ellipses.paths() | made | {"detections": tmp_path / "found.parquet"}
@@ -114,7 +114,7 @@ def test_what_the_detector_missed_is_counted_as_missed(ellipses: Any, tmp_path: 
         "annotated": 6,
         "measured": 5,
     }
-    features = contract.read(contract.FEATURES, made["features"])
+    features = schemas.read(schemas.FEATURES, made["features"])
     assert features["core_mean_hu"].isna().sum() == 1
     metrics = read(made["metrics"] / "thresholds.json")["metrics"]
     assert metrics["box_recall"]["value"] == pytest.approx(5 / 6)

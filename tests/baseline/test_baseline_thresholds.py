@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from dsnet.baseline.thresholds import osteoporosis_alone, three_classes
 from dsnet.config import Baseline
-from dsnet.contract import CLASSES
+from dsnet.schemas import CLASSES
 
 
 def test_the_three_classes_at_their_borders() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_annotations import images, key, placed, write_coco, write_csv, written
+from support.made_annotations import images, key, placed, write_coco, write_csv, written
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.annotations.annotation import Annotation, Source
 from dsnet.cohort.annotations.images import ImageFiles
 from dsnet.cohort.annotations.place import place, used
@@ -46,7 +46,7 @@ def keys(*annotations: Annotation, among: ImageFiles = FILES) -> list[str]:
 
 def fates(*annotations: Annotation, **params: Any) -> list[str]:
     table = place(list(annotations), FILES, Annotations(**params))
-    contract.ANNOTATIONS.validate(table)
+    schemas.ANNOTATIONS.validate(table)
     return list(table["fate"])
 
 
@@ -157,15 +157,15 @@ def test_of_copies_the_file_name_picks_one() -> None:
 
 def test_no_annotations_are_an_empty_table(tmp_path: Path) -> None:
     table = placed(tmp_path / "annotations", TABLES)
-    contract.ANNOTATIONS.validate(table)
+    schemas.ANNOTATIONS.validate(table)
     assert used(table).empty
     assert used(table)["named"].dtype == bool
 
 
 def test_the_list_survives_its_file(tmp_path: Path) -> None:
     table = place([drawn(1, 2.5, 30, 40), box("c/9.dcm")], FILES, Annotations(unmatched="report"))
-    contract.write(contract.ANNOTATIONS, table, tmp_path / "annotations.csv")
-    again = contract.read(contract.ANNOTATIONS, tmp_path / "annotations.csv")
+    schemas.write(schemas.ANNOTATIONS, table, tmp_path / "annotations.csv")
+    again = schemas.read(schemas.ANNOTATIONS, tmp_path / "annotations.csv")
     assert again.equals(table)
     assert list(again["area_mm2"].fillna(-1)) == [1087.5, -1]
 

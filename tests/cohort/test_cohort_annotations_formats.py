@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_annotations import COLUMNS, ROWS, WRITERS, Boxes, images, key, placed, written
+from support.made_annotations import COLUMNS, ROWS, WRITERS, Boxes, images, key, placed, written
 
 from dsnet.cohort.annotations.level import LEVEL_NAMES, VERSE, level_of
-from dsnet.contract import BOX, LEVELS
 from dsnet.errors import UserError
+from dsnet.schemas import BOX, LEVELS
 
 PATHS = ("a/1.dcm", "a/2.dcm", "b/2.dcm")
 TABLES = images(*PATHS)

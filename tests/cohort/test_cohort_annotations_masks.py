@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_annotations import TO_RAS, placed, write_nifti
-from made_masks import Stack, joined, placed_at, rotation, turned, write_seg
+from support.made_annotations import TO_RAS, placed, write_nifti
+from support.made_masks import Stack, joined, placed_at, rotation, turned, write_seg
 
-from dsnet.contract import BOX
 from dsnet.errors import UserError
+from dsnet.schemas import BOX
 
 LABELS = {20: "L1", 21: "L2"}
 COLUMNS = ["file_key", "level", *BOX, "area_mm2", "fate"]

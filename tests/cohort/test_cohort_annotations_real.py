@@ -6,11 +6,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from made_annotations import TO_RAS, placed
-from made_masks import Stack, turned, write_seg
 from nibabel.processing import resample_from_to
+from support.made_annotations import TO_RAS, placed
+from support.made_masks import Stack, turned, write_seg
 
-from dsnet.contract import BOX
+from dsnet.schemas import BOX
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
 TOTAL, TPTBOX = REAL / "totalsegmentator", REAL / "tptbox"

@@ -15,8 +15,8 @@ from dsnet.deidentify.descriptor import clean
 from dsnet.deidentify.profile import METHOD, Keys, deidentify, shifted
 from dsnet.deidentify.refusal import Reason, refusal
 from dsnet.deidentify.secret import Secret
-from dsnet.deidentify.table import attributes, rules
-from dsnet.ingest.reader import quiet
+from dsnet.dicom.ps315 import attributes, rules
+from dsnet.dicom.reader import quiet
 
 SECRET = Secret(b"k" * 32)
 PATIENT = "P-0123456789abcdef"

@@ -8,7 +8,7 @@ import pandas as pd
 import pydicom
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Deidentify, Ingest, Phantom, PhiCheck
 from dsnet.deidentify.profile import Keys
@@ -19,7 +19,7 @@ from dsnet.errors import UserError
 from dsnet.ingest.step import ingest
 from dsnet.phantom.fault import KEPT, Case
 from dsnet.phantom.patient import Plan, write_patient
-from dsnet.phicheck.step import check
+from dsnet.phi.step import check
 from dsnet.pseudonym import open_vault
 
 SYNTAXES = ("explicit", "implicit", "rle", "jpeg2000", "deflated")
@@ -45,8 +45,8 @@ class Made:
             files=self.out / "files.csv",
             refused=self.out / "refused.csv",
         )
-        files = contract.read(contract.DEIDENTIFIED, self.out / "files.csv")
-        return files, contract.read(contract.REFUSED, self.out / "refused.csv")
+        files = schemas.read(schemas.DEIDENTIFIED, self.out / "files.csv")
+        return files, schemas.read(schemas.REFUSED, self.out / "refused.csv")
 
     def pairs(self) -> list[tuple[Path, Path]]:
         """Return each original with what was made of it."""
@@ -74,8 +74,8 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Made:
         source=source,
     )
     vault = open_vault(folder / "private", CohortFolder(folder / "cohort"))
-    places = contract.read(contract.MAP, vault.map_path)
-    rows = contract.read(contract.INDEX, index)
+    places = schemas.read(schemas.MAP, vault.map_path)
+    rows = schemas.read(schemas.INDEX, index)
     ledger = rows[["file_key", "image_key", "patient_key", "series_key"]].assign(
         status="included",
         criterion="",
@@ -86,7 +86,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Made:
         decided_by="machine",
         all_criteria="",
     )
-    contract.write(contract.LEDGER, ledger, folder / "results" / "ledger.csv")
+    schemas.write(schemas.LEDGER, ledger, folder / "results" / "ledger.csv")
     made = Made(folder, places)
     made.run()
     return made
@@ -106,7 +106,7 @@ def test_pixels_and_their_coding_are_the_originals(ingested: Made) -> None:
 
 
 def test_files_are_listed_by_patient_and_series(ingested: Made) -> None:
-    files = contract.read(contract.DEIDENTIFIED, ingested.out / "files.csv")
+    files = schemas.read(schemas.DEIDENTIFIED, ingested.out / "files.csv")
     written = {path.stem: path for path in ingested.out.rglob("*.dcm")}
     assert set(files["image_key"]) == set(written)
     for key, digest in files.itertuples(index=False):
@@ -116,7 +116,7 @@ def test_files_are_listed_by_patient_and_series(ingested: Made) -> None:
 
 
 def test_a_screen_shot_is_refused(ingested: Made) -> None:
-    refused = contract.read(contract.REFUSED, ingested.out / "refused.csv")
+    refused = schemas.read(schemas.REFUSED, ingested.out / "refused.csv")
     assert list(refused["reason"]) == [Reason.CAPTURE]
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Detector
 from dsnet.detect.part import Part
 from dsnet.errors import UserError
@@ -21,7 +21,7 @@ def part(ellipses: Any, name: str) -> Part:
     )
 
 
-@pytest.mark.parametrize("name", contract.PARTS)
+@pytest.mark.parametrize("name", schemas.PARTS)
 def test_a_part_holds_its_images_in_the_order_of_the_store(ellipses: Any, name: str) -> None:
     split = pd.read_csv(ellipses.split)
     wanted = sorted(split.loc[split["part"] == name, "image_key"])
@@ -38,9 +38,9 @@ def test_an_example_is_what_the_tables_say(ellipses: Any) -> None:
         example = images[index]
         row = table.loc[example.image_key]
         np.testing.assert_allclose(
-            example.boxes, [row[list(contract.BOX)].to_numpy(np.float64)], rtol=1e-6
+            example.boxes, [row[list(schemas.BOX)].to_numpy(np.float64)], rtol=1e-6
         )
-        assert example.labels.tolist() == [1 + contract.CLASSES.index(row["label"])]
+        assert example.labels.tolist() == [1 + schemas.CLASSES.index(row["label"])]
         expected = np.clip((stored[row["row"]] + 450) / 1500, 0, 1)
         np.testing.assert_allclose(example.image[2], expected, atol=1e-6)
         assert example.target() == {"boxes": example.boxes, "labels": example.labels}

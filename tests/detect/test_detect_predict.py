@@ -3,7 +3,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Detector, Variant
 from dsnet.detect.model import MAX_BOXES, SCORE_FLOOR, build
 from dsnet.detect.part import Part
@@ -26,12 +26,12 @@ def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
     assert network.training
     assert torch.equal(torch.get_rng_state(), before)
 
-    contract.PREDICTIONS.validate(found)
+    schemas.PREDICTIONS.validate(found)
     assert found.groupby("image_key").size().max() <= MAX_BOXES
     assert found["score"].min() > SCORE_FLOOR
     chosen = [row[f"p_{row['label']}"] for row in found.to_dict("records")]
     assert chosen == found["score"].tolist()
-    probabilities = found[["p_background", *(f"p_{name}" for name in contract.CLASSES)]]
+    probabilities = found[["p_background", *(f"p_{name}" for name in schemas.CLASSES)]]
     pd.testing.assert_series_equal(
         probabilities.sum(axis=1), pd.Series(1.0, found.index), atol=1e-6
     )
@@ -40,7 +40,7 @@ def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
         with torch.no_grad():
             (expected,) = network([part[index].image])
         ours = found[found["image_key"] == part[index].image_key]
-        assert ours[list(contract.BOX)].to_numpy().tolist() == expected["boxes"].tolist()
+        assert ours[list(schemas.BOX)].to_numpy().tolist() == expected["boxes"].tolist()
 
 
 def test_images_without_a_box_give_no_rows(ellipses: Any) -> None:
@@ -55,4 +55,4 @@ def test_images_without_a_box_give_no_rows(ellipses: Any) -> None:
     )
     found = predict(network, part)
     assert found.empty
-    contract.PREDICTIONS.validate(found)
+    schemas.PREDICTIONS.validate(found)

@@ -1,7 +1,7 @@
 """The scratch project that the tests of one module share."""
 
 import pytest
-from scratch import Project, clone
+from support.scratch import Project, clone
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from scratch import Project
+from support.scratch import Project
 
 pytestmark = pytest.mark.end_to_end
 

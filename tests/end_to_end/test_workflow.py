@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.uid import generate_uid
-from scratch import ROOT, Project
+from support.scratch import ROOT, Project
 
 pytestmark = pytest.mark.end_to_end
 

@@ -2,9 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
-from random_scenes import random_scene, to_tables, with_box_each
+from support.random_scenes import random_scene, to_tables, with_box_each
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.errors import UserError
 from dsnet.evaluate.about import read_about, read_grid
 
@@ -14,9 +14,9 @@ FACTS = {"cohort": "made up", "synthetic": True, "size_px": 64, "pixel_mm": 2}
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
     _, _, parts = to_tables(with_box_each(random_scene(1, 3, 0), 1))
-    contract.write(contract.SPLIT, parts, tmp_path / "split.csv")
-    contract.write(
-        contract.SPLIT, parts.assign(leaky="LEAKY")[["leaky", *parts]], tmp_path / "leaky.csv"
+    schemas.write(schemas.SPLIT, parts, tmp_path / "split.csv")
+    schemas.write(
+        schemas.SPLIT, parts.assign(leaky="LEAKY")[["leaky", *parts]], tmp_path / "leaky.csv"
     )
     (tmp_path / "slices.json").write_text(json.dumps(FACTS))
     return tmp_path / "slices.json", tmp_path / "split.csv"

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from coco_reference import coco_ap
 from hypothesis import given, settings
-from random_scenes import DetectionRow, make_scene, once, scenes
+from support.coco_reference import coco_ap
+from support.random_scenes import DetectionRow, make_scene, once, scenes
 
 from dsnet.evaluate.ap import COCO_IOU, average_precision, mean_defined, rank
 from dsnet.evaluate.matching import Floats, match

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_scenes import once, scenes
+from support.random_scenes import once, scenes
 
 from dsnet.evaluate.bootstrap import MOST_UNDEFINED, estimate, estimate_over_seeds, weights
 from dsnet.evaluate.matching import Floats, place

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from random_scenes import once, random_scene, scenes, to_tables, with_box_each
+from support.random_scenes import once, random_scene, scenes, to_tables, with_box_each
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.evaluate import scene as scene_module
 from dsnet.evaluate.ap import mean_defined
 from dsnet.evaluate.coco import ground_truth, results, write_compact, write_truth
@@ -51,8 +51,8 @@ def test_pycocotools_recomputes_our_map(
 def test_the_step_writes_the_test_part_under_pseudonyms(tmp_path: Path) -> None:
     _, drawn, parts = to_tables(with_box_each(random_scene(2, 6, 5), 2))
     parts.loc[:2, "part"] = "train"
-    contract.write(contract.SLICES, drawn, tmp_path / "slices.csv")
-    contract.write(contract.SPLIT, parts, tmp_path / "split.csv")
+    schemas.write(schemas.SLICES, drawn, tmp_path / "slices.csv")
+    schemas.write(schemas.SPLIT, parts, tmp_path / "split.csv")
     facts = {"cohort": "made up", "synthetic": True, "size_px": 64, "pixel_mm": 2.0}
     (tmp_path / "slices.json").write_text(json.dumps(facts))
     write_truth(

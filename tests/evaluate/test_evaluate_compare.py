@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from random_scenes import right_and_wrong, to_tables
+from support.random_scenes import right_and_wrong, to_tables
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.compare import COLUMNS, compare, pairs
@@ -27,9 +27,9 @@ def files(tmp_path: Path) -> dict[str, Path]:
         detected, drawn, parts = to_tables(scene)
         for seed in (0, 1):
             folder = tmp_path / "predictions" / "resnet50" / attention / f"seed{seed}"
-            contract.write(contract.PREDICTIONS, detected, folder / "test.parquet")
-    contract.write(contract.SLICES, drawn, tmp_path / "slices.csv")
-    contract.write(contract.SPLIT, parts, tmp_path / "split.csv")
+            schemas.write(schemas.PREDICTIONS, detected, folder / "test.parquet")
+    schemas.write(schemas.SLICES, drawn, tmp_path / "slices.csv")
+    schemas.write(schemas.SPLIT, parts, tmp_path / "split.csv")
     (tmp_path / "slices.json").write_text('{"cohort": "made up", "synthetic": true}')
     names = {"boxes": "slices.csv", "split": "split.csv", "digest": "slices.json"}
     made = {"predictions": "predictions", "differences": "differences.csv", **names}

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
-from coco_reference import coco_ap
 from hypothesis import given, settings
-from random_scenes import make_scene, once, random_scene, scenes
 from sklearn.metrics import auc, roc_curve
+from support.coco_reference import coco_ap
+from support.random_scenes import make_scene, once, random_scene, scenes
 
-from dsnet.contract import CLASSES
 from dsnet.evaluate.curves import MOST_POINTS, calibration, froc, precision_recall, roc
 from dsnet.evaluate.grading import Units, calibration_error
 from dsnet.evaluate.metrics import statistics
 from dsnet.evaluate.scene import Scene
+from dsnet.schemas import CLASSES
 
 HERE, THERE, AWAY = [0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]
 

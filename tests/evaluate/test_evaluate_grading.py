@@ -12,10 +12,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from dsnet.contract import CLASSES
 from dsnet.evaluate.bootstrap import weights
 from dsnet.evaluate.grading import BINS, GRADES, Units, confusion, grade, reliability
 from dsnet.evaluate.matching import Flags, Floats, Integers
+from dsnet.schemas import CLASSES
 
 Sample = tuple[Integers, Floats, Integers]
 PATIENTS = 6

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from random_scenes import make_scene, once, scenes
+from support.random_scenes import make_scene, once, scenes
 
 from dsnet.evaluate.metrics import DEFINITIONS, confusion, operating_counts, statistics
 from dsnet.evaluate.scene import Scene

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_scenes import once, random_scene, right_and_wrong, scenes, with_box_each
+from support.random_scenes import once, random_scene, right_and_wrong, scenes, with_box_each
 
 from dsnet.config import Evaluate
 from dsnet.evaluate.matching import Floats

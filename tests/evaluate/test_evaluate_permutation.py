@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_scenes import make_scene, once, scenes, with_box_each
+from support.random_scenes import make_scene, once, scenes, with_box_each
 
 from dsnet.evaluate.matching import Integers
 from dsnet.evaluate.metrics import statistics

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_scenes import make_scene, scenes, to_tables, with_box_each
+from support.random_scenes import make_scene, scenes, to_tables, with_box_each
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.metrics import DEFINITIONS
@@ -126,9 +126,9 @@ def files(tmp_path: Path) -> dict[str, Path]:
     for seed in (0, 1):
         for part in ("test", "validation"):
             path = tmp_path / "none" / f"seed{seed}" / f"{part}.parquet"
-            contract.write(contract.PREDICTIONS, detected, path)
-    contract.write(contract.SLICES, drawn, tmp_path / "slices.csv")
-    contract.write(contract.SPLIT, parts, tmp_path / "split.csv")
+            schemas.write(schemas.PREDICTIONS, detected, path)
+    schemas.write(schemas.SLICES, drawn, tmp_path / "slices.csv")
+    schemas.write(schemas.SPLIT, parts, tmp_path / "split.csv")
     (tmp_path / "slices.json").write_text('{"cohort": "made up", "synthetic": true}')
     names = {"boxes": "slices.csv", "split": "split.csv", "digest": "slices.json"}
     made = {"predictions": "none", "metrics": "out/metrics.json", **names}

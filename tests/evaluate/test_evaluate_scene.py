@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_scenes import make_scene, random_scene, scenes, to_tables, with_box_each
+from support.random_scenes import make_scene, random_scene, scenes, to_tables, with_box_each
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate import scene as under_test
@@ -90,9 +90,9 @@ def tables(tmp_path: Path) -> dict[str, Any]:
         "boxes": tmp_path / "slices.csv",
         "split": tmp_path / "split.csv",
     }
-    contract.write(contract.PREDICTIONS, detected, paths["files"][0])
-    contract.write(contract.SLICES, drawn, paths["boxes"])
-    contract.write(contract.SPLIT, parts, paths["split"])
+    schemas.write(schemas.PREDICTIONS, detected, paths["files"][0])
+    schemas.write(schemas.SLICES, drawn, paths["boxes"])
+    schemas.write(schemas.SPLIT, parts, paths["split"])
     return paths
 
 
@@ -110,13 +110,13 @@ def test_part_without_images(tables: dict[str, Any]) -> None:
 
 def test_predictions_of_another_cohort(tables: dict[str, Any]) -> None:
     parts = pd.read_csv(tables["split"]).iloc[:2]
-    contract.write(contract.SPLIT, parts, tables["split"])
+    schemas.write(schemas.SPLIT, parts, tables["split"])
     with pytest.raises(UserError, match=r"test\.parquet row 4: expected an image that"):
         read_scenes(**tables, part="test")
 
 
 def test_split_of_another_store(tables: dict[str, Any]) -> None:
-    drawn = contract.read(contract.SLICES, tables["boxes"]).iloc[:2]
-    contract.write(contract.SLICES, drawn, tables["boxes"])
+    drawn = schemas.read(schemas.SLICES, tables["boxes"]).iloc[:2]
+    schemas.write(schemas.SLICES, drawn, tables["boxes"])
     with pytest.raises(UserError, match=r"split\.csv row 4: expected an image that slices\.csv"):
         read_scenes(**tables, part="test")

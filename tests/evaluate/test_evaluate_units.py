@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_scenes import make_scene, once, scenes
+from support.random_scenes import make_scene, once, scenes
 
 from dsnet.config import PatientLabel
 from dsnet.evaluate.metrics import UNITS, judged_units, statistics

@@ -2,7 +2,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_cohort import UNREADABLE, boxes, dxa, evidence, exam, key, verdict
+from support.made_index import UNREADABLE, boxes, dxa, evidence, exam, key, verdict
 
 from dsnet.config import Criteria, Exclude
 from dsnet.exclude.registry import CRITERIA, criteria_table

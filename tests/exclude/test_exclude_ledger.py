@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from made_cohort import (
+from support.made_index import (
     UNREADABLE,
     boxes,
     cohort,
@@ -20,7 +20,7 @@ from made_cohort import (
     verdict,
 )
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Criteria, Exclude
 from dsnet.exclude.evidence import gather
@@ -92,8 +92,8 @@ def test_every_count_reconciles_with_the_index_to_the_last_file(
     ledger = ledger_table(files, found, params)
     patients = exclusions_table(files, found)
     told = flow(files, found, patients, params, CohortFolder(Path("nowhere")))
-    contract.LEDGER.validate(ledger)
-    contract.EXCLUSIONS.validate(patients)
+    schemas.LEDGER.validate(ledger)
+    schemas.EXCLUSIONS.validate(patients)
 
     assert list(ledger["file_key"]) == list(files["file_key"])
     assert ((ledger["status"] == "included") == (ledger["criterion"] == "")).all()

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_cohort import UNREADABLE, boxes, evidence, key
+from support.made_index import UNREADABLE, boxes, evidence, key
 
 from dsnet.cohort.review import Decision
 from dsnet.cohort.table import Row

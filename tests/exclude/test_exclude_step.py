@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_cohort import UNREADABLE, cohort
+from support.made_index import UNREADABLE, cohort
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Annotations, Dxa, Exclude
 from dsnet.errors import UserError
@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Path:
     (path / "cohort.json").write_text(json.dumps(about))
     index, identities = cohort(*ROWS)
     vault = open_vault(tmp_path / "private", CohortFolder(path), create=True)
-    contract.write(contract.MAP, identities, vault.map_path)
-    contract.write(contract.INDEX, index, tmp_path / "index.parquet")
+    schemas.write(schemas.MAP, identities, vault.map_path)
+    schemas.write(schemas.INDEX, index, tmp_path / "index.parquet")
     return path
 
 
@@ -58,7 +58,7 @@ def run(folder: Path, reading: str = "patient") -> pd.DataFrame:
         dxa=Dxa(),
         reading=reading,
     )
-    return contract.read(contract.LEDGER, results / "ledger.csv")
+    return schemas.read(schemas.LEDGER, results / "ledger.csv")
 
 
 def test_tables_become_ledger_patients_and_flow(folder: Path) -> None:
@@ -67,10 +67,10 @@ def test_tables_become_ledger_patients_and_flow(folder: Path) -> None:
     ledger = run(folder)
     assert list(ledger["criterion"]) == ["", "dxa_too_far", "unreadable"]
     assert list(ledger["evidence"]) == ["", "367 days", "not_dicom"]
-    patients = contract.read(contract.EXCLUSIONS, folder.parent / "exclusions.csv")
+    patients = schemas.read(schemas.EXCLUSIONS, folder.parent / "exclusions.csv")
     assert list(patients["status"]) == ["included", "excluded"]
     assert json.loads((folder.parent / "flow.json").read_text())["included"]["files"] == 1
-    annotations = contract.read(contract.ANNOTATIONS, folder.parent / "annotations.csv")
+    annotations = schemas.read(schemas.ANNOTATIONS, folder.parent / "annotations.csv")
     assert list(annotations["fate"]) == ["used", "used"]
     assert list(annotations["file_key"]) == list(ledger["file_key"][:2])
 
@@ -80,7 +80,7 @@ def test_exams_and_lone_ids_are_listed(folder: Path) -> None:
     rows = ["001,2020-01-02,-1.0", "001,2019-06-01,-1", "001,,-1", "01,2020-01-01,0"]
     (folder / "dxa.csv").write_text(DXA + "".join(row + "\n" for row in rows))
     run(folder)
-    exams = contract.read(contract.DXA_EXAMS, folder.parent / "dxa_exams.csv")
+    exams = schemas.read(schemas.DXA_EXAMS, folder.parent / "dxa_exams.csv")
     assert list(exams["dxa_row"]) == [4, 3, 2]
     assert list(exams["choice"]) == ["undated", "farther", "counts"]
     assert list(exams["interval_days"]) == ["", "214", "-1"]
@@ -126,7 +126,7 @@ def test_the_reading_is_handed_on(folder: Path) -> None:
 
 def test_a_map_of_another_ingestion_is_one_sentence(folder: Path) -> None:
     index, _ = cohort(*ROWS, {})
-    contract.write(contract.INDEX, index, folder.parent / "index.parquet")
+    schemas.write(schemas.INDEX, index, folder.parent / "index.parquet")
     with pytest.raises(UserError, match=r"index\.parquet: expected the files that the private map"):
         run(folder)
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet import contract
-from dsnet.contract import BOX, CLASSES, LEVELS
+from dsnet import schemas
 from dsnet.figures.choice import Chosen, choose, core_hu
+from dsnet.schemas import BOX, CLASSES, LEVELS
 from dsnet.slices.store import SliceStore
 
 SIZE_PX = 16
@@ -22,7 +22,7 @@ def store_of(folder: Path, hu: np.ndarray, labels: list[str], levels: list[str])
     table["image_key"] = [f"I-{row:016x}" for row in table["row"]]
     table["patient_key"] = [f"P-{row:016x}" for row in table["row"]]
     table[list(BOX)] = BOX_PX
-    contract.write(contract.SLICES, table[list(contract.SLICES.columns)], folder / "s.csv")
+    schemas.write(schemas.SLICES, table[list(schemas.SLICES.columns)], folder / "s.csv")
     np.save(folder / "s.npy", hu.astype(np.int16))
     return SliceStore(folder / "s.npy", folder / "s.csv")
 

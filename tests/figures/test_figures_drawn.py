@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_metrics import report
+from support.made_metrics import report
 
-from dsnet import contract
-from dsnet.contract import BOX, CLASSES
+from dsnet import schemas
 from dsnet.figures import detections, forest, learning, patients
 from dsnet.figures.choice import Chosen
 from dsnet.figures.step import CAPTIONS, draw
+from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 
 VARIANTS = ("resnet50/none", "resnet50/ds")
@@ -29,14 +29,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, ellipses: Any) -> Path:
         _write(folder / f"metrics/{name}.json", json.dumps(report(value)))
     differences = "backbone,attention,statistic,difference,low,high,p_holm\n"
     _write(folder / "differences.csv", f"{differences}resnet50,ds,map,2.5,-1,,0.04\n")
-    history = pd.DataFrame(0.5, index=range(3), columns=list(contract.HISTORY.columns))
+    history = pd.DataFrame(0.5, index=range(3), columns=list(schemas.HISTORY.columns))
     history["epoch"] = [1, 2, 3]
     history.loc[0, "validation_map"] = np.nan
     for name, found in zip(VARIANTS, (0, None), strict=True):
         for seed in (0, 1):
             _write(folder / f"models/{name}/seed{seed}/history.csv", history.to_csv(index=False))
-        contract.write(
-            contract.PREDICTIONS,
+        schemas.write(
+            schemas.PREDICTIONS,
             _predictions(ellipses).iloc[:found],
             folder / f"predictions/{name}/seed0/test.parquet",
         )
@@ -67,11 +67,11 @@ def _steps(inputs: Path, ellipses: Any) -> Iterator[Callable[..., None]]:
 
 def _predictions(ellipses: Any) -> pd.DataFrame:
     """Return two boxes on every image: the truth with 0.75, called osteopenia, and one with 0.1."""
-    table = contract.read(contract.SLICES, ellipses.boxes)[["image_key", *BOX]]
+    table = schemas.read(schemas.SLICES, ellipses.boxes)[["image_key", *BOX]]
     sure = table.assign(label="osteopenia", score=0.75, p_osteopenia=0.75, p_background=0.25)
     unsure = table.assign(label="normal", score=0.1, p_normal=0.1, p_background=0.9)
     both = pd.concat([sure, unsure], ignore_index=True)
-    return both.reindex(columns=list(contract.PREDICTIONS.columns)).fillna(0.0)
+    return both.reindex(columns=list(schemas.PREDICTIONS.columns)).fillna(0.0)
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ct_builder import ct_slice, read, save
+from support.ct_builder import ct_slice, read, save
 
+from dsnet.dicom.reader import Facts
+from dsnet.dicom.scan import Found, scan
 from dsnet.ingest.cache import open_cache
-from dsnet.ingest.reader import Facts
-from dsnet.ingest.scan import Found, scan
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ct_builder import ct_slice, read, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.ct_builder import ct_slice, read, save
 
-from dsnet import contract
+from dsnet import schemas
+from dsnet.dicom.scan import Found, scan
 from dsnet.ingest.index import tables
-from dsnet.ingest.scan import Found, scan
 from dsnet.pseudonym import Vault
 
 
@@ -18,8 +18,8 @@ def made(root: Path, key: bytes = bytes(32), files: list[Found] | None = None) -
     files = scan(root) if files is None else files
     facts = {file.relative: read(Path(file.path)) for file in files}
     index, identities = tables(files, facts, Vault(key, root))
-    contract.INDEX.validate(index)
-    contract.MAP.validate(identities)
+    schemas.INDEX.validate(index)
+    schemas.MAP.validate(identities)
     joined = index.merge(identities[["file_key", "relative_path"]], on="file_key", validate="1:1")
     return joined.set_index("relative_path", drop=False)
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from ct_builder import ct_slice, save
+from support.ct_builder import ct_slice, save
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Ingest
+from dsnet.dicom import reader
 from dsnet.errors import UserError
-from dsnet.ingest import reader, workers
+from dsnet.ingest import workers
 from dsnet.ingest.cache import Cache
 from dsnet.ingest.step import ingest
 from dsnet.pseudonym import open_vault
@@ -54,13 +55,13 @@ def run(cohort: Path, **params: object) -> pd.DataFrame:
         index=out / "results" / "index.parquet",
         source=out / "results" / "source.json",
     )
-    return contract.read(contract.INDEX, out / "results" / "index.parquet")
+    return schemas.read(schemas.INDEX, out / "results" / "index.parquet")
 
 
 def test_index_map_and_stamp(cohort: Path) -> None:
     index = run(cohort)
     vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
-    identities = contract.read(contract.MAP, vault.map_path)
+    identities = schemas.read(schemas.MAP, vault.map_path)
     assert len(index) == len(identities) == 7
     assert set(index["file_key"]) == set(identities["file_key"])
     assert set(identities["patient_id"]) == {"000123", "000456", ""}
@@ -105,7 +106,7 @@ def test_identifying_values_go_to_the_vault(cohort: Path) -> None:
     (cohort / "dxa.csv").write_text("patient_id,exam_date\n000777,03.04.2021\n")
     run(cohort)
     vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
-    first = contract.read(contract.IDENTIFYING, vault.identifying_path)
+    first = schemas.read(schemas.IDENTIFYING, vault.identifying_path)
     values = set(zip(first["value"], first["kind"], strict=True))
     assert values >= {
         ("000123", "PatientID"),
@@ -118,12 +119,12 @@ def test_identifying_values_go_to_the_vault(cohort: Path) -> None:
         ("NOTES.TXT", "path"),
         ("NOTES", "path"),
     }
-    known = contract.read(contract.MAP, vault.map_path)
+    known = schemas.read(schemas.MAP, vault.map_path)
     owners = first.loc[first["value"] == "000123", ["kind", "patient_key"]].to_numpy().tolist()
     key = known.loc[known["patient_id"] == "000123", "patient_key"].iloc[0]
     assert ["PatientID", key] in owners
     run(cohort)
-    again = contract.read(contract.IDENTIFYING, vault.identifying_path)
+    again = schemas.read(schemas.IDENTIFYING, vault.identifying_path)
     pd.testing.assert_frame_equal(again, first)
 
 

@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
-from ct_builder import THRESHOLDS, ct_slice, deadly_read, save
+from support.ct_builder import THRESHOLDS, ct_slice, deadly_read, save
 
+from dsnet.dicom.reader import Facts
+from dsnet.dicom.scan import Found, scan
 from dsnet.ingest import workers
-from dsnet.ingest.reader import Facts
-from dsnet.ingest.scan import Found, scan
 
 
 @pytest.fixture

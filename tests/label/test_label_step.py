@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Dxa, Label
 from dsnet.errors import UserError
@@ -31,13 +31,13 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     about = {"synthetic": True, "phantom_seed": 1}
     (path / "cohort.json").write_text(json.dumps(about))
-    box = dict(zip(contract.BOX, (1.0, 2.0, 31.0, 42.0), strict=True))
+    box = dict(zip(schemas.BOX, (1.0, 2.0, 31.0, 42.0), strict=True))
     drawn = {"table": 1, "row": 1, "format": "coco", "file_key": FILE, "level": "L3", **box}
-    boxes = filled(contract.ANNOTATIONS, **drawn, fate="used")
-    contract.write(contract.ANNOTATIONS, boxes, tmp_path / "annotations.csv")
+    boxes = filled(schemas.ANNOTATIONS, **drawn, fate="used")
+    schemas.write(schemas.ANNOTATIONS, boxes, tmp_path / "annotations.csv")
     (path / "dxa.csv").write_text("patient_id,exam_date,L1-L4_t_score\n007,2020-01-01,-1.00\n")
     index = filled(
-        contract.INDEX,
+        schemas.INDEX,
         file_key=FILE,
         image_kind="original",
         vendor="ge",
@@ -47,20 +47,18 @@ def folder(tmp_path: Path) -> Path:
         columns=100,
     )
     identity = filled(
-        contract.MAP, file_key=FILE, relative_path="a.dcm", patient_id="007", ct_date="2020-01-01"
+        schemas.MAP, file_key=FILE, relative_path="a.dcm", patient_id="007", ct_date="2020-01-01"
     )
     vault = open_vault(tmp_path / "private", CohortFolder(path), create=True)
-    contract.write(contract.MAP, identity, vault.map_path)
-    contract.write(contract.INDEX, index, tmp_path / "index.parquet")
+    schemas.write(schemas.MAP, identity, vault.map_path)
+    schemas.write(schemas.INDEX, index, tmp_path / "index.parquet")
     return path
 
 
 def run(folder: Path, **judged: str) -> pd.DataFrame:
     results = folder.parent
     known = {"file_key": FILE, "image_key": IMAGE, "patient_key": PATIENT, "decided_by": "rule"}
-    contract.write(
-        contract.LEDGER, filled(contract.LEDGER, **known, **judged), results / "ledger.csv"
-    )
+    schemas.write(schemas.LEDGER, filled(schemas.LEDGER, **known, **judged), results / "ledger.csv")
     label(
         params=Label(),
         dxa=Dxa(),
@@ -71,7 +69,7 @@ def run(folder: Path, **judged: str) -> pd.DataFrame:
         ledger=results / "ledger.csv",
         labels=results / "labels.csv",
     )
-    return contract.read(contract.LABELS, results / "labels.csv")
+    return schemas.read(schemas.LABELS, results / "labels.csv")
 
 
 def test_an_included_box_is_labelled(folder: Path) -> None:

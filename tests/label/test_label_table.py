@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.exam import DxaTable, Exam
 from dsnet.errors import UserError
 from dsnet.label.table import label_boxes
@@ -34,7 +34,7 @@ def images(*rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def boxes(*rows: tuple[int, str]) -> pd.DataFrame:
-    edges = dict.fromkeys(contract.BOX, 1.0)
+    edges = dict.fromkeys(schemas.BOX, 1.0)
     return pd.DataFrame(
         [{"file_key": key("F", n), "level": level, **edges, "named": True} for n, level in rows]
     )
@@ -48,7 +48,7 @@ def dxa(day: str = "2020-02-01", patient: str = "007", **scores: str) -> DxaTabl
 def test_one_row_for_each_lumbar_box() -> None:
     placed = boxes((0, "L2"), (0, "L1"), (1, "L4"), (0, "T12"), (9, "L1"))
     labels = label_boxes(images({}, {}), placed, dxa(spine="-2.50"), "patient")
-    contract.LABELS.validate(labels)
+    schemas.LABELS.validate(labels)
     assert list(zip(labels["file_key"], labels["level"], strict=True)) == [
         (key("F", 0), "L1"),
         (key("F", 0), "L2"),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.contract import CLASSES
 from dsnet.label.who import who_class
+from dsnet.schemas import CLASSES
 
 T_SCORES = st.decimals(-10, 10, places=2)
 

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Evaluate, Leakage, Split
-from dsnet.contract import CLASSES, FEATURES_HU, LEVELS
 from dsnet.leakage.control import control, lots
 from dsnet.leakage.trial import split_by_image
+from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS
 from dsnet.split.images import draw_images
 from dsnet.step import run
 
@@ -61,9 +61,9 @@ def test_labels_without_meaning_are_learnt_where_patients_are_in_both_parts() ->
 
 def test_the_step_writes_mean_and_range_and_says_what_it_is(tmp_path: Path) -> None:
     features = by_image(made_features())
-    contract.write(contract.FEATURES, features, tmp_path / "features.csv")
+    schemas.write(schemas.FEATURES, features, tmp_path / "features.csv")
     images = features.assign(stratum=features["label"], content=features.index)
-    contract.write(contract.SPLIT, draw_images(images, Split()), tmp_path / "split.csv")
+    schemas.write(schemas.SPLIT, draw_images(images, Split()), tmp_path / "split.csv")
     (tmp_path / "slices.json").write_text('{"cohort": "made up", "synthetic": true}')
     named = {
         "params": Leakage(shuffles=20).model_dump_json(),

@@ -3,8 +3,8 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.contract import CLASSES, LEVELS
 from dsnet.leakage.shuffle import shuffled
+from dsnet.schemas import CLASSES, LEVELS
 
 PATIENTS = st.lists(
     st.tuples(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Leakage, Split, Window
 from dsnet.detect.part import Part
 from dsnet.errors import UserError
@@ -30,10 +30,10 @@ def prepared(trial: str, ellipses: Any, folder: Path) -> dict[str, Path]:
 def test_a_leaky_trial_is_another_split_of_the_same_boxes(ellipses: Any, tmp_path: Path) -> None:
     made = prepared("LEAKY/true", ellipses, tmp_path)
     assert made["trial_boxes"].read_bytes() == ellipses.boxes.read_bytes()
-    split = contract.read(contract.SPLIT, made["trial_split"])
+    split = schemas.read(schemas.SPLIT, made["trial_split"])
     assert is_leaky(split)
     assert overlap(split)["test_patients_who_train"] > 0
-    honest = contract.read(contract.SPLIT, ellipses.split)
+    honest = schemas.read(schemas.SPLIT, ellipses.split)
     assert not is_leaky(honest)
     assert sorted(split["image_key"]) == sorted(honest["image_key"])
     facts = json.loads(made["trial_digest"].read_text())
@@ -43,10 +43,10 @@ def test_a_leaky_trial_is_another_split_of_the_same_boxes(ellipses: Any, tmp_pat
 def test_shuffled_training_labels_leave_the_test_part_alone(ellipses: Any, tmp_path: Path) -> None:
     made = prepared("patient/shuffled", ellipses, tmp_path)
     assert made["trial_split"].read_bytes() == ellipses.split.read_bytes()
-    before = contract.read(contract.SLICES, ellipses.boxes)
-    after = contract.read(contract.SLICES, made["trial_boxes"])
+    before = schemas.read(schemas.SLICES, ellipses.boxes)
+    after = schemas.read(schemas.SLICES, made["trial_boxes"])
     assert after.drop(columns="label").equals(before.drop(columns="label"))
-    parts = contract.read(contract.SPLIT, ellipses.split).set_index("image_key")["part"]
+    parts = schemas.read(schemas.SPLIT, ellipses.split).set_index("image_key")["part"]
     part = before["image_key"].map(parts)
     moved = after["label"] != before["label"]
     assert not moved[part == "test"].any()
@@ -54,7 +54,7 @@ def test_shuffled_training_labels_leave_the_test_part_alone(ellipses: Any, tmp_p
     for name in ("train", "validation"):
         labels = after[part == name].groupby("patient_key")["label"]
         assert labels.nunique().eq(1).all()
-        assert sorted(labels.first()) == sorted(contract.CLASSES)
+        assert sorted(labels.first()) == sorted(schemas.CLASSES)
     facts = json.loads(made["trial_digest"].read_text())
     assert facts["cohort"] == "ellipses, training labels shuffled"
 

@@ -1,5 +1,5 @@
 import pytest
-from made_phantom import Made, make
+from support.made_phantom import Made, make
 
 
 @pytest.fixture(scope="session")

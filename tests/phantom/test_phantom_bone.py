@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.contract import CLASSES, LEVELS
 from dsnet.phantom.bone import CUE_SCATTER, Bone, draw_bone, t_score_table
+from dsnet.schemas import CLASSES, LEVELS
 
 
 def who_class(tenths: int) -> str:

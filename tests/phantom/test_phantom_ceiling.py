@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.contract import CLASSES
 from dsnet.phantom.bone import CUE_SCATTER, draw_bone, t_score_table
 from dsnet.phantom.ceiling import average_precision, ceiling, posterior, realised
+from dsnet.schemas import CLASSES
 
 BEST = ceiling(seed=2022, draws=10000, test_patients=7)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from made_phantom import TINY, Made
+from support.made_phantom import TINY, Made
 
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Criteria, Phantom

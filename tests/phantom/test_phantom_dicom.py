@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from made_phantom import TINY, Made
 from pydicom.uid import CTImageStorage
+from support.made_phantom import TINY, Made
 
 from dsnet.phantom import examination
 from dsnet.phantom.fault import ORDINARY

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from made_results import Made, make
+from support.made_results import Made, make
 
 from dsnet.report.step import report_on
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_results import Made, make_tables, proof
+from support.made_results import Made, make_tables, proof
 
 from dsnet.config import Config
 from dsnet.report.pack import pack

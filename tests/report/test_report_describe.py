@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_results import Made, make_index, make_tables
+from support.made_results import Made, make_index, make_tables
 
 from dsnet.report.describe import GROUPS, Block, describe, suppress
 from dsnet.report.people import age_of, read_people, sex_of

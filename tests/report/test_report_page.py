@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_results import HOSPITAL_IDS, Made, make, make_exclusions, make_flow
+from support.made_results import HOSPITAL_IDS, Made, make, make_exclusions, make_flow
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Config
 from dsnet.errors import UserError
 from dsnet.report.meaning import EXCLUSIONS, LEDGER, meaning
@@ -161,21 +161,21 @@ def test_keys_are_packed_in_eight_bytes() -> None:
 
 
 def test_every_column_has_a_meaning() -> None:
-    assert set(LEDGER) == set(contract.LEDGER.columns)
-    assert set(EXCLUSIONS) == set(contract.EXCLUSIONS.columns)
+    assert set(LEDGER) == set(schemas.LEDGER.columns)
+    assert set(EXCLUSIONS) == set(schemas.EXCLUSIONS.columns)
     assert meaning("map_seed_sd") == "standard deviation of map over the seeds"
     assert meaning("nobody knows") == ""
 
 
 def test_a_cohort_of_which_nothing_is_left_has_a_page_too(tmp_path: Path) -> None:
     made = make(tmp_path, patients=5, images=3)
-    ledger = contract.read(contract.LEDGER, made.tables["ledger"])
+    ledger = schemas.read(schemas.LEDGER, made.tables["ledger"])
     kept = ledger["status"] == "included"
     ledger["status"] = "excluded"
     for column_of_reason in ("criterion", "all_criteria"):
         ledger[column_of_reason] = ledger[column_of_reason].where(~kept, "no_dxa")
-    contract.write(contract.LEDGER, ledger, made.tables["ledger"])
-    contract.write(contract.EXCLUSIONS, make_exclusions(ledger), made.tables["exclusions"])
+    schemas.write(schemas.LEDGER, ledger, made.tables["ledger"])
+    schemas.write(schemas.EXCLUSIONS, make_exclusions(ledger), made.tables["exclusions"])
     made.tables["flow"].write_text(json.dumps(make_flow(ledger, synthetic=True)))
     for name in ("labels", "split", "proof", "store", "boxes"):
         made.all[name].unlink()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_results import Made, make_tables
+from support.made_results import Made, make_tables
 
 from dsnet.errors import UserError
 from dsnet.report.checklist import draft

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_results import Made, make_index, make_tables, save_ct
 from PIL import Image
+from support.made_results import Made, make_index, make_tables, save_ct
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.report.sample import choose
 from dsnet.report.thumbnail import EDGE_PX, Gallery, bone_window, draw
 from dsnet.report.vault import identities
@@ -56,7 +56,7 @@ def test_the_bone_window_ends_at_its_edges() -> None:
 def drawn(made: Made, index: pd.DataFrame, *, private: bool = True, number: int = 500) -> Gallery:
     cohort = made.config.cohort
     return draw(
-        contract.read(contract.LEDGER, made.all["ledger"]),
+        schemas.read(schemas.LEDGER, made.all["ledger"]),
         index,
         SliceStore(made.all["store"], made.all["boxes"]),
         identities(cohort, made.config.private) if private else None,
@@ -66,8 +66,8 @@ def drawn(made: Made, index: pd.DataFrame, *, private: bool = True, number: int 
 
 
 def test_included_images_come_with_boxes_and_excluded_ones_from_their_files(made: Made) -> None:
-    ledger = contract.read(contract.LEDGER, made.all["ledger"])
-    index = contract.read(contract.INDEX, made.all["index"])
+    ledger = schemas.read(schemas.LEDGER, made.all["ledger"])
+    index = schemas.read(schemas.INDEX, made.all["index"])
     gallery = drawn(made, index)
     boxes = {one.row: len(one.boxes) for one in gallery.thumbnails}
     included = set(ledger.index[ledger["status"] == "included"])
@@ -84,13 +84,13 @@ def test_included_images_come_with_boxes_and_excluded_ones_from_their_files(made
 
 
 def test_screenshots_are_never_drawn(made: Made) -> None:
-    index = contract.read(contract.INDEX, made.all["index"])
+    index = schemas.read(schemas.INDEX, made.all["index"])
     index.loc[0, "image_kind"] = "secondary"
     assert 0 not in {one.row for one in drawn(made, index).thumbnails}
 
 
 def test_burned_in_annotation_is_never_drawn(made: Made) -> None:
-    index = contract.read(contract.INDEX, made.all["index"])
+    index = schemas.read(schemas.INDEX, made.all["index"])
     path = next(made.config.cohort.glob("dicom/*/1.dcm"))
     before = path.read_bytes()
     save_ct(path, BurnedInAnnotation="YES")
@@ -101,7 +101,7 @@ def test_burned_in_annotation_is_never_drawn(made: Made) -> None:
 
 
 def test_without_the_map_only_included_images_are_drawn(made: Made) -> None:
-    index = contract.read(contract.INDEX, made.all["index"])
+    index = schemas.read(schemas.INDEX, made.all["index"])
     gallery = drawn(made, index, private=False, number=10)
     assert not gallery.with_excluded
     assert all(one.boxes for one in gallery.thumbnails)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.contract import CLASSES, LEVELS
-from dsnet.ingest import reader
-from dsnet.ingest.pixels import Thresholds
+from dsnet.dicom import reader
+from dsnet.dicom.pixels import Thresholds
 from dsnet.pseudonym import Vault, open_vault
+from dsnet.schemas import CLASSES, LEVELS
 
 SHAPE = (48, 40)
 SPACING_MM = (2.0, 2.5)
@@ -82,14 +82,14 @@ class Cohort:
 
     def save(self, results: Path) -> dict[str, Path]:
         """Write the tables; return the paths that the step is given."""
-        contract.write(contract.MAP, self.places, self.vault.map_path)
+        schemas.write(schemas.MAP, self.places, self.vault.map_path)
         paths = {"cohort": self.folder.path, "private": self.private}
         for name in ("labels.csv", "index.parquet", "split.csv", "slices.npy", "slices.csv"):
             paths[{"slices.npy": "store", "slices.csv": "boxes"}.get(name, name.split(".")[0])] = (
                 results / name
             )
-        contract.write(contract.LABELS, self.labels, paths["labels"])
-        contract.write(contract.INDEX, self.index, paths["index"])
+        schemas.write(schemas.LABELS, self.labels, paths["labels"])
+        schemas.write(schemas.INDEX, self.index, paths["index"])
         paths["split"].write_text("any bytes", encoding="utf-8")
         return paths | {"digest": results / "slices.json"}
 
@@ -113,7 +113,7 @@ def make_cohort(tmp_path: Path) -> Callable[..., Cohort]:
                 "patient_key": vault.pseudonym("patient", str(number % 3)),
                 "study_key": vault.pseudonym("study", str(number % 3)),
             }
-            edges = dict(zip(contract.BOX, BOX, strict=True))
+            edges = dict(zip(schemas.BOX, BOX, strict=True))
             label = {"t_score": "-1.0", "label": CLASSES[number % 3]}
             labels.append(keys | {"level": LEVELS[number % 4]} | edges | label)
             index.append(keys | {"pixel_hash": pixel_hash(file), "position_mm": float(number)})
@@ -121,11 +121,11 @@ def make_cohort(tmp_path: Path) -> Callable[..., Cohort]:
         return Cohort(
             folder,
             tmp_path / "private",
-            contract.LABELS.validate(
-                pd.DataFrame(labels)[list(contract.LABELS.columns)],
+            schemas.LABELS.validate(
+                pd.DataFrame(labels)[list(schemas.LABELS.columns)],
             ),
-            as_table(contract.INDEX, index),
-            as_table(contract.MAP, places),
+            as_table(schemas.INDEX, index),
+            as_table(schemas.MAP, places),
         )
 
     return make

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsnet.ingest import reader
-from dsnet.ingest.pixels import Thresholds
+from dsnet.dicom import reader
+from dsnet.dicom.pixels import Thresholds
 from dsnet.slices.image import ImageError, read_hu, render
 
 WriteCt = Callable[..., Path]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import BmdReference, Dxa, DxaReference, Slices
 from dsnet.errors import UserError
 from dsnet.files import sha256
@@ -77,7 +77,7 @@ def test_the_secret_key_moves_no_image(tmp_path: Path, make_cohort: MakeCohort) 
         store_slices(params=PARAMS, dxa=Dxa(), **paths)
         stored.append(paths)
     assert sha256(stored[0]["store"]) == sha256(stored[1]["store"])
-    tables = [contract.read(contract.SLICES, paths["boxes"]) for paths in stored]
+    tables = [schemas.read(schemas.SLICES, paths["boxes"]) for paths in stored]
     keys = ["image_key", "patient_key"]
     assert not tables[0]["image_key"].equals(tables[1]["image_key"])
     pd.testing.assert_frame_equal(tables[0].drop(columns=keys), tables[1].drop(columns=keys))

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dsnet import contract
-from dsnet.contract import BOX
+from dsnet import schemas
 from dsnet.errors import UserError
+from dsnet.schemas import BOX
 from dsnet.slices.store import SliceStore
 
 ROWS = [
@@ -33,7 +33,7 @@ def written(tmp_path: Path) -> tuple[Path, Path]:
         }
         for row, image, level, box, label in ROWS
     ]
-    contract.write(contract.SLICES, pd.DataFrame(table), tmp_path / "slices.csv")
+    schemas.write(schemas.SLICES, pd.DataFrame(table), tmp_path / "slices.csv")
     return tmp_path / "slices.npy", tmp_path / "slices.csv"
 
 
@@ -67,7 +67,7 @@ def test_a_pickle_holds_paths_and_no_images(written: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize("rows", [[0, 1, 1], [0, 0, 2], [0, 1, 3], [1, 0, 2]])
 def test_files_of_two_runs_are_refused(written: tuple[Path, Path], rows: list[int]) -> None:
-    table = contract.read(contract.SLICES, written[1]).iloc[[0, 1, 3]].assign(row=rows)
-    contract.write(contract.SLICES, table, written[1])
+    table = schemas.read(schemas.SLICES, written[1]).iloc[[0, 1, 3]].assign(row=rows)
+    schemas.write(schemas.SLICES, table, written[1])
     with pytest.raises(UserError, match="boxes for each of 3 images"):
         SliceStore(*written)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 import pytest
 
-from dsnet import contract
-from dsnet.contract import CLASSES, LEVELS
+from dsnet import schemas
+from dsnet.schemas import CLASSES, LEVELS
 
 T_SCORES = dict(zip(CLASSES, ("0.3", "-1.8", "-3.1"), strict=True))
 
@@ -30,10 +30,10 @@ def name(letter: str, key: str, value: str) -> str:
 
 def index_row(**known: object) -> dict[str, object]:
     """Return a row of the index: a sound original CT image, but for what is `known`."""
-    row: dict[str, object] = dict.fromkeys(contract.INDEX.columns, "")
+    row: dict[str, object] = dict.fromkeys(schemas.INDEX.columns, "")
     row |= {
         column: None
-        for column, kind in contract.INDEX.columns.items()
+        for column, kind in schemas.INDEX.columns.items()
         if str(kind.dtype) in ("Int64", "float64")
     }
     flags = dict.fromkeys(("uid_known", "readable", "decoded", "date_known", "hu_scale"), True)
@@ -42,8 +42,8 @@ def index_row(**known: object) -> dict[str, object]:
 
 
 def as_index(rows: list[dict[str, object]]) -> pd.DataFrame:
-    kinds = {column: kind.dtype.type for column, kind in contract.INDEX.columns.items()}
-    return contract.INDEX.validate(pd.DataFrame(rows).astype(kinds))
+    kinds = {column: kind.dtype.type for column, kind in schemas.INDEX.columns.items()}
+    return schemas.INDEX.validate(pd.DataFrame(rows).astype(kinds))
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +64,9 @@ def tables(counts: tuple[int, ...], *, key: str = "one", incomplete: int = 0) ->
                     "patient_key": name("P", key, patient),
                     "study_key": name("E", key, patient),
                 }
-                edges = dict(zip(contract.BOX, (10.0, 12.0, 40.0, 38.5), strict=True))
+                edges = dict(zip(schemas.BOX, (10.0, 12.0, 40.0, 38.5), strict=True))
                 score = T_SCORES[label]
                 labels.append(keys | {"level": level} | edges | {"t_score": score, "label": label})
                 digest = hashlib.sha256(image.encode()).hexdigest()
                 rows.append(index_row(**keys, pixel_hash=digest))
-    return Tables(contract.LABELS.validate(pd.DataFrame(labels)), as_index(rows))
+    return Tables(schemas.LABELS.validate(pd.DataFrame(labels)), as_index(rows))

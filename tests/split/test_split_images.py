@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Split
-from dsnet.contract import CLASSES
 from dsnet.errors import UserError
+from dsnet.schemas import CLASSES
 from dsnet.split.images import draw_images, images_of
 from dsnet.split.leak import is_leaky, overlap
 from dsnet.split.proof import check, prove
@@ -23,7 +23,7 @@ COUNTS = st.tuples(*[st.integers(4, 9)] * 3)
 
 def by_image(tables: Any, seed: int = 0) -> pd.DataFrame:
     split = draw_images(images_of(tables.boxes, tables.files), Split(unit="image", seed=seed))
-    return contract.SPLIT.validate(split)
+    return schemas.SPLIT.validate(split)
 
 
 @settings(deadline=None, max_examples=5)
@@ -83,8 +83,8 @@ def test_the_proof_says_leaky_first_and_is_no_proof(make_tables: Callable[..., A
 
 def test_the_step_marks_what_it_writes(tmp_path: Path, make_tables: Callable[..., Any]) -> None:
     tables = make_tables((5, 5, 5))
-    contract.write(contract.LABELS, tables.boxes, tmp_path / "labels.csv")
-    contract.write(contract.INDEX, tables.files, tmp_path / "index.parquet")
+    schemas.write(schemas.LABELS, tables.boxes, tmp_path / "labels.csv")
+    schemas.write(schemas.INDEX, tables.files, tmp_path / "index.parquet")
     split_patients(
         params=Split(unit="image"),
         labels=tmp_path / "labels.csv",
@@ -94,7 +94,7 @@ def test_the_step_marks_what_it_writes(tmp_path: Path, make_tables: Callable[...
     )
     lines = (tmp_path / "split.csv").read_text().splitlines()
     assert all(line.startswith("LEAKY,I-") for line in lines[1:])
-    assert is_leaky(contract.read(contract.SPLIT, tmp_path / "split.csv"))
+    assert is_leaky(schemas.read(schemas.SPLIT, tmp_path / "split.csv"))
     assert json.loads((tmp_path / "proof.json").read_text())["leak"]["test_images"] == 12
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsnet.config import Split
-from dsnet.contract import PARTS
 from dsnet.errors import UserError
+from dsnet.schemas import PARTS
 from dsnet.split.draw import draw
 from dsnet.split.patients import describe
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from dsnet.config import Split
-from dsnet.contract import PARTS
 from dsnet.errors import UserError
+from dsnet.schemas import PARTS
 from dsnet.split.draw import draw
 from dsnet.split.patients import describe
 from dsnet.split.proof import check, prove

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Split
 from dsnet.split.step import split_patients
 from dsnet.step import run
@@ -16,8 +16,8 @@ from dsnet.step import run
 def files(tmp_path: Path, make_tables: Callable[..., Any]) -> dict[str, Path]:
     tables = make_tables((4, 4, 4), incomplete=1)
     paths = {"labels": tmp_path / "labels.csv", "index": tmp_path / "index.parquet"}
-    contract.write(contract.LABELS, tables.boxes, paths["labels"])
-    contract.write(contract.INDEX, tables.files, paths["index"])
+    schemas.write(schemas.LABELS, tables.boxes, paths["labels"])
+    schemas.write(schemas.INDEX, tables.files, paths["index"])
     return paths | {"split": tmp_path / "split.csv", "proof": tmp_path / "split_proof.json"}
 
 
@@ -28,8 +28,8 @@ def arguments(files: dict[str, Path], params: Split) -> list[str]:
 
 def test_command_line_writes_split_and_proof(files: dict[str, Path]) -> None:
     run(split_patients, arguments(files, Split()))
-    split = contract.read(contract.SPLIT, files["split"])
-    boxes = contract.read(contract.LABELS, files["labels"])
+    split = schemas.read(schemas.SPLIT, files["split"])
+    boxes = schemas.read(schemas.LABELS, files["labels"])
     assert sorted(split["image_key"]) == sorted(set(boxes["image_key"]))
     assert split.groupby("patient_key")["part"].nunique().eq(1).all()
     stratum = split.set_index("image_key")["stratum"]
@@ -41,8 +41,8 @@ def test_command_line_writes_split_and_proof(files: dict[str, Path]) -> None:
 def test_rows_in_another_order_give_the_same_bytes(files: dict[str, Path]) -> None:
     run(split_patients, arguments(files, Split()))
     before = files["split"].read_bytes(), files["proof"].read_bytes()
-    for schema, name in ((contract.LABELS, "labels"), (contract.INDEX, "index")):
-        contract.write(schema, contract.read(schema, files[name]).iloc[::-1], files[name])
+    for schema, name in ((schemas.LABELS, "labels"), (schemas.INDEX, "index")):
+        schemas.write(schema, schemas.read(schema, files[name]).iloc[::-1], files[name])
     run(split_patients, arguments(files, Split()))
     assert (files["split"].read_bytes(), files["proof"].read_bytes()) == before
 
@@ -51,7 +51,7 @@ def test_a_leaking_import_is_refused_and_nothing_written(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(split_patients, arguments(files, Split()))
-    drawn = contract.read(contract.SPLIT, files["split"])[["patient_key", "part"]]
+    drawn = schemas.read(schemas.SPLIT, files["split"])[["patient_key", "part"]]
     parts = files["split"].with_name("parts.csv")
     drawn.drop_duplicates().to_csv(parts, index=False)
     params = Split(file=parts)
@@ -67,7 +67,7 @@ def test_a_leaking_import_is_refused_and_nothing_written(
     key = {part: drawn["patient_key"][drawn["part"] == part].iloc[0] for part in ("train", "test")}
     study = index.loc[index["patient_key"] == key["train"], "study_key"].iloc[0]
     index.loc[index["patient_key"] == key["test"], "study_key"] = study
-    contract.write(contract.INDEX, index, files["index"])
+    schemas.write(schemas.INDEX, index, files["index"])
     with pytest.raises(SystemExit):
         run(split_patients, arguments(files, params))
     assert "expected no study in both parts, but found 1" in capsys.readouterr().err

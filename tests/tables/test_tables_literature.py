@@ -3,7 +3,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_reports import GRADED, report, statistic, write
+from support.made_tables import GRADED, report, statistic, write
 
 from dsnet.errors import UserError
 from dsnet.tables.literature import COLUMNS, compare

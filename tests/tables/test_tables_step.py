@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_reports import SEEDS, report, statistic, timing, write
+from support.made_tables import SEEDS, report, statistic, timing, write
 
 from dsnet.errors import UserError
 from dsnet.step import run

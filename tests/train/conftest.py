@@ -1,7 +1,7 @@
 """A detector that trains in a second."""
 
 import pytest
-from small import SMALL, Head
+from support.small_training import SMALL, Head
 from torchvision.models.detection import faster_rcnn
 
 from dsnet.detect import device, neck

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsnet.config import Detector, Train
-from dsnet.contract import CLASSES
 from dsnet.detect.part import Part
+from dsnet.schemas import CLASSES
 from dsnet.train.balance import class_weights, downsample, strata
 
 WEIGHTED = Train(balance="weighted")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small
 import torch
+from support import small_training
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Detector, Train, Variant
 from dsnet.detect.device import Machine
 from dsnet.detect.model import build
@@ -65,7 +65,7 @@ def second_process(paths: dict[str, Path], params: Train) -> subprocess.Popen[st
     }
     flags = [f"--{name}={value}" for name, value in values.items()]
     return subprocess.Popen(
-        [sys.executable, small.__file__, *flags],
+        [sys.executable, small_training.__file__, *flags],
         env={**os.environ, "LOCAL_RANK": "1"},
         stderr=subprocess.PIPE,
         text=True,
@@ -97,7 +97,7 @@ def test_two_processes_train_as_one_does(
         assert other.communicate(timeout=60)[1] == ""
         assert other.returncode == 0
 
-    one, two = (contract.read(contract.HISTORY, paths["history"]) for paths in (alone, together))
+    one, two = (schemas.read(schemas.HISTORY, paths["history"]) for paths in (alone, together))
     assert two["loss"].tolist() == pytest.approx(one["loss"].tolist(), rel=0.01)
     first = build(DETECTOR, Variant(), size_px=64, pixel_mm=2.0, seed=3).state_dict()
     states = [torch.load(paths["weights"], weights_only=True) for paths in (alone, together)]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsnet import contract
+from dsnet import schemas
 from dsnet.config import Attention, Detector, Train, Variant
 from dsnet.detect.model import build
 from dsnet.detect.part import Example
@@ -103,7 +103,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     resumed = run("killed")
     assert same(weights(whole), weights(resumed))
     told = [
-        contract.read(contract.HISTORY, outputs["history"]).drop(columns="seconds")
+        schemas.read(schemas.HISTORY, outputs["history"]).drop(columns="seconds")
         for outputs in (whole, resumed)
     ]
     pd.testing.assert_frame_equal(*told)
@@ -134,7 +134,7 @@ def test_a_resumed_training_with_everything_on_equals_an_uninterrupted_one(
     assert same(weights(whole), weights(resumed))
     told = json.loads(resumed["manifest"].read_text())
     assert told["machine"]["precision"] == "bf16-mixed"
-    assert told["result"]["class_weights"] == dict.fromkeys(contract.CLASSES, 1.0)
+    assert told["result"]["class_weights"] == dict.fromkeys(schemas.CLASSES, 1.0)
 
 
 @pytest.mark.usefixtures("small_backbone")
@@ -157,7 +157,7 @@ def test_a_resumed_training_ends_as_early_as_an_uninterrupted_one(
     for outputs in (whole, resumed):
         result = json.loads(outputs["manifest"].read_text())["result"]
         assert (result["epoch"], result["epochs"], result["stopped_early"]) == (2, 2, True)
-        assert contract.read(contract.HISTORY, outputs["history"])["epoch"].tolist() == [1, 2]
+        assert schemas.read(schemas.HISTORY, outputs["history"])["epoch"].tolist() == [1, 2]
 
 
 @pytest.mark.usefixtures("small_backbone")
@@ -172,7 +172,7 @@ def test_the_best_epoch_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         best = run("best", **setting, keep="best")
     until = run("until", **setting, keep="last", epochs=2)
     assert json.loads(best["manifest"].read_text())["result"]["epoch"] == 2
-    assert len(contract.read(contract.HISTORY, best["history"])) == 3
+    assert len(schemas.read(schemas.HISTORY, best["history"])) == 3
     assert same(weights(best), weights(until))
 
 
@@ -200,7 +200,7 @@ def test_what_a_training_leaves(run: Run, ellipses: Any, capfd: pytest.CaptureFi
     name = "backbone.body.attention_layer4"
     assert result["gamma"][name] == weights_of[f"{name}.gamma"].item() != 0
 
-    (row,) = contract.read(contract.HISTORY, outputs["history"]).to_dict("records")
+    (row,) = schemas.read(schemas.HISTORY, outputs["history"]).to_dict("records")
     parts = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
     assert row["loss"] == pytest.approx(sum(row[part] for part in parts))
     assert row["learning_rate"] > 0

@@ -115,7 +115,7 @@ def modules(*packages):
     Of the content alone: a fresh clone, whose files are all new, makes nothing anew.
     """
     root = Path(workflow.basedir) / "dsnet"
-    files = [root / "contract.py"]
+    files = [root / "schemas.py"]
     for package in packages:
         files += sorted(
             path

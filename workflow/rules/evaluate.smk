@@ -22,7 +22,7 @@ rule predict:
         boxes=f"{TABLES}/slices.csv",
         split=f"{TABLES}/split.csv",
     shell:
-        "python -m dsnet.evaluate.predict --detector {params.detector:q}"
+        "python -m dsnet.predict.step --detector {params.detector:q}"
         " --variant {params.variant:q} --weights {input.weights:q} --digest {input.digest:q}"
         " --store {params.store:q} --boxes {params.boxes:q} --split {params.split:q}"
         " --test {output.test:q} --validation {output.validation:q}"
@@ -133,7 +133,7 @@ rule speed:
         store=f"{TABLES}/slices.npy",
         boxes=f"{TABLES}/slices.csv",
     shell:
-        "python -m dsnet.evaluate.speed --params {params.config:q} --detector {params.detector:q}"
+        "python -m dsnet.predict.speed --params {params.config:q} --detector {params.detector:q}"
         " --variants {params.variants:q} --digest {input.digest:q} --store {params.store:q}"
         " --boxes {params.boxes:q} --speed {output.speed:q} --log {log:q}"
 

@@ -14,7 +14,7 @@ rule phi_check:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
-        code=modules("phicheck"),
+        code=modules("phi"),
         config=section("phi_check"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),
@@ -22,7 +22,7 @@ rule phi_check:
         logs="logs",
         records=".snakemake",
     shell:
-        "python -m dsnet.phicheck --params {params.config:q} --cohort {params.cohort:q}"
+        "python -m dsnet.phi --params {params.config:q} --cohort {params.cohort:q}"
         " --private {params.private:q} --index {input.index:q} --results {params.results:q}"
         " --logs {params.logs:q} --records {params.records:q} --report {log.report:q}"
         " --log {log.step:q}"

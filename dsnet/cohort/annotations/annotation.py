@@ -8,7 +8,7 @@ from typing import Final
 from dsnet.errors import UserError
 
 Edges = tuple[float, float, float, float]
-"""x_min, y_min, x_max, y_max in pixels, as `dsnet.contract.BOX` counts them."""
+"""x_min, y_min, x_max, y_max in pixels, as `dsnet.schemas.BOX` counts them."""
 
 NOWHERE: Final[Edges] = (math.nan, math.nan, math.nan, math.nan)
 """The edges of an annotation without a box."""
@@ -61,7 +61,7 @@ class Annotation:
     ----------
     source : Source
     format : str
-        As in `dsnet.contract.ANNOTATIONS`.
+        As in `dsnet.schemas.ANNOTATIONS`.
     place, row : str, int
         Where it stands in the file, such as ``annotation row`` and 7. Of a mask: its label.
     label : str
@@ -78,7 +78,7 @@ class Annotation:
     area_mm2 : float or None
         Of the mask on the slice; None for a box.
     fate : str
-        What the reader already knows of its fate (`dsnet.contract.ANNOTATIONS`); "" if nothing.
+        What the reader already knows of its fate (`dsnet.schemas.ANNOTATIONS`); "" if nothing.
     """
 
     source: Source
@@ -129,7 +129,7 @@ class UnmatchedError(UserError):
     Attributes
     ----------
     fate : str
-        Of `dsnet.contract.ANNOTATIONS`.
+        Of `dsnet.schemas.ANNOTATIONS`.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Boxes in a CSV table: one row per box.
 
 Columns, in any order and among others: ``sop_instance_uid`` or ``file_name`` (or both), ``level``,
-and ``x_min``, ``y_min``, ``x_max``, ``y_max``, the edges in pixels as `dsnet.contract.BOX` counts
+and ``x_min``, ``y_min``, ``x_max``, ``y_max``, the edges in pixels as `dsnet.schemas.BOX` counts
 them. Commas part the cells, or semicolons, and then numbers may have decimal commas.
 """
 
@@ -9,7 +9,7 @@ import csv
 from collections.abc import Mapping
 
 from dsnet.cohort.annotations.annotation import Annotation, Edges, Source
-from dsnet.contract import BOX
+from dsnet.schemas import BOX
 
 _IMAGES = ("sop_instance_uid", "file_name")
 

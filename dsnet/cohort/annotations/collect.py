@@ -20,13 +20,13 @@ def collect(
     folder : Path
         The cohort's ``annotations/``; it need not exist.
     index, identities : DataFrame
-        `dsnet.contract.INDEX` and its private `dsnet.contract.MAP`.
+        `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`.
     params : Annotations
 
     Returns
     -------
     DataFrame
-        `dsnet.contract.ANNOTATIONS`.
+        `dsnet.schemas.ANNOTATIONS`.
 
     Raises
     ------

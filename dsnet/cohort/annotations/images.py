@@ -22,7 +22,7 @@ class ImageFiles:
     Parameters
     ----------
     index, identities : DataFrame
-        `dsnet.contract.INDEX` and its private `dsnet.contract.MAP`.
+        `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`.
     """
 
     index: pd.DataFrame = field(repr=False)

@@ -70,7 +70,7 @@ class Cut:
     Attributes
     ----------
     edges : tuple of 4 floats
-        As `dsnet.contract.BOX`, in whole pixels.
+        As `dsnet.schemas.BOX`, in whole pixels.
     area_mm2 : float
     sliver : bool
         Whether no connected part of it reaches the least area.

@@ -10,7 +10,7 @@ from dsnet.cohort.annotations.annotation import NOWHERE, Annotation, Edges, Unma
 from dsnet.cohort.annotations.images import ImageFiles
 from dsnet.cohort.annotations.level import IGNORE, level_of
 from dsnet.config import Annotations
-from dsnet.contract import ANNOTATIONS, BOX
+from dsnet.schemas import ANNOTATIONS, BOX
 
 _FRACTION_DECIMALS = 2
 """Parts of a width, in six decimals as tools write them, give no finer pixels than that; and a box
@@ -19,7 +19,7 @@ up to the image's edge must not end beyond it."""
 
 @dataclass(slots=True)
 class _Placed:
-    """An annotation on one file: a row of `dsnet.contract.ANNOTATIONS`, still to be settled."""
+    """An annotation on one file: a row of `dsnet.schemas.ANNOTATIONS`, still to be settled."""
 
     annotation: Annotation
     file_key: str
@@ -38,7 +38,7 @@ def place(
     Returns
     -------
     DataFrame
-        `dsnet.contract.ANNOTATIONS`: one row per annotation and file that it means, in their order.
+        `dsnet.schemas.ANNOTATIONS`: one row per annotation and file that it means, in their order.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def place(
 
 
 def used(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the boxes that count, out of `dsnet.contract.ANNOTATIONS`.
+    """Return the boxes that count, out of `dsnet.schemas.ANNOTATIONS`.
 
     Returns
     -------
     DataFrame
-        One row per box and file: ``file_key``, ``level``, the edges of `dsnet.contract.BOX` in
+        One row per box and file: ``file_key``, ``level``, the edges of `dsnet.schemas.BOX` in
         pixels, and ``named``, whether the annotation picks this very file among copies that share
         a SOP Instance UID.
     """

@@ -33,7 +33,7 @@ class Reader:
     Parameters
     ----------
     index, identities : DataFrame
-        `dsnet.contract.INDEX` and its private `dsnet.contract.MAP`.
+        `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`.
     params : Annotations
     """
 

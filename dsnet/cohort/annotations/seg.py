@@ -13,8 +13,8 @@ from dsnet.cohort.annotations.annotation import Source
 from dsnet.cohort.annotations.level import LEVEL_NAMES, level_of
 from dsnet.cohort.annotations.mask import Body, bodies
 from dsnet.config import Annotations
+from dsnet.dicom.reader import quiet
 from dsnet.errors import UserError
-from dsnet.ingest.reader import quiet
 
 _SEGMENTATIONS: Final = frozenset({"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"})
 """Segmentation Storage and Label Map Segmentation Storage."""

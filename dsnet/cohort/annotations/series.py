@@ -30,7 +30,7 @@ class Slices:
 
     @classmethod
     def of(cls, index: pd.DataFrame, identities: pd.DataFrame) -> "Slices":
-        """Return the CT slices of `dsnet.contract.INDEX` whose place the headers tell."""
+        """Return the CT slices of `dsnet.schemas.INDEX` whose place the headers tell."""
         told = index["geometry_fault"].eq("") & index["modality"].eq("CT")
         told &= index["image_kind"].ne("localizer") & index["rows"].notna()
         files = index[told].merge(identities[["file_key", "plane"]], on="file_key")
@@ -82,7 +82,7 @@ class Series:
 
     @classmethod
     def of(cls, index: pd.DataFrame, identities: pd.DataFrame) -> "Series":
-        """Return the series of `dsnet.contract.INDEX` and its private `dsnet.contract.MAP`."""
+        """Return the series of `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`."""
         slices = Slices.of(index, identities)
         groups = pd.Series(np.arange(len(slices.file_key))).groupby(slices.series_key)
         rows = {str(key): np.asarray(at) for key, at in groups.indices.items()}

@@ -1,0 +1,1 @@
+"""Reading DICOM: header, geometry, pixels, identifying values, and the table of PS3.15."""

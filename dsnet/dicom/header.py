@@ -1,0 +1,249 @@
+"""From a DICOM header to the few facts that the pipeline needs."""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+
+from dsnet.dicom import vocabulary
+from dsnet.dicom.geometry import plane
+
+KEYWORDS = (
+    "ImageType",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "Modality",
+    "Manufacturer",
+    "PatientID",
+    "ContrastBolusAgent",
+    "ContrastBolusAgentSequence",
+    "ContrastBolusRoute",
+    "ContrastBolusVolume",
+    "ContrastBolusTotalDose",
+    "SliceThickness",
+    "GantryDetectorTilt",
+    "ConvolutionKernel",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+)
+"""The elements that `read` looks at."""
+
+CONVERSION_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    BytesLengthException,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+"""What pydicom raises for a value that does not fit its VR, or for an unknown character set."""
+
+_PADDING = " \0"
+
+_SLOPES = (1e-6, 1e6)
+_LARGEST_INTERCEPT = 1e9
+"""Beyond these a rescale is no scale, but a damaged number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What one header says.
+
+    The first five are identifying and stay in the private folder, as does `plane`; "" where
+    blank, with nothing but padding stripped: leading zeros matter. `slope` and `intercept` map
+    stored values to RescaleType, NaN where absent. The others are columns of the index.
+    """
+
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    ct_date: str
+    transfer_syntax: str
+    sop_class: str
+    modality: str
+    image_kind: str
+    vendor: str
+    kernel: str
+    contrast: str
+    rows: int | None
+    columns: int | None
+    row_spacing_mm: float
+    column_spacing_mm: float
+    slice_thickness_mm: float
+    tilt_deg: float
+    position_mm: float
+    normal: str
+    plane: str
+    geometry_fault: str
+    slope: float
+    intercept: float
+    hu_scale: bool
+
+
+def read(dataset: Dataset) -> Header:
+    """Return the facts of one header; a value that cannot be read counts as blank.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+        With its file meta information and the elements of `KEYWORDS`.
+    """
+    sop_class = vocabulary.standard_name(sop_class_uid(dataset), "SOP Class")
+    modality = vocabulary.modality(_text(dataset, "Modality"))
+    spacing_mm = _numbers(dataset, "PixelSpacing", 2)
+    orientation = _numbers(dataset, "ImageOrientationPatient", 6)
+    position_mm = _numbers(dataset, "ImagePositionPatient", 3)
+    where = plane(
+        orientation,
+        position_mm,
+        spacing_mm,
+        _number(dataset, "GantryDetectorTilt"),
+    )
+    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
+    return Header(
+        patient_id=_text(dataset, "PatientID"),
+        study_instance_uid=_text(dataset, "StudyInstanceUID"),
+        series_instance_uid=_text(dataset, "SeriesInstanceUID"),
+        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
+        ct_date=_ct_date(dataset),
+        transfer_syntax=vocabulary.standard_name(transfer_syntax_uid(dataset), "Transfer Syntax"),
+        sop_class=sop_class,
+        modality=modality,
+        image_kind=vocabulary.image_kind(_texts(dataset, "ImageType"), sop_class),
+        vendor=vocabulary.vendor(_text(dataset, "Manufacturer")),
+        kernel=vocabulary.kernel(_texts(dataset, "ConvolutionKernel")),
+        contrast="present" if _contrast(dataset) else "none",
+        rows=_count(dataset, "Rows"),
+        columns=_count(dataset, "Columns"),
+        row_spacing_mm=spacing_mm[0] if spacing_mm else math.nan,
+        column_spacing_mm=spacing_mm[1] if spacing_mm else math.nan,
+        slice_thickness_mm=_number(dataset, "SliceThickness"),
+        tilt_deg=where.tilt_deg,
+        position_mm=where.position_mm,
+        normal=where.normal,
+        plane=" ".join(map(repr, position_mm + orientation)) if orientation and position_mm else "",
+        geometry_fault=where.fault,
+        slope=slope,
+        intercept=intercept,
+        hu_scale=_is_hu(slope, intercept, _text(dataset, "RescaleType"), modality),
+    )
+
+
+def sop_class_uid(dataset: Dataset) -> str:
+    """Return SOPClassUID (0008,0016), else what the file meta information says, else ""."""
+    meta = getattr(dataset, "file_meta", None) or Dataset()
+    return _text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
+
+
+def transfer_syntax_uid(dataset: Dataset) -> str:
+    """Return TransferSyntaxUID (0002,0010), "" where there is none."""
+    return _text(getattr(dataset, "file_meta", None) or Dataset(), "TransferSyntaxUID")
+
+
+def _is_hu(slope: float, intercept: float, rescale_type: str, modality: str) -> bool:
+    """Return whether stored * slope + intercept is in HU.
+
+    RescaleType (0028,1054) may be absent from a CT image, and then means HU (PS3.3 C.11.1.1.2);
+    elsewhere its absence means nothing.
+    """
+    if not (_SLOPES[0] <= slope <= _SLOPES[1] and abs(intercept) <= _LARGEST_INTERCEPT):
+        return False
+    return rescale_type.upper() == "HU" or (not rescale_type and modality == "CT")
+
+
+def _contrast(dataset: Dataset) -> bool:
+    """Return whether any element of the Contrast/Bolus module says that an agent was given.
+
+    An item of ContrastBolusAgentSequence (0018,0012) counts by its CodeMeaning, and a nameless
+    item with a code does. A route alone counts, but not beside an agent that says "None".
+    """
+    agent = _text(dataset, "ContrastBolusAgent")
+    items = _value(dataset, "ContrastBolusAgentSequence")
+    coded = [
+        _text(item, "CodeMeaning") or _text(item, "CodeValue")
+        for item in (items if isinstance(items, Sequence) else ())
+    ]
+    amounts = ("ContrastBolusVolume", "ContrastBolusTotalDose")
+    return (
+        any(vocabulary.names_contrast(text) for text in (agent, *coded))
+        or any(_number(dataset, keyword) > 0 for keyword in amounts)
+        or (not agent and vocabulary.names_contrast(_text(dataset, "ContrastBolusRoute")))
+    )
+
+
+def _ct_date(dataset: Dataset) -> str:
+    """Return the first valid one of acquisition, series and study date as YYYY-MM-DD, or ""."""
+    for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
+        # ACR-NEMA wrote full stops between the parts, which PS3.5 6.2 still asks readers to take.
+        digits = _text(dataset, keyword).replace(".", "")
+        if len(digits) == 8 and digits.isascii() and digits.isdigit():
+            try:
+                day = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+            except ValueError:
+                continue
+            return day.isoformat()
+    return ""
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    try:
+        return dataset.get(keyword)
+    except CONVERSION_ERRORS:
+        return None
+
+
+def _texts(dataset: Dataset, keyword: str) -> list[str]:
+    """Return the values of an element as clean text without padding; [] for a blank."""
+    value = _value(dataset, keyword)
+    values = value if isinstance(value, MultiValue | list) else [value]
+    # A byte that its character set does not know must not stop a table from being written.
+    texts = ["" if one is None else str(one).strip(_PADDING) for one in values]
+    return (
+        [text.encode("utf-8", "backslashreplace").decode() for text in texts] if any(texts) else []
+    )
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    return "\\".join(_texts(dataset, keyword))
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    """Return exactly `count` finite numbers, or none."""
+    value = _value(dataset, keyword)
+    values = value if isinstance(value, MultiValue | list) else [value]
+    try:
+        numbers = tuple(float(one) for one in values)
+    except (TypeError, ValueError, OverflowError):
+        return ()
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else ()
+
+
+def _number(dataset: Dataset, keyword: str) -> float:
+    return next(iter(_numbers(dataset, keyword, 1)), math.nan)
+
+
+def _count(dataset: Dataset, keyword: str) -> int | None:
+    number = _number(dataset, keyword)
+    return int(number) if number >= 0 else None
+
+
+BLANK = replace(read(Dataset()), geometry_fault="")
+"""What stands in the index for a file without a readable header."""

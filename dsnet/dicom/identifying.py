@@ -1,0 +1,212 @@
+"""The identifying values of a header, which the self-test later looks for in every output.
+
+What identifies is told by the profile's own table (`dsnet.dicom.ps315`), in nested sequences
+too; to it come private elements, and overlays and curves. Values stay in the private folder.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
+
+from dsnet.dicom.header import CONVERSION_ERRORS
+from dsnet.dicom.ps315 import attributes, is_graphic
+
+Form = Literal["text", "name", "date", "uid"]
+"""How a value is looked for: see `dsnet.phi.needles`."""
+
+PRIVATE, GRAPHIC = "private element", "overlay or curve"
+"""Kinds of values that go by their group; the others go by their DICOM keyword."""
+
+_FORMS: dict[str, Form] = {
+    **dict.fromkeys(("LO", "SH", "ST", "LT", "UT", "UC", "AE", "UR"), "text"),
+    **dict.fromkeys(("DA", "DT"), "date"),
+    "PN": "name",
+    "UI": "uid",
+}
+"""By VR. Times of day, codes, ages and numbers identify nobody by themselves."""
+
+_TEXT_BYTES = re.compile(rb"[\t\n\r\x1b-\x7e\x80-\xff]+")
+_RUN = re.compile(rb"[ -~]{4,}")
+_STANDARD_UID = "1.2.840.10008."
+_LONGEST = 1024
+_LARGEST_BINARY = 4096
+"""Bytes of a private element without a VR of text."""
+_ITEM = b"\xfe\xff\x00\xe0"
+
+
+_known: dict[tuple[object, ...], tuple["Value", ...]] = {}
+"""What the bytes of an element hold: slices of a series share most of them, sequences above all."""
+_MOST_KNOWN = 4096
+_LARGEST_VALUE = 1 << 16
+"""Bytes of an element that is looked into; larger ones are images and curves."""
+
+
+class Value(NamedTuple):
+    """One identifying value.
+
+    Attributes
+    ----------
+    kind : str
+        DICOM keyword, `PRIVATE` or `GRAPHIC`; of what no header holds, a name for its place.
+    form : str
+        text, name, date (as YYYY-MM-DD) or uid.
+    text : str
+    """
+
+    kind: str
+    form: str
+    text: str
+
+
+def collect(dataset: Dataset) -> tuple[Value, ...]:
+    """Return every identifying value of a header, each once, its file meta information's first."""
+    meta = getattr(dataset, "file_meta", None) or Dataset()
+    return tuple(dict.fromkeys((*_walk(meta), *_walk(dataset))))
+
+
+def value(kind: str, form: str, text: str) -> Value | None:
+    """Return a value in its normal form, or None where there is nothing to look for."""
+    text = text.strip(" \0\t\r\n").encode("utf-8", "backslashreplace").decode()[:_LONGEST]
+    if form == "date":
+        text = iso_date(text)
+    if not text or (form == "uid" and text.startswith(_STANDARD_UID)):
+        return None
+    return Value(kind, form, text)
+
+
+def iso_date(text: str) -> str:
+    """Return the date that a DA or DT value or an ISO date begins with, as YYYY-MM-DD, or ""."""
+    digits = re.sub(r"[.\-/]", "", text[:10])[:8]
+    if len(digits) < 8 or not (digits.isascii() and digits.isdigit()):
+        return ""
+    year, month, day = digits[:4], digits[4:6], digits[6:]
+    return f"{year}-{month}-{day}" if "01" <= month <= "12" and "01" <= day <= "31" else ""
+
+
+def _walk(dataset: Dataset) -> Iterator[Value]:
+    charset = _charset(dataset)
+    for element in dataset.elements():
+        tag = element.tag
+        if not _matters(int(tag), element.VR):
+            continue
+        raw = element.value
+        if not isinstance(element, RawDataElement) or not isinstance(raw, bytes):
+            yield from _of_element(dataset, element)
+        elif len(raw) <= _LARGEST_VALUE:
+            key = (tag, element.VR, raw, element.is_implicit_VR, charset)
+            if key not in _known:
+                if len(_known) >= _MOST_KNOWN:
+                    _known.clear()
+                _known[key] = tuple(_of_element(dataset, element))
+            yield from _known[key]
+
+
+@lru_cache(maxsize=8192)
+def _matters(number: int, vr: str | None) -> bool:
+    """Return whether an element may identify, or hold items that do."""
+    tag = BaseTag(number)
+    sequence = vr == "SQ" or (vr in (None, "UN") and _dictionary_vr(number) == "SQ")
+    return sequence or number in attributes() or tag.is_private or is_graphic(tag)
+
+
+def _charset(dataset: Dataset) -> str:
+    """Return what decides how text is decoded: an element's bytes alone do not tell."""
+    try:
+        return str(dataset.get("SpecificCharacterSet", ""))
+    except CONVERSION_ERRORS:
+        return ""
+
+
+def _of_element(dataset: Dataset, element: Any) -> Iterator[Value]:
+    tag = element.tag
+    known = attributes().get(tag)
+    if _is_sequence(element):
+        for item in _items(dataset, tag):
+            yield from _walk(item)
+    elif tag.is_private:
+        if tag.element > 0xFF:  # below are the creators, which name the makers of software
+            yield from _private(dataset, element)
+    elif known:
+        vr, keyword = known
+        if vr in _FORMS:
+            yield from _values(dataset, element, keyword, _FORMS[vr])
+    elif is_graphic(tag) and _vr(element) in _FORMS:
+        yield from _values(dataset, element, GRAPHIC, _FORMS[_vr(element)])
+
+
+def _private(dataset: Dataset, element: Any) -> Iterator[Value]:
+    vr = _vr(element)
+    if vr in _FORMS:
+        yield from _values(dataset, element, PRIVATE, _FORMS[vr])
+    elif vr in ("UN", "OB") and isinstance(element.value, bytes):
+        yield from _binary(element.value)
+
+
+def _binary(content: bytes) -> Iterator[Value]:
+    """Return the text of a private element that does not say that it is text."""
+    content = content.rstrip(b" \0")
+    if not 4 <= len(content) <= _LARGEST_BINARY:
+        return
+    if content.startswith(_ITEM):
+        texts = _RUN.findall(content)
+    else:
+        texts = [content] if _TEXT_BYTES.fullmatch(content) else []
+    for text in texts:
+        found = value(PRIVATE, "text", text.decode("utf-8", "replace"))
+        if found:
+            yield found
+
+
+def _values(dataset: Dataset, element: Any, kind: str, form: Form) -> Iterator[Value]:
+    for text in _texts(dataset, element):
+        found = value(kind, form, text)
+        if found:
+            yield found
+
+
+def _texts(dataset: Dataset, element: Any) -> list[str]:
+    raw: Any = element.value
+    plain = isinstance(element, RawDataElement) and isinstance(raw, bytes) and raw.isascii()
+    if plain and b"\x1b" not in raw:  # which would switch to another character set
+        text: str = raw.decode("ascii")
+        return text.split("\\")
+    try:
+        content = dataset[element.tag].value
+    except CONVERSION_ERRORS:
+        return [raw.decode("latin-1")] if isinstance(raw, bytes) else []
+    many = content if isinstance(content, MultiValue | list) else [content]
+    return ["" if one is None else str(one) for one in many]
+
+
+def _is_sequence(element: Any) -> bool:
+    return isinstance(element.value, Sequence) or _vr(element) == "SQ"
+
+
+def _items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
+    try:
+        content = dataset[tag].value
+    except CONVERSION_ERRORS:
+        return []
+    return list(content) if isinstance(content, Sequence) else []
+
+
+def _vr(element: Any) -> str:
+    vr = element.VR
+    return vr if isinstance(vr, str) and vr != "UN" else _dictionary_vr(element.tag)
+
+
+@lru_cache(maxsize=4096)
+def _dictionary_vr(tag: int) -> str:
+    """Return the VR that the standard gives a tag; UN for a private or an unknown one."""
+    try:
+        return dictionary_VR(tag)
+    except KeyError:
+        return "UN"

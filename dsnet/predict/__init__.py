@@ -1,0 +1,1 @@
+"""What trained detectors find, and how fast."""

@@ -1,0 +1,165 @@
+"""Speed of all variants, side by side (reading 16): ``python -m dsnet.predict.speed``."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from torchvision.models.detection import FasterRCNN
+
+from dsnet.config import Detector, Evaluate, Section, Variant
+from dsnet.detect.device import all_cpus, this_machine
+from dsnet.detect.model import build
+from dsnet.detect.predict import detect
+from dsnet.detect.weights import load_trained
+from dsnet.detect.window import apply_windows
+from dsnet.evaluate import bootstrap
+from dsnet.evaluate.about import read_grid
+from dsnet.files import write_json
+from dsnet.slices.store import SliceStore
+from dsnet.step import run
+
+Seconds = NDArray[np.float64]
+
+
+class Trained(Variant):
+    """A variant and its weights."""
+
+    weights: Path
+
+
+class Models(Section):
+    """The variants to be timed."""
+
+    models: Annotated[tuple[Trained, ...], Field(min_length=1)]
+
+
+def measure(
+    *,
+    params: Evaluate,
+    detector: Detector,
+    variants: Models,
+    digest: Path,
+    store: Path,
+    boxes: Path,
+    speed: Path,
+) -> None:
+    """Time all variants in one process, in turn on each image, so that their ratios mean something.
+
+    From Hounsfield units to boxes: windowing, normalisation, network, decoding and suppression.
+
+    Parameters
+    ----------
+    params : Evaluate
+    detector : Detector
+        As in training.
+    variants : Models
+    digest : Path
+        ``slices.json``: what the store holds.
+    store, boxes : Path
+        The slice store and `schemas.SLICES`.
+    speed : Path
+        Written: device, threads, input size, and for each variant what `summary` returns.
+    """
+    grid = read_grid(digest)
+    machine = this_machine()
+    networks = []
+    for variant in variants.models:
+        network = build(detector, variant, **grid)
+        load_trained(network, variant.weights)
+        networks.append(network.to(machine.device).eval())
+    stored = SliceStore(store, boxes)
+    rounds = params.speed_warmup + params.speed_images
+    images = [stored.image(row % len(stored)) for row in range(rounds)]
+    with all_cpus():
+        seconds = interleaved(networks, images, detector)[:, params.speed_warmup :]
+    write_json(
+        speed,
+        {
+            **{key: machine.facts()[key] for key in ("device", "name", "threads")},
+            "size_px": grid["size_px"],
+            "batch_size": 1,
+            "images": params.speed_images,
+            "interval": "95 % bootstrap over the images, of the median",
+            "variants": summary(variants.models, seconds, params),
+        },
+    )
+
+
+def interleaved(
+    networks: Sequence[FasterRCNN], images: Sequence[NDArray[np.int16]], detector: Detector
+) -> Seconds:
+    """Return the seconds that each network takes on each image, (networks, images).
+
+    Who goes first moves on from image to image: nobody always finds the caches warm.
+    """
+    seconds = np.zeros((len(networks), len(images)))
+    for column, hu in enumerate(images):
+        for turn in range(len(networks)):
+            place = (column + turn) % len(networks)
+            start = time.perf_counter()
+            detect(networks[place], [apply_windows(hu, detector.windows)])
+            seconds[place, column] = time.perf_counter() - start
+    return seconds
+
+
+def summary(
+    variants: Sequence[Variant], seconds: Seconds, params: Evaluate
+) -> list[dict[str, Any]]:
+    """Return what the table wants of each variant.
+
+    Parameters
+    ----------
+    variants : sequence of Variant
+    seconds : float64 (variants, images)
+    params : Evaluate
+        Resamples of the intervals, and their seed.
+
+    Returns
+    -------
+    list of dict
+        ``fps`` and ``ms_per_image`` (median), ``ms_q1`` and ``ms_q3`` (quartiles), and
+        ``fps_to_none`` and ``fps_to_resnet50``: the median over the images of its speed by that of
+        the same backbone, or of ResNet50, without attention, each with ``_low`` and ``_high``;
+        null where that was not timed.
+    """
+    timed = {
+        (variant.backbone, variant.attention): row
+        for variant, row in zip(variants, seconds, strict=True)
+    }
+    return [
+        {
+            "backbone": variant.backbone,
+            "attention": variant.attention,
+            **_times(row),
+            **_ratio("fps_to_none", timed.get((variant.backbone, "none")), row, params),
+            **_ratio("fps_to_resnet50", timed.get(("resnet50", "none")), row, params),
+        }
+        for variant, row in zip(variants, seconds, strict=True)
+    ]
+
+
+def _times(row: Seconds) -> dict[str, float]:
+    q1, median, q3 = (float(1000 * value) for value in np.quantile(row, (0.25, 0.5, 0.75)))
+    return {"fps": 1000 / median, "ms_per_image": median, "ms_q1": q1, "ms_q3": q3}
+
+
+def _ratio(
+    name: str, baseline: Seconds | None, row: Seconds, params: Evaluate
+) -> dict[str, float | None]:
+    """Return the median over the images of `baseline` by `row`, with its bounds."""
+    bounds: dict[str, float | None] = {"value": None, "low": None, "high": None}
+    if baseline is not None:
+        ratio = baseline / row
+        random = np.random.default_rng([params.seed, 3])
+        drawn = random.integers(len(ratio), size=(params.bootstrap, len(ratio)))
+        medians = np.append(np.median(ratio), np.median(ratio[drawn], axis=1))
+        bounds = bootstrap.estimate(medians)
+    return {name: bounds["value"], f"{name}_low": bounds["low"], f"{name}_high": bounds["high"]}
+
+
+if __name__ == "__main__":
+    run(measure)

@@ -1,0 +1,233 @@
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.pixels.decoders import JPEG2000LosslessDecoder, RLELosslessDecoder
+from pydicom.tag import Tag
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
+from support.ct_builder import THRESHOLDS, ct_slice
+
+from dsnet.dicom import header
+from dsnet.dicom.pixels import Evidence, PixelError, examine
+
+
+def evidence(dataset: Dataset) -> Evidence:
+    return examine(dataset, header.read(dataset), THRESHOLDS)
+
+
+def fault(dataset: Dataset) -> str:
+    with pytest.raises(PixelError) as caught:
+        evidence(dataset)
+    return caught.value.fault
+
+
+def with_stored(stored: np.ndarray, bits: int = 16, **elements: object) -> Dataset:
+    return ct_slice(
+        PixelData=stored.tobytes(),
+        BitsAllocated=8 * stored.dtype.itemsize,
+        BitsStored=bits,
+        HighBit=bits - 1,
+        PixelRepresentation=int(stored.dtype.kind == "i"),
+        Rows=stored.shape[0],
+        Columns=stored.shape[1],
+        **elements,
+    )
+
+
+def components(mask: np.ndarray) -> list[int]:
+    """Return the sizes of the 8-connected components, by a flood fill."""
+    left = {tuple(place) for place in np.argwhere(mask)}
+    sizes = []
+    while left:
+        front, size = [left.pop()], 0
+        while front:
+            row, column = front.pop()
+            size += 1
+            near = {(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} & left
+            left -= near
+            front += near
+        sizes.append(size)
+    return sizes
+
+
+@given(arrays(np.int64, (9, 11), elements=st.sampled_from([-1000, 40, 1499, 1500, 2500, 3071])))
+@settings(deadline=None, max_examples=50)
+def test_evidence_against_a_flood_fill(hu: np.ndarray) -> None:
+    found = evidence(ct_slice(hu))
+    assert (found.hu_min, found.hu_max) == (hu.min(), hu.max())
+    assert found.saturated_voxels == (hu >= 3071).sum()
+    assert found.metal_area_mm2 == max(components(hu >= 2500), default=0) * 0.5 * 2.0
+    assert found.dense_area_mm2 == max(components(hu >= 1500), default=0) * 0.5 * 2.0
+    assert found.metal_fraction == pytest.approx((hu >= 2500).mean())
+
+
+@pytest.mark.parametrize("slope", [0.5, 0.1, 2.0])
+def test_thresholds_are_met_exactly_on_any_scale(slope: float) -> None:
+    stored = np.array([[0, round(2500 / slope) - 1], [round(2500 / slope)] * 2], np.uint16)
+    found = evidence(with_stored(stored, RescaleSlope=slope, RescaleIntercept=0))
+    assert found.metal_fraction == 0.5
+
+
+def test_metal_of_unknown_size_has_no_area() -> None:
+    hu = np.full((4, 4), 40)
+    hu[1, 1] = 3000
+    assert math.isnan(evidence(ct_slice(hu, PixelSpacing=None)).metal_area_mm2)
+    assert evidence(ct_slice(PixelSpacing=None)).metal_area_mm2 == 0
+
+
+@pytest.mark.parametrize("padding_bytes", [b"\x30\xf8"])
+@pytest.mark.parametrize("vr", ["US", "SS"])
+def test_declared_padding_is_left_out(padding_bytes: bytes, vr: str) -> None:
+    stored = np.full((4, 4), 40, np.int16)
+    stored[0, 1:] = -2000
+    dataset = with_stored(stored, RescaleIntercept=0)
+    assert evidence(dataset).hu_min == -2000
+    dataset[0x00280120] = _raw(0x00280120, vr, padding_bytes)
+    assert evidence(dataset).hu_min == 40
+
+
+def test_a_padding_range_is_left_out_at_both_ends() -> None:
+    stored = np.array([[0, 1, 2, 3000], [5, 6, 7, 3000]], np.uint16)
+    dataset = with_stored(stored)
+    dataset[0x00280120] = _raw(0x00280120, "US", (2).to_bytes(2, "little"))
+    dataset[0x00280121] = _raw(0x00280121, "US", (0).to_bytes(2, "little"))
+    assert evidence(dataset).hu_min == 5 - 1024
+    dataset[0x00280120] = _raw(0x00280120, "US", (3000).to_bytes(2, "little"))
+    del dataset[0x00280121]
+    assert evidence(dataset).hu_max == 7 - 1024
+
+
+def test_undeclared_fill_is_known_by_the_corner() -> None:
+    stored = np.full((4, 4), 1000, np.int16)
+    stored[0, 0] = stored[3, 3] = -2000
+    assert evidence(with_stored(stored)).hu_min == -24
+    stored[0, 0] = 1000
+    assert evidence(with_stored(stored)).hu_min == -3024
+
+
+def test_nothing_but_padding() -> None:
+    found = evidence(with_stored(np.full((4, 4), -2000, np.int16)))
+    assert math.isnan(found.hu_min)
+    assert found.saturated_voxels == 0
+
+
+@given(arrays(np.int64, (32, 40), elements=st.integers(-1024, 3071)))
+@settings(deadline=None, max_examples=10)
+def test_a_hash_is_that_of_the_image_not_of_its_file(hu: np.ndarray) -> None:
+    plain = evidence(ct_slice(hu))
+    signed = with_stored((hu + 1024).astype(np.int16))
+    assert evidence(signed) == plain
+    wide = with_stored((hu + 1024).astype(np.uint32), bits=32)
+    assert evidence(wide) == plain
+    for syntax in (RLELossless, JPEG2000Lossless):
+        compressed = ct_slice(hu)
+        compressed.compress(syntax, generate_instance_uid=False)
+        assert evidence(compressed) == plain
+
+
+def test_a_hash_tells_pixels_shape_and_scale() -> None:
+    hu = np.arange(64).reshape(8, 8)
+    hashes = {
+        evidence(dataset).pixel_hash
+        for dataset in (
+            ct_slice(hu),
+            ct_slice(hu + 1),
+            ct_slice(hu.reshape(4, 16)),
+            ct_slice(hu, RescaleIntercept=-1000),
+            ct_slice(hu, RescaleSlope=None, RescaleIntercept=None),
+        )
+    }
+    assert len(hashes) == 5
+    assert all(len(pixel_hash) == 64 for pixel_hash in hashes)
+
+
+def test_unused_bits_are_no_pixels() -> None:
+    stored = np.full((4, 4), 1064, np.uint16)
+    stored[1, 1] |= 0xF000
+    assert evidence(with_stored(stored, bits=12)).hu_max == 40
+
+
+def test_without_hu_there_is_a_hash_and_nothing_else() -> None:
+    for dataset in (
+        ct_slice(RescaleSlope=None),
+        ct_slice(RescaleType="US"),
+        ct_slice(NumberOfFrames=2, PixelData=bytes(2 * 512)),
+    ):
+        found = evidence(dataset)
+        assert len(found.pixel_hash) == 64
+        assert found.saturated_voxels is None
+        assert math.isnan(found.hu_max)
+        assert math.isnan(found.metal_area_mm2)
+
+
+def test_colour_has_no_evidence() -> None:
+    dataset = ct_slice(PixelData=bytes(3 * 256), SamplesPerPixel=3, PlanarConfiguration=0)
+    dataset.PhotometricInterpretation, dataset.BitsAllocated = "RGB", 8
+    dataset.BitsStored, dataset.HighBit = 8, 7
+    assert evidence(dataset).saturated_voxels is None
+
+
+def test_faults() -> None:
+    assert fault(ct_slice(PixelData=None)) == "no_pixels"
+    assert fault(ct_slice(PixelData=bytes(510))) == "cut_pixels"
+    assert fault(ct_slice(PixelData=b"")) == "cut_pixels"
+    assert fault(ct_slice(PhotometricInterpretation=None)) == "decode_error"
+    assert fault(ct_slice(Rows=None)) == "decode_error"
+    unknown = ct_slice()
+    unknown.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
+    assert fault(unknown) == "no_decoder"
+
+
+def test_a_decoder_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = ct_slice(np.zeros((32, 32), int))
+    dataset.compress(JPEG2000Lossless)
+    monkeypatch.setattr(JPEG2000LosslessDecoder, "_available", {})
+    assert fault(dataset) == "no_decoder"
+
+
+def test_a_panic_is_a_fault_and_an_interruption_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+    dataset = ct_slice(np.zeros((32, 32), int))
+    dataset.compress(RLELossless)
+
+    def raising(error: BaseException) -> Callable[..., None]:
+        def decode(*_: object, **__: object) -> None:
+            raise error
+
+        return decode
+
+    monkeypatch.setattr(RLELosslessDecoder, "iter_array", raising(panic("index out of bounds")))
+    assert fault(dataset) == "decode_error"
+    monkeypatch.setattr(RLELosslessDecoder, "iter_array", raising(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        evidence(dataset)
+
+
+def test_a_damaged_stream() -> None:
+    dataset = ct_slice(np.arange(256).reshape(16, 16))
+    dataset.compress(RLELossless)
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    assert fault(dataset) == "decode_error"
+
+
+def test_syntaxes_that_need_no_decoder_are_all_read() -> None:
+    for syntax in (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian):
+        dataset = ct_slice()
+        dataset.file_meta.TransferSyntaxUID = syntax
+        assert evidence(dataset) == evidence(ct_slice())
+
+
+def _raw(tag: int, vr: str, value: bytes) -> object:
+    return RawDataElement(Tag(tag), vr, len(value), value, 0, False, True)

@@ -1,0 +1,264 @@
+import io
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.tag import Tag
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    MediaStorageDirectoryStorage,
+    RLELossless,
+    generate_uid,
+)
+from support.ct_builder import THRESHOLDS, ct_slice, read, save
+
+from dsnet.dicom import reader
+
+HU = np.random.default_rng(0).integers(-1024, 1400, (32, 32))
+
+
+def in_syntax(syntax: str) -> Dataset:
+    dataset = ct_slice(HU)
+    if syntax.is_compressed and syntax != DeflatedExplicitVRLittleEndian:
+        dataset.compress(syntax)
+    elif syntax == ExplicitVRBigEndian:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian, RLELossless, JPEG2000Lossless, JPEGLSLossless,
+    ],
+)  # fmt: skip
+def test_the_same_image_in_every_syntax(tmp_path: Path, syntax: str) -> None:
+    facts = read(save(in_syntax(syntax), tmp_path / "a"))
+    plain = read(save(ct_slice(HU), tmp_path / "b"))
+    assert facts.fault == ""
+    assert facts.header is not None
+    assert facts.header.transfer_syntax == syntax.name
+    assert facts.evidence == plain.evidence
+
+
+def test_implicit_padding_has_no_vr_and_is_left_out(tmp_path: Path) -> None:
+    stored = np.full((4, 4), 40, "<i2")
+    stored[0, 1] = -2000
+    dataset = ct_slice(
+        Rows=4, Columns=4, PixelData=stored.tobytes(), PixelRepresentation=1, BitsStored=16,
+        HighBit=15, RescaleIntercept=0,
+    )  # fmt: skip
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dataset.add_new("PixelPaddingValue", "SS", -2000)
+    facts = read(save(dataset, tmp_path / "a"))
+    assert facts.evidence is not None
+    assert facts.evidence.hu_min == 40
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "empty_file"),
+        (b"see the other disk\n", "not_dicom"),
+        (b"\x08\x00 looks like a group", "not_dicom"),
+        (bytes(200), "not_dicom"),
+        (bytes(128) + b"DICM", "cut_header"),
+        (bytes(128) + b"DICM" + bytes(range(256)), "cut_header"),
+    ],
+)
+def test_files_that_are_no_dicom(tmp_path: Path, content: bytes, fault: str) -> None:
+    path = tmp_path / "Thornabee"
+    path.write_bytes(content)
+    facts = read(path)
+    assert (facts.fault, facts.header, facts.evidence) == (fault, None, None)
+
+
+def test_every_cut_has_its_fault(tmp_path: Path) -> None:
+    whole = save(ct_slice(), tmp_path / "whole").read_bytes()
+    pixels_at = len(whole) - 512
+    found = []
+    for length in range(140, len(whole), 7):
+        path = tmp_path / "cut"
+        path.write_bytes(whole[:length])
+        facts = read(path)
+        found.append((length, facts.fault))
+        assert (facts.header is None) == (facts.fault == "cut_header")
+        assert facts.evidence is None
+    assert {fault for length, fault in found if length > pixels_at} == {"cut_pixels"}
+    assert found[0][1] == "cut_header"
+    assert {fault for _, fault in found} == {"cut_header", "no_pixels", "cut_pixels"}
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+@pytest.mark.parametrize("missing", [8, 40, 300])
+def test_cut_compressed_pixels_keep_their_header(tmp_path: Path, syntax: str, missing: int) -> None:
+    path = save(in_syntax(syntax), tmp_path / "a")
+    path.write_bytes(path.read_bytes()[:-missing])
+    facts = read(path)
+    assert facts.fault in ("cut_pixels", "decode_error")
+    assert facts.header is not None
+    assert facts.header.patient_id == "000123"
+
+
+def test_a_damaged_codestream(tmp_path: Path) -> None:
+    dataset = in_syntax(JPEG2000Lossless)
+    path = save(dataset, tmp_path / "a")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\xff\x4f\xff\x51")
+    content[start : start + 60] = bytes(60)
+    path.write_bytes(content)
+    assert read(path).fault == "decode_error"
+
+
+def test_a_cut_deflated_file_has_no_header(tmp_path: Path) -> None:
+    path = save(in_syntax(DeflatedExplicitVRLittleEndian), tmp_path / "a")
+    path.write_bytes(path.read_bytes()[:-30])
+    assert read(path).fault == "cut_header"
+
+
+def test_a_file_cut_in_a_sequence(tmp_path: Path) -> None:
+    item = Dataset()
+    item.CodeMeaning = "Iopamidol"
+    dataset = ct_slice(ContrastBolusAgentSequence=[item])
+    dataset["ContrastBolusAgentSequence"].is_undefined_length = True
+    path = save(dataset, tmp_path / "a")
+    content = path.read_bytes()
+    for kept in range(1, 9):
+        path.write_bytes(content[: content.index(b"Iopamidol") - kept])
+        assert read(path).fault == "cut_header"
+
+
+def test_a_header_without_pixels(tmp_path: Path) -> None:
+    facts = read(save(ct_slice(PixelData=None), tmp_path / "a"))
+    assert facts.fault == "no_pixels"
+    assert facts.header is not None
+    report = ct_slice(SOPClassUID="1.2.840.10008.5.1.4.1.1.88.67", PixelData=None, Rows=None)
+    facts = read(save(report, tmp_path / "b"))
+    assert facts.fault == "no_pixels"
+    assert facts.header is not None
+    assert facts.header.sop_class == "X-Ray Radiation Dose SR Storage"
+
+
+def test_a_dataset_without_preamble_counts_if_it_names_its_class(tmp_path: Path) -> None:
+    for name, sop_class, fault in (
+        ("a", generate_uid(), ""),
+        ("b", None, "not_dicom"),
+    ):
+        dataset = ct_slice(SOPClassUID=sop_class)
+        del dataset.file_meta
+        stream = io.BytesIO()
+        dcmwrite(stream, dataset, implicit_vr=True, little_endian=True)
+        (tmp_path / name).write_bytes(stream.getvalue())
+        assert read(tmp_path / name).fault == fault
+
+
+def test_a_file_that_names_no_syntax_is_read_as_pydicom_guesses(tmp_path: Path) -> None:
+    dataset = ct_slice(HU)
+    dataset.file_meta = FileMetaDataset()
+    path = tmp_path / "a"
+    dataset.save_as(path, implicit_vr=False, little_endian=True)
+    facts = read(path)
+    assert facts.fault == ""
+    assert facts.header is not None
+    assert facts.header.transfer_syntax == ""
+
+
+def test_a_dicomdir_is_no_image_of_a_patient(tmp_path: Path) -> None:
+    record = Dataset()
+    record.DirectoryRecordType, record.PatientID = "PATIENT", "000123"
+    medium = Dataset()
+    medium.file_meta = FileMetaDataset()
+    medium.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    medium.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    medium.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    medium.FileSetID, medium.DirectoryRecordSequence = "DISK1", [record]
+    medium.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    assert read(tmp_path / "DICOMDIR").fault == "not_dicom"
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [(PermissionError(13, "no"), "no_permission"), (OSError(5, "I/O error"), "io_error")],
+)
+def test_what_the_system_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, fault: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("builtins.open", refuse)
+    assert reader.read(str(tmp_path / "a"), THRESHOLDS).fault == fault
+
+
+def test_a_broken_link_cannot_be_read(tmp_path: Path) -> None:
+    assert read(tmp_path / "nowhere").fault == "io_error"
+
+
+def test_header_only(tmp_path: Path) -> None:
+    facts = reader.read(str(save(ct_slice(), tmp_path / "a")), THRESHOLDS, decode=False)
+    assert facts.fault == "decode_error"
+    assert facts.header is not None
+
+
+def test_reading_is_silent_whatever_a_header_says(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = ct_slice()
+    for keyword, raw in {
+        "PatientID": b"Thornabee\xff" * 9,
+        "SliceThickness": b"Thornabee ",
+    }.items():
+        tag = Tag(keyword)
+        dataset[tag] = RawDataElement(tag, dataset[tag].VR, len(raw), raw, 0, False, True)
+    with warnings.catch_warnings(action="ignore"):
+        path = save(dataset, tmp_path / "a")
+    caplog.clear()
+    caplog.set_level(logging.DEBUG)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        facts = read(path)
+    assert facts.fault == ""
+    assert caught == []
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+@given(
+    start=st.sampled_from([0, 128, 400, 700]),
+    scribble=st.lists(st.tuples(st.integers(0, 900), st.integers(0, 255)), max_size=6),
+    kept=st.floats(0, 1),
+    syntax=st.sampled_from([ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless]),
+)
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_damage_is_too_much(
+    tmp_path: Path, start: int, scribble: list[tuple[int, int]], kept: float, syntax: str
+) -> None:
+    path = save(in_syntax(syntax), tmp_path / "a")
+    content = bytearray(path.read_bytes())
+    for place, byte in scribble:
+        content[start + place] = byte
+    path.write_bytes(content[: int(kept * len(content)) if kept > 0.5 else None])
+    facts = read(path)
+    assert (facts.fault == "") == (facts.evidence is not None)
+    assert facts.evidence is None or facts.header is not None
+
+
+def test_version_is_that_of_the_code() -> None:
+    assert len(reader.version()) == 16
+    assert reader.version() == reader.version()

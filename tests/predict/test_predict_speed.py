@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dsnet.config import Detector, Evaluate, Variant
+from dsnet.detect.model import build
+from dsnet.predict import speed
+from dsnet.predict.speed import Models, interleaved, measure, summary
+from dsnet.train.checkpoint import save
+
+DETECTOR = Detector(proposals=20)
+FEW = Evaluate(bootstrap=200)
+
+
+def test_figures_are_medians_and_ratios_are_paired() -> None:
+    variants = [Variant(attention=name) for name in ("none", "ds")]
+    seconds = np.array([[0.1, 0.2, 0.4, 0.2, 0.2], [0.2, 0.25, 0.5, 0.25, 0.2]])
+    none, ds = summary(variants, seconds, FEW)
+    assert (none["attention"], none["fps"], none["ms_per_image"]) == ("none", 5.0, 200.0)
+    assert none["fps_to_none"] == 1.0
+    assert (ds["fps"], ds["ms_q1"], ds["ms_q3"]) == (4.0, 200.0, 250.0)
+    assert ds["fps_to_none"] == pytest.approx(0.8)
+
+
+def test_without_a_baseline_there_is_no_ratio() -> None:
+    (one,) = summary([Variant(attention="se")], np.array([[0.1, 0.1]]), FEW)
+    for name in ("fps_to_none", "fps_to_resnet50"):
+        assert one[name] is one[f"{name}_low"] is one[f"{name}_high"] is None
+
+
+def test_ratios_have_an_interval_over_the_rounds() -> None:
+    # What slows both detectors in a round leaves their ratio alone.
+    machine = np.random.default_rng(0).uniform(1, 3, 40)
+    noise = np.random.default_rng(1).uniform(0.9, 1.1, 40)
+    variants = [Variant(attention=name) for name in ("none", "ds")]
+    none, ds = summary(variants, np.stack([machine, machine * 1.25 * noise]), FEW)
+    assert none["fps_to_resnet50_low"] == none["fps_to_resnet50_high"] == 1
+    assert ds["fps_to_none"] == ds["fps_to_resnet50"] == pytest.approx(0.8, abs=0.03)
+    assert 0.72 < ds["fps_to_none_low"] < ds["fps_to_none"] < ds["fps_to_none_high"] < 0.89
+
+
+def test_each_image_is_shown_to_all_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[Any, float]] = []
+    monkeypatch.setattr(
+        speed, "detect", lambda network, images: shown.append((network, images[0].max().item()))
+    )
+    images = [np.full((4, 4), hu, np.int16) for hu in (300, 600, 900)]
+    seconds = interleaved(["a", "b"], images, Detector())
+    assert seconds.shape == (2, 3)
+    assert (seconds > 0).all()
+    assert [network for network, _ in shown] == ["a", "b", "b", "a", "a", "b"]
+    assert [value for _, value in shown] == pytest.approx([0.5, 0.5, 0.7, 0.7, 0.9, 0.9])
+
+
+def test_all_variants_are_timed_in_one_process(ellipses: Any, tmp_path: Path) -> None:
+    models = []
+    for attention in ("none", "se"):
+        variant = Variant(backbone="mobilenet_v2", attention=attention)
+        network = build(DETECTOR, variant, size_px=64, pixel_mm=2.0)
+        path = tmp_path / f"{attention}.pt"
+        save(network.state_dict(), path)
+        models.append({**variant.model_dump(), "weights": str(path)})
+    measure(
+        params=Evaluate(speed_images=3, speed_warmup=1),
+        detector=DETECTOR,
+        variants=Models.model_validate({"models": models}),
+        digest=ellipses.digest,
+        store=ellipses.store,
+        boxes=ellipses.boxes,
+        speed=tmp_path / "speed.json",
+    )
+    told = json.loads((tmp_path / "speed.json").read_text())
+    assert (told["size_px"], told["batch_size"], told["images"]) == (64, 1, 3)
+    assert told["threads"] >= 1
+    assert [one["attention"] for one in told["variants"]] == ["none", "se"]
+    for one in told["variants"]:
+        assert one["ms_q1"] <= one["ms_per_image"] <= one["ms_q3"]
+        assert one["fps"] == pytest.approx(1000 / one["ms_per_image"])

@@ -1,0 +1,49 @@
+"""Metrics files with curves, made by hand."""
+
+from typing import Any
+
+from dsnet.schemas import CLASSES
+
+
+def report(value: float) -> dict[str, Any]:
+    """Return the report of one method; osteopenia has no curve, and no temperature was found."""
+    names = ["map", *(f"ap_{name}" for name in CLASSES)]
+    names += [f"{unit}_auc_{name}" for unit in ("level", "patient") for name in CLASSES]
+    statistic = {"value": value, "low": value - 0.1, "high": None, "by_seed": [value, None]}
+    undefined = dict.fromkeys(statistic)
+    curve = {"fpr": [0.0, 0.2, 1.0], "tpr": [0.0, value, 1.0]}
+    roc = {**dict.fromkeys(CLASSES, curve), "osteopenia": None}
+    falling = {"recall": [0.0, 0.5, 1.0], "precision": [1.0, value, 0.2]}
+    bins = {"confidence": [None, 0.4, 0.9], "accuracy": [None, 0.5, value], "count": [0, 3, 9]}
+    matrix = {"rows": list(CLASSES), "columns": [*CLASSES, "missed"]}
+    return {
+        "cohort": "made",
+        "synthetic": True,
+        "leaky": True,
+        "part": "test",
+        "seeds": [0, 1],
+        "counts": {"patients": 5, "images": 9},
+        "chance": {"p975": None},
+        "metrics": {**dict.fromkeys(names, statistic), "level_auc_osteopenia": undefined},
+        "calibration": {"ece_before": statistic, "ece_after": undefined},
+        "curves": {
+            "pr": {**dict.fromkeys(CLASSES, falling), "osteopenia": None},
+            "roc": {"level": roc, "patient": roc},
+            "calibration": {"before": bins, "after": None},
+            "froc": {
+                unit: {f"false_per_{unit}": [0.0, 0.0, 2.0], "sensitivity": [0.0, value, 1.0]}
+                for unit in ("image", "patient")
+            },
+        },
+        "confusion": {
+            "box": {
+                "rows": [*CLASSES, "false box"],
+                "columns": [*CLASSES, "missed"],
+                "counts": [[3, 1, 0, 0], [0, 0, 0, 0], [0, 1, 2, 1], [0, 2, 1, 0]],
+            },
+            **{
+                unit: {**matrix, "counts": [[3, 1, 0, 0], [0, 0, 0, 0], [0, 1, 2, 1]]}
+                for unit in ("level", "patient")
+            },
+        },
+    }
