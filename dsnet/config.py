@@ -15,8 +15,11 @@ from dsnet.errors import UserError
 
 Attention = Literal["none", "se", "sk", "eca", "ds"]
 Backbone = Literal["resnet50", "vgg16", "mobilenet_v2", "mobilenet_v3_large"]
-Reading = Literal["patient", "vertebra", "lowest"]
-"""Which T-score labels a vertebra: the patient's L1-L4, its own, or the lowest (reading 17)."""
+TScoreSource = Literal["patient", "vertebra", "lowest"]
+"""Which T-score labels a vertebra: the patient's L1-L4, its own, or the lowest.
+
+docs/interpretations.md#17
+"""
 
 PatientLabel = Literal["mean_probability", "majority", "worst"]
 """How boxes become the one label of a level or patient."""
@@ -44,11 +47,12 @@ class Phantom(Section):
 
 
 class Ingest(Section):
-    """Reading of headers and pixel evidence."""
+    """Reading headers and pixel evidence."""
 
     # 0: one per CPU, at most 8.
     processes: Annotated[int, Field(ge=0)] = 0
-    # From where on a pixel counts as metal (reading 22), and as dense enough for bone cement.
+    # From where on a pixel counts as metal (docs/interpretations.md#22), and as dense enough for
+    # bone cement.
     metal_hu: Annotated[float, Field(ge=1000, le=30000)] = 2500
     cement_hu: Annotated[float, Field(ge=500, le=30000)] = 1500
 
@@ -162,7 +166,7 @@ class DxaReference(Section):
 
 
 class Dxa(Section):
-    """How the DXA table is read (reading 18)."""
+    """How the DXA table is read (docs/interpretations.md#18)."""
 
     preset: Literal["dsnet", "ge_lunar", "hologic"] = "dsnet"
     # Own names of columns, by this project's.
@@ -191,9 +195,9 @@ class Dxa(Section):
 
 
 class Label(Section):
-    """From T-score to WHO class (reading 17 and 18)."""
+    """From T-score to WHO class (docs/interpretations.md#17 and #18)."""
 
-    reading: Reading = "patient"
+    t_score: TScoreSource = "patient"
 
 
 Level = Annotated[str, Field(pattern=r"^(C[1-7]|T([1-9]|1[0-2])|L[1-6]|S[1-5])$")]
@@ -218,14 +222,14 @@ class Annotations(Section):
 
 
 class Exclude(Section):
-    """Exclusion criteria and the reading of unknown histories (reading 22)."""
+    """Exclusion criteria and the reading of unknown histories (docs/interpretations.md#22)."""
 
     unknown_history: Literal["keep", "exclude"] = "keep"
     criteria: Criteria = Criteria()
 
 
 class Split(Section):
-    """The patient-level split (reading 11)."""
+    """The patient-level split (docs/interpretations.md#11)."""
 
     # image: exists to measure leakage; all that it touches says LEAKY.
     unit: Literal["patient", "image"] = "patient"
@@ -258,7 +262,7 @@ class AttentionOptions(Section):
 
     # identity: y = x + gamma * A(x) with gamma starting at 0; plain: y = A(x).
     init: Literal["identity", "plain"] = "identity"
-    # Backbone stages after which a module stands; None: the sites of reading 6.
+    # Backbone stages after which a module stands; None: the sites of docs/interpretations.md#6.
     sites: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     # Groups of the spatial convolutions of SK and DS, at most.
     groups: _Positive = 32
@@ -281,9 +285,10 @@ class Window(Section):
 class Detector(Section):
     """The Faster R-CNN around the attention module (readings 1 to 8, 21)."""
 
-    # Whether the backbone gives a pyramid of maps, or one map; auto: reading 7.
+    # Whether the backbone gives a pyramid of maps, or one map; auto: docs/interpretations.md#7.
     fpn: Literal["auto"] | bool = "auto"
-    # What training starts from: none, imagenet, coco, paper (reading 7: coco for ResNet50, imagenet
+    # What training starts from: none, imagenet, coco, paper (docs/interpretations.md#7: coco for
+    # ResNet50, imagenet
     # for the others), or the path of a state dict.
     weights: str = "none"
     # Checked when given; for a path only.
@@ -336,7 +341,7 @@ class Train(Section):
     # Of all devices together. At least two on each: batch norm over the pooled vectors of SK has no
     # spread in a single image.
     batch_size: Annotated[int, Field(ge=2)] = 9
-    # Against unequal classes, in the training part alone (reading 12).
+    # Against unequal classes, in the training part alone (docs/interpretations.md#12).
     balance: Literal["none", "downsample", "weighted"] = "none"
     learning_rate: _Length = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -409,7 +414,10 @@ class Report(Section):
 
 
 class Leakage(Section):
-    """What a split by image would add to the figures, and labels drawn by lot (reading 11)."""
+    """What a split by image would add to the figures, and labels drawn by lot.
+
+    docs/interpretations.md#11
+    """
 
     # The one detector that is trained on the leaky split and on shuffled labels.
     detector: Variant = Variant(backbone="mobilenet_v2")

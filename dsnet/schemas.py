@@ -15,7 +15,7 @@ CLASSES = ("normal", "osteopenia", "osteoporosis")
 LEVELS = ("L1", "L2", "L3", "L4")
 """Lumbar levels that DXA measures."""
 
-PARTS = ("train", "validation", "test")
+SUBSETS = ("train", "validation", "test")
 
 _FILE = pa.Check.str_matches(r"^F-[0-9a-f]{16}$")
 _IMAGE = pa.Check.str_matches(r"^I-[0-9a-f]{16}$")
@@ -161,7 +161,7 @@ ANNOTATIONS = pa.DataFrameSchema(
         # used; merged (the same as one that is used); conflict; no_image; ambiguous (fits several
         # images or series); unknown_level; ignored (by level_names); sliver; outside (a body that
         # no slice of the mask's series shows).
-        "fate": pa.Column(
+        "status": pa.Column(
             str,
             pa.Check.isin(
                 [
@@ -297,7 +297,7 @@ SPLIT = pa.DataFrameSchema(
         "leaky": pa.Column(str, pa.Check.eq("LEAKY"), required=False),
         "image_key": _text(_IMAGE),
         "patient_key": _text(_PATIENT),
-        "part": pa.Column(str, pa.Check.isin(PARTS)),
+        "subset": pa.Column(str, pa.Check.isin(SUBSETS)),
         # The patient's class, by which the split was stratified.
         "stratum": pa.Column(str, pa.Check.isin(CLASSES)),
     },
@@ -333,7 +333,7 @@ FEATURES = pa.DataFrameSchema(
         "image_key": _text(_IMAGE),
         "patient_key": _text(_PATIENT),
         "level": pa.Column(str, pa.Check.isin(LEVELS)),
-        "part": pa.Column(str, pa.Check.isin(PARTS)),
+        "subset": pa.Column(str, pa.Check.isin(SUBSETS)),
         "label": pa.Column(str, pa.Check.isin(CLASSES)),
         # Whose box was measured: the annotation's, or the detector's on that slice.
         "box": pa.Column(str, pa.Check.isin(["annotated", "detected"])),

@@ -53,7 +53,7 @@ def _tables(random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
         for _ in range(IMAGES_PER_PATIENT[part])
     ]
     random.shuffle(rows)
-    frame = pd.DataFrame(rows, columns=["patient_key", "part", "label"])
+    frame = pd.DataFrame(rows, columns=["patient_key", "subset", "label"])
     frame["row"] = np.arange(len(frame))
     frame["image_key"] = [f"I-{row:016x}" for row in frame["row"]]
     frame["level"] = "L1"

@@ -73,7 +73,7 @@ def test_the_papers_settings() -> None:
         ({"split": {"test_fracton": 0.1}}, ["split.test_fracton = 0.1", "test_fraction"]),
         ({"split": {"test_fraction": 2}}, ["split.test_fraction = 2", "less than 1"]),
         ({"train": {"epochs": "many"}}, ["train.epochs = 'many'", "integer"]),
-        ({"label": {"reading": "mean"}}, ["label.reading = 'mean'", "'vertebra'"]),
+        ({"label": {"t_score": "mean"}}, ["label.t_score = 'mean'", "'vertebra'"]),
         (
             {"exclude": {"criteria": {"metal_artefact": {"scope": "series"}}}},
             ["exclude.criteria.metal_artefact.scope = 'series'", "'patient'"],

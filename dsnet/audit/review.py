@@ -48,7 +48,7 @@ def write_review_list(output: Path, results: Path, detector: str, *, score: floa
     doubts = pd.DataFrame(columns=["image_key", "reason"], dtype=str)
     if trained:
         split = schemas.read(schemas.SPLIT, results / "cohort" / "split.csv")
-        shown = split.loc[split["part"].isin(trained), "image_key"].tolist()
+        shown = split.loc[split["subset"].isin(trained), "image_key"].tolist()
         doubts = unsure([found[part] for part in trained], shown, score=score)
     rows = review_list(schemas.read(schemas.LEDGER, results / "cohort" / "ledger.csv"), doubts)
     write_csv(output, rows)

@@ -7,7 +7,7 @@ from dsnet.evaluate.matching import Floats
 from dsnet.schemas import BOX, CLASSES, PREDICTIONS
 
 SCORE_FLOOR = 0.001
-"""Classes less likely than that are left out, as a detector's are (reading 16b)."""
+"""Classes less likely than that are left out, as a detector's are (docs/interpretations.md#16b)."""
 
 
 def as_detections(measured: pd.DataFrame, probability: Floats) -> pd.DataFrame:

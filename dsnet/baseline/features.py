@@ -67,7 +67,8 @@ def detected(
 ) -> pd.DataFrame:
     """Return the features of each annotated vertebra, taken from the detector's own box.
 
-    An axial slice shows one vertebra (reading 19): a slice's best box stands for it. Where the
+    An axial slice shows one vertebra (docs/interpretations.md#19): a slice's best box stands for
+    it. Where the
     detector found none there is no measurement.
 
     Parameters

@@ -72,11 +72,11 @@ def training_rows(features: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     UserError
         If one of the two parts holds no measurement.
     """
-    strange = set(features["part"]) - {"train", "validation"}
+    strange = set(features["subset"]) - {"train", "validation"}
     if strange:
         raise ValueError(f"rows of {', '.join(sorted(strange))} must not reach a fit")
     measured = features.dropna(subset=list(FEATURES_HU))
-    train, validation = (measured[measured["part"] == part] for part in ("train", "validation"))
+    train, validation = (measured[measured["subset"] == part] for part in ("train", "validation"))
     for name, rows in (("training", train), ("validation", validation)):
         if rows.empty:
             raise UserError(

@@ -12,7 +12,7 @@ from dsnet.baseline.judge import judge, scene_of
 from dsnet.config import Baseline, Evaluate
 from dsnet.evaluate.about import read_about
 from dsnet.files import write_json
-from dsnet.schemas import FEATURES, FEATURES_HU, PARTS
+from dsnet.schemas import FEATURES, FEATURES_HU, SUBSETS
 from dsnet.slices.store import SliceStore
 
 
@@ -83,7 +83,7 @@ def grade_detected(
         As for `grade_annotated`.
     """
     images, drawn = SliceStore(store, boxes), _drawn(boxes, split)
-    test = drawn["part"] == "test"
+    test = drawn["subset"] == "test"
     found = best_boxes(schemas.read(schemas.PREDICTIONS, detections), judging.score)
     parts = [annotated(images, drawn[~test], params), detected(images, drawn[test], found, params)]
     measured = pd.concat(parts, ignore_index=True)
@@ -95,15 +95,15 @@ def grade_detected(
 def _drawn(boxes: Path, split: Path) -> pd.DataFrame:
     """Return `schemas.SLICES` with the part of each image."""
     drawn = schemas.read(schemas.SLICES, boxes)
-    parts = schemas.read(schemas.SPLIT, split).set_index("image_key")["part"]
-    return drawn.assign(part=drawn["image_key"].map(parts))
+    parts = schemas.read(schemas.SPLIT, split).set_index("image_key")["subset"]
+    return drawn.assign(subset=drawn["image_key"].map(parts))
 
 
 def _fit(measured: pd.DataFrame, params: Baseline, features: Path, model: Path) -> Grader:
     """Return the grader; write what was measured, and what was fitted."""
-    grader = Grader.fit(measured[measured["part"] != "test"], params)
+    grader = Grader.fit(measured[measured["subset"] != "test"], params)
     schemas.write(FEATURES, measured[list(FEATURES.columns)], features)
-    counts = {part: _counts(measured[measured["part"] == part]) for part in PARTS}
+    counts = {part: _counts(measured[measured["subset"] == part]) for part in SUBSETS}
     write_json(model, {"vertebrae": counts, "multinomial": grader.facts()})
     return grader
 
@@ -130,7 +130,7 @@ def _judge(
     usable = measured.dropna(subset=list(FEATURES_HU))
     for method, probability in grader.grades(usable).items():
         test, validation = (
-            scene_of(usable, probability, drawn=drawn, split=parts[parts["part"] == part])
+            scene_of(usable, probability, drawn=drawn, split=parts[parts["subset"] == part])
             for part in ("test", "validation")
         )
         told = judge(test, validation, judging, given=given)

@@ -10,7 +10,7 @@ from typing import get_args
 from dsnet.cohort.columns import REGIONS, SPINE, translation
 from dsnet.cohort.exam import PRINTED, DxaTable, Exam, lumbar_mean
 from dsnet.cohort.table import Row, describe, read_table
-from dsnet.config import Dxa, DxaReference, Reading
+from dsnet.config import Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError
 
 _AS_GIVEN = Dxa()
@@ -26,25 +26,25 @@ _SCIENTIFIC = re.compile(rf"{_NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
-def check_reading(reading: str) -> Reading:
+def check_reading(reading: str) -> TScoreSource:
     """Return `reading` if it is one that labels can follow.
 
     Raises
     ------
     UserError
     """
-    for known in get_args(Reading):
+    for known in get_args(TScoreSource):
         if reading == known:
             return known  # type: ignore[no-any-return]  # get_args forgets the literal's type
     raise UserError(
         "config",
-        expected=f"label.reading to be one of {', '.join(get_args(Reading))}",
+        expected=f"label.t_score to be one of {', '.join(get_args(TScoreSource))}",
         came=f"{reading!r}",
         remedy="correct the config file",
     )
 
 
-def read_dxa(path: Path, reading: Reading = "patient", params: Dxa = _AS_GIVEN) -> DxaTable:
+def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _AS_GIVEN) -> DxaTable:
     """Return the exams of the DXA table; none where there is no such file.
 
     Required columns: ``patient_id``, ``exam_date`` and the T-score (with a reference, the BMD) of
@@ -82,7 +82,7 @@ def read_dxa(path: Path, reading: Reading = "patient", params: Dxa = _AS_GIVEN) 
     return DxaTable(ordered, nameless)
 
 
-def _required(reading: Reading, params: Dxa) -> list[str]:
+def _required(reading: TScoreSource, params: Dxa) -> list[str]:
     by_level = reading != "patient" or params.outlier_levels == "leave_out"
     quantity = "bmd_g_cm2" if params.reference else "t_score"
     regions = REGIONS if by_level else (SPINE,)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 
 from dsnet.cohort.columns import SPINE
-from dsnet.config import Reading
+from dsnet.config import TScoreSource
 from dsnet.schemas import LEVELS
 
 PRINTED = Decimal("0.1")
@@ -38,7 +38,7 @@ class Exam:
     date: date | None
     t_scores: Mapping[str, Decimal]
 
-    def t_score(self, level: str, reading: Reading) -> Decimal | None:
+    def t_score(self, level: str, reading: TScoreSource) -> Decimal | None:
         """Return the T-score that labels `level`, or None where there is none.
 
         Parameters
@@ -56,7 +56,7 @@ class Exam:
         measured = [self.t_scores[name] for name in LEVELS if name in self.t_scores]
         return min(measured) if len(measured) >= 2 else None
 
-    def scored_levels(self, reading: Reading) -> frozenset[str]:
+    def scored_levels(self, reading: TScoreSource) -> frozenset[str]:
         """Return the levels that have a T-score under `reading`."""
         return frozenset(level for level in LEVELS if self.t_score(level, reading) is not None)
 
@@ -112,7 +112,8 @@ def lumbar_mean(t_scores: Mapping[str, Decimal]) -> Decimal | None:
     """Return the L1-L4 T-score without outlier levels, or None if fewer than two are left.
 
     A level is one if it lies more than 1.0 T from each of its neighbours (ISCD 2019 Official
-    Positions, Adult; reading 18). The level farthest from the median goes first, and what it stood
+    Positions, Adult; docs/interpretations.md#18). The level farthest from the median goes first,
+    and what it stood
     between become neighbours. Without outliers the exam's own value stands, since a mean of
     T-scores only comes near that of the densities; an exam without one gets none.
     """

@@ -55,11 +55,11 @@ class Entry:
         The last stages of strides 4, 8, 16 and 32: what a pyramid stands on. Without a pyramid the
         last of them gives the one map, dilated to a finer stride if need be.
     sites : tuple of str
-        The stages after which attention stands by default (reading 6).
+        The stages after which attention stands by default (docs/interpretations.md#6).
     pyramid : bool
-        Whether there is a pyramid by default (reading 7).
+        Whether there is a pyramid by default (docs/interpretations.md#7).
     paper : str
-        The key of `published` from which the paper's training started (reading 7).
+        The key of `published` from which the paper's training started (docs/interpretations.md#7).
     starts : tuple of str
         Where each part begins that trains or is frozen as one; torchvision's.
     trainable_layers : int
@@ -159,12 +159,15 @@ BACKBONE: dict[Backbone, Entry] = {
 
 
 def has_pyramid(config: Detector, backbone: Backbone) -> bool:
-    """Return whether the backbone gives five maps, not one (reading 7)."""
+    """Return whether the backbone gives five maps, not one (docs/interpretations.md#7)."""
     return BACKBONE[backbone].pyramid if config.fpn == "auto" else config.fpn
 
 
 def start_weights(config: Detector, backbone: Backbone) -> str:
-    """Return ``config.weights``, but for ``paper`` what that is for this backbone (reading 7)."""
+    """Return ``config.weights``, but for ``paper`` what that is for this backbone.
+
+    docs/interpretations.md#7
+    """
     return BACKBONE[backbone].paper if config.weights == "paper" else config.weights
 
 

@@ -1,4 +1,4 @@
-"""The parts of the proposal network that stay in float32 under mixed precision (reading 9).
+"""The parts of the proposal network that stay in float32 under mixed precision (interpretation 9).
 
 A bfloat16 has 8 significant bits: a coordinate between 256 and 512 is right to a pixel at best.
 torchvision gives anchors the type of the feature maps, and boxes that of the predicted offsets.

@@ -13,7 +13,9 @@ _SMALLEST_PX = 1e-2  # torchvision's: an edge below this is no box
 
 
 class Heads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
-    """Region heads in float32 (reading 9) that keep what evaluation needs (reading 16b).
+    """Region heads in float32 (interpretation 9) that keep what evaluation needs.
+
+    docs/interpretations.md#16b
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Losses on the classes of regions of interest (readings 8 and 12)."""
+"""Losses on the classes of regions of interest (docs/interpretations.md#8 and #12)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -27,10 +27,10 @@ from dsnet.errors import UserError
 from dsnet.schemas import CLASSES
 
 SCORE_FLOOR = 0.001
-"""Boxes of lower probability are dropped (reading 16b)."""
+"""Boxes of lower probability are dropped (docs/interpretations.md#16b)."""
 
 MAX_BOXES = 100
-"""Boxes kept of each image (reading 16b)."""
+"""Boxes kept of each image (docs/interpretations.md#16b)."""
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _ATTENTION_STREAM = 1 << 32  # keeps the attention's seeds apart from every seed of a base
@@ -174,7 +174,7 @@ def _proposals(config: Detector, sizes_per_map: int) -> dict[str, int]:
 
 
 def _head_settings(config: Detector) -> dict[str, Any]:
-    """Return torchvision's defaults but for the samples and what reading 16b keeps."""
+    """Return torchvision's defaults but for the samples and what interpretation 16b keeps."""
     return {
         "fg_iou_thresh": 0.5,
         "bg_iou_thresh": 0.5,

@@ -1,4 +1,4 @@
-"""From the stages of a backbone to the maps that the heads see (reading 7)."""
+"""From the stages of a backbone to the maps that the heads see (docs/interpretations.md#7)."""
 
 from collections.abc import Mapping
 from typing import TypeAlias

@@ -49,7 +49,7 @@ class Part:
     Parameters
     ----------
     name : str
-        One of `schemas.PARTS`.
+        One of `schemas.SUBSETS`.
     store, boxes, split : Path
         The slice store, `schemas.SLICES` and `schemas.SPLIT`.
     windows : sequence of Window
@@ -72,13 +72,13 @@ class Part:
         self._windows = tuple(windows)
         parts = schemas.read(schemas.SPLIT, split)
         drawn = schemas.read(schemas.SLICES, boxes)
-        self.split = parts[parts["part"] == name]
+        self.split = parts[parts["subset"] == name]
         self.boxes = drawn[drawn["image_key"].isin(self.split["image_key"])]
         self._rows = self.boxes["row"].drop_duplicates().tolist()
         if not self._rows:
             raise UserError(
                 split.name,
-                expected=f"images in the part {name!r}, one of {', '.join(schemas.PARTS)}",
+                expected=f"images in the part {name!r}, one of {', '.join(schemas.SUBSETS)}",
                 came="none",
                 remedy="change the fractions of the split, or name another part",
             )

@@ -1,4 +1,4 @@
-"""What a detector finds on images, as a table (reading 16b)."""
+"""What a detector finds on images, as a table (docs/interpretations.md#16b)."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,8 @@ _PROBABILITIES = ("p_background", *(f"p_{name}" for name in CLASSES))
 def predict(network: FasterRCNN, part: Part, *, batch_size: int = 8) -> pd.DataFrame:
     """Return every detection on the images of `part`.
 
-    In float32 whatever the precision of training (reading 9). The network's mode and torch's
+    In float32 whatever the precision of training (docs/interpretations.md#9). The network's mode
+    and torch's
     random state are left as they were.
 
     Parameters

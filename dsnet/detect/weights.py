@@ -1,4 +1,4 @@
-"""What a detector starts from: a published checkpoint, a file, or nothing (reading 7)."""
+"""What a detector starts from: a published checkpoint, a file, or nothing (interpretation 7)."""
 
 import pickle
 import re

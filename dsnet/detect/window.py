@@ -1,4 +1,4 @@
-"""From stored Hounsfield units to what the network sees (reading 21)."""
+"""From stored Hounsfield units to what the network sees (docs/interpretations.md#21)."""
 
 from collections.abc import Sequence
 

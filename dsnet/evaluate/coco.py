@@ -34,7 +34,7 @@ def write_truth(*, digest: Path, boxes: Path, split: Path, truth: Path) -> None:
     """
     drawn = schemas.read(schemas.SLICES, boxes)
     parts = schemas.read(schemas.SPLIT, split)
-    test = drawn["image_key"].isin(parts.loc[parts["part"] == "test", "image_key"])
+    test = drawn["image_key"].isin(parts.loc[parts["subset"] == "test", "image_key"])
     note = note_of(read_about(digest, split))
     write_compact(truth, ground_truth(drawn[test], read_grid(digest)["size_px"], note))
 

@@ -18,18 +18,18 @@ UNITS = {
 """What is graded by its class, each by the likeliest class or the probabilities of all three."""
 
 DEFINITIONS = {
-    "map": "COCO AP at IoU 0.5, mean over the classes (reading 13)",
-    "map_50_95": "COCO AP, mean over IoU 0.50, 0.55, ..., 0.95 and the classes (reading 13)",
+    "map": "COCO AP at IoU 0.5, mean over the classes (interpretation 13)",
+    "map_50_95": "COCO AP, mean over IoU 0.50, 0.55, ..., 0.95 and the classes (interpretation 13)",
     "voc_map": "area under the interpolated precision-recall curve at IoU 0.5, mean over the "
-    "classes (reading 13)",
+    "classes (interpretation 13)",
     "paper_map": "eq. 3 taken literally, macro precision: mean over the classes of TP / (TP + FP); "
-    "a class that is never predicted counts 0 (reading 13)",
-    "recall": "TP / (TP + FN), class right (reading 14)",
-    "accuracy": "TP / (TP + FP + FN), TN of eq. 5 read as FP (reading 15)",
+    "a class that is never predicted counts 0 (interpretation 13)",
+    "recall": "TP / (TP + FN), class right (interpretation 14)",
+    "accuracy": "TP / (TP + FP + FN), TN of eq. 5 read as FP (interpretation 15)",
     "accuracy_literal": "TP / (TP + TN + FN), eq. 5 taken literally with TN = 0: equals recall "
-    "(reading 15)",
+    "(interpretation 15)",
     "accuracy_localised": "share of the boxes found, whatever their class, whose likeliest class "
-    "is right (reading 15)",
+    "is right (interpretation 15)",
     "box_ap50": "COCO AP at IoU 0.5 of the box alone: the classes are one, the score is "
     "1 - p_background, boxes of any class that overlap by more than 0.5 are one object",
     "box_recall": "share of the boxes found, whatever their class",
@@ -66,7 +66,7 @@ def statistics(
     weights : float64 (samples, patients)
         How often each patient counts.
     iou, score : float
-        The operating point of readings 14 and 15: what a detection must reach to count.
+        The operating point of interpretations 14 and 15: what a detection must reach to count.
     rule : {"mean_probability", "majority", "worst"}
         How boxes become one label, as `dsnet.evaluate.units.pool`.
 
@@ -163,7 +163,7 @@ def average_precisions(scene: Scene, weights: Floats, thresholds: Floats) -> tup
 
 
 def operating_counts(scene: Scene, iou: float, score: float) -> dict[str, Floats]:
-    """Return TP, FP and FN by patient and class (reading 14).
+    """Return TP, FP and FN by patient and class (interpretation 14).
 
     Returns
     -------
@@ -183,7 +183,9 @@ def operating_counts(scene: Scene, iou: float, score: float) -> dict[str, Floats
 
 
 def confusion(scene: Scene, iou: float, score: float) -> Integers:
-    """Return the confusion matrix of the boxes alone, matched class-agnostically (reading 14).
+    """Return the confusion matrix of the boxes alone, matched class-agnostically.
+
+    docs/interpretations.md#14
 
     Returns
     -------

@@ -99,7 +99,7 @@ def report(
     by_lot = np.mean([permutation.permuted_map(scene, drawn) for scene in test], axis=0)
     calibration, scaled = _calibration(test, validation, weights, params)
     return {
-        "part": PART,
+        "subset": PART,
         "seeds": list(seeds),
         "counts": _counts(test),
         **_settings(params),

@@ -141,8 +141,8 @@ class Scene:
         return objects, match(self.overlap(objects), objects.image, np.array([iou]))[0]
 
 
-def read_scenes(files: Sequence[Path], boxes: Path, split: Path, part: str) -> list[Scene]:
-    """Return the images of `part` with their ground truths and the detections of each file.
+def read_scenes(files: Sequence[Path], boxes: Path, split: Path, subset: str) -> list[Scene]:
+    """Return the images of `subset` with their ground truths and the detections of each file.
 
     Parameters
     ----------
@@ -150,23 +150,23 @@ def read_scenes(files: Sequence[Path], boxes: Path, split: Path, part: str) -> l
         Tables under `schemas.PREDICTIONS`: those of one detector's seeds.
     boxes, split : Path
         Tables under `schemas.SLICES` and `schemas.SPLIT`.
-    part : str
-        One of `schemas.PARTS`.
+    subset : str
+        One of `schemas.SUBSETS`.
 
     Raises
     ------
     UserError
-        If the part has no image, or the tables do not belong together.
+        If the subset has no image, or the tables do not belong together.
     """
     drawn = schemas.read(schemas.SLICES, boxes)
     parts = schemas.read(schemas.SPLIT, split)
-    mine = parts[parts["part"] == part]
+    mine = parts[parts["subset"] == subset]
     if mine.empty:
         raise UserError(
             split.name,
-            expected=f"images in the part {part!r}, one of {', '.join(schemas.PARTS)}",
+            expected=f"images in the subset {subset!r}, one of {', '.join(schemas.SUBSETS)}",
             came="none",
-            remedy="name another part, or split anew",
+            remedy="name another subset, or split anew",
         )
     _belongs(split.name, mine["image_key"], drawn["image_key"], "slices.csv")
     scenes = []

@@ -29,7 +29,9 @@ def not_lumbar(case: Case) -> Finding:
 
 
 def incomplete_levels(case: Case) -> Finding:
-    """Hold where too few of L1 to L4 are annotated, or left on the remaining slices (reading 19).
+    """Hold where too few of L1 to L4 are annotated, or left on the remaining slices.
+
+    docs/interpretations.md#19
 
     Too few annotated at all is a fault of the patient. What is left is counted last, after every
     other criterion, and is said of the slices that are left: a patient of whom none is left has
@@ -87,7 +89,7 @@ LEVEL_CRITERIA = (
         "E22",
         "patient",
         "Too few of the levels L1 to L4 are annotated or left.",
-        "section 3.1 (any of L1-L4 for training), reading 19",
+        "section 3.1 (any of L1-L4 for training), interpretation 19",
         incomplete_levels,
         lambda p: f"levels >= {p.criteria.incomplete_levels.min_levels}",
     ),

@@ -17,7 +17,7 @@ def no_dxa(case: Case) -> Finding:
 
 
 def no_t_score(case: Case) -> Finding:
-    """Hold where the exam lacks a T-score that the configured reading asks for (reading 17).
+    """Hold where the exam lacks a T-score that the configured reading asks for (interpretation 17).
 
     Under ``vertebra`` that is one for each level on the slice: a body without a label would be
     learned as background.
@@ -55,7 +55,7 @@ CRITERIA = (
         "E14",
         "patient",
         "The patient has no DXA exam.",
-        "section 3 (the DXA report as reference), reading 22",
+        "section 3 (the DXA report as reference), interpretation 22",
         no_dxa,
         final=True,
     ),
@@ -64,7 +64,7 @@ CRITERIA = (
         "E15",
         "patient",
         "The DXA exam gives no T-score to label by.",
-        "section 3 (the DXA report as reference), reading 18",
+        "section 3 (the DXA report as reference), interpretation 18",
         no_t_score,
         final=True,
     ),
@@ -73,7 +73,7 @@ CRITERIA = (
         "E16",
         "patient",
         "CT and DXA are too far apart in time.",
-        "reading 20",
+        "interpretation 20",
         dxa_too_far,
         lambda p: f"interval <= {p.criteria.dxa_too_far.max_interval_days} days",
     ),
@@ -82,7 +82,7 @@ CRITERIA = (
         "E17",
         "patient",
         "The interval between CT and DXA is unknown.",
-        "reading 18",
+        "interpretation 18",
         dxa_date_unknown,
     ),
 )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dsnet.cohort.clinical import HISTORIES, History
 from dsnet.cohort.exam import DxaTable, interval_days
-from dsnet.config import Reading
+from dsnet.config import TScoreSource
 from dsnet.errors import UserError
 from dsnet.schemas import LEVELS
 
@@ -28,7 +28,7 @@ def gather(
     dxa: DxaTable,
     histories: Mapping[str, History],
     *,
-    reading: Reading,
+    reading: TScoreSource,
 ) -> pd.DataFrame:
     """Return the index with all that the other tables say of each file.
 
@@ -103,7 +103,7 @@ def _with_boxes(files: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _with_dxa(files: pd.DataFrame, dxa: DxaTable, reading: Reading) -> pd.DataFrame:
+def _with_dxa(files: pd.DataFrame, dxa: DxaTable, reading: TScoreSource) -> pd.DataFrame:
     keys = list(zip(files["patient_id"], files["ct_date"], files["levels"], strict=True))
     # One look-up per distinct patient, day and level instead of one per file.
     known = {key: _exam_facts(dxa, *key, reading) for key in set(keys)}
@@ -116,7 +116,7 @@ def _with_dxa(files: pd.DataFrame, dxa: DxaTable, reading: Reading) -> pd.DataFr
 
 
 def _exam_facts(
-    dxa: DxaTable, patient_id: str, ct_date: str, levels: str, reading: Reading
+    dxa: DxaTable, patient_id: str, ct_date: str, levels: str, reading: TScoreSource
 ) -> tuple[bool, int | None, str]:
     """Return whether there is an exam, the days from it to the CT, and levels without T-score."""
     exam = dxa.nearest(patient_id, ct_date)

@@ -83,7 +83,8 @@ def exclusions_table(files: pd.DataFrame, verdict: Verdict) -> pd.DataFrame:
 
     Notes
     -----
-    Reading 22: "a patient's criterion is the first patient-level failure, else the one that
+    docs/interpretations.md#22: "a patient's criterion is the first patient-level failure, else the
+    one that
     removed the last candidate slice". A patient-level failure is a criterion of scope ``patient``,
     or a reader's decision, that excludes every file of the patient. Candidate slices are those
     with an annotated body of L1 to L4 or, of a patient who has none, all; criteria remove them in

@@ -8,7 +8,7 @@ import pandas as pd
 from dsnet.exclude.criterion import Case, Criterion, Finding, finding
 from dsnet.exclude.kernel import classify
 
-_IMPLIED = "section 3 (CT images in DICOM), reading 22"
+_IMPLIED = "section 3 (CT images in DICOM), interpretation 22"
 _QUALITY = "section 3.1, item 1"
 _CT_CLASSES = (
     "CT Image Storage",
@@ -181,7 +181,7 @@ def metal_artefact(case: Case) -> Finding:
 def cement(case: Case) -> Finding:
     """Flag slices with a dense piece as large as bone cement might be; never exclude them.
 
-    No published threshold tells cement from cortical bone (reading 22).
+    No published threshold tells cement from cortical bone (interpretation 22).
     """
     files = case.files
     limit = case.params.criteria.cement.min_area_mm2
@@ -223,7 +223,7 @@ CRITERIA = (
         "E05",
         "file",
         "The image is not an original axial slice.",
-        "section 3 (axial images), reading 22",
+        "section 3 (axial images), interpretation 22",
         not_original_axial,
         lambda p: f"tilt <= {p.criteria.not_original_axial.max_tilt_deg:g} degrees",
     ),
@@ -254,7 +254,7 @@ CRITERIA = (
         "E08",
         "file",
         "The scan was made with a contrast agent.",
-        "section 3 (unenhanced images), reading 22",
+        "section 3 (unenhanced images), interpretation 22",
         contrast_enhanced,
     ),
     Criterion(
@@ -262,7 +262,7 @@ CRITERIA = (
         "E09",
         "file",
         "The reconstruction kernel is not one for bone.",
-        "section 3.1 (full bone window), reading 22",
+        "section 3.1 (full bone window), interpretation 22",
         not_bone_kernel,
         lambda p: f"a bone kernel (unlisted: {p.criteria.not_bone_kernel.unknown_kernel})",
     ),
@@ -283,7 +283,7 @@ CRITERIA = (
         "E11",
         "file",
         "The slice may show bone cement.",
-        "section 3.1, item 3; flagged only, reading 22",
+        "section 3.1, item 3; flagged only, interpretation 22",
         cement,
         lambda p: f"dense piece < {p.criteria.cement.min_area_mm2:g} mm2 (review)",
     ),

@@ -60,7 +60,7 @@ def exclude(
     dxa : Dxa
         How the DXA table is read.
     reading : str
-        The config key ``label.reading``: which T-score labels a vertebra.
+        The config key ``label.t_score``: which T-score labels a vertebra.
 
     Raises
     ------

@@ -22,7 +22,7 @@ from dsnet.step import run
 from dsnet.tables.names import title_of
 
 BONE = Window()
-"""The bone window of reading 21."""
+"""The bone window of docs/interpretations.md#21."""
 
 SCALE_MM = 50.0
 
@@ -81,7 +81,7 @@ def draw(
     names = variants.split(",")
     slices = SliceStore(store, boxes)
     parts = schemas.read(schemas.SPLIT, split)
-    chosen = choose(slices, set(parts.loc[parts["part"] == "test", "image_key"]))
+    chosen = choose(slices, set(parts.loc[parts["subset"] == "test", "image_key"]))
     found = {
         name: schemas.read(schemas.PREDICTIONS, predictions / name / f"seed{seed}" / "test.parquet")
         for name in names

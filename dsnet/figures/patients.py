@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from dsnet import schemas
 from dsnet.evaluate.about import note_of, read_about
 from dsnet.figures.style import CLASS_LOOKS, Caption, letter, panels, save, styled
-from dsnet.schemas import CLASSES, PARTS
+from dsnet.schemas import CLASSES, SUBSETS
 from dsnet.split.leak import is_leaky
 from dsnet.step import run
 
@@ -53,7 +53,7 @@ def draw(*, split: Path, digest: Path, folder: Path) -> None:
 
 def drawn(split: pd.DataFrame) -> Figure:
     """Return the figure of a table under `schemas.SPLIT`."""
-    groups = split.groupby(["part", "stratum"])
+    groups = split.groupby(["subset", "stratum"])
     figure, [[left, right]] = panels(1, 2, height_mm=70)
     for panel, counts, title in (
         (left, groups["patient_key"].nunique(), "patients"),
@@ -70,8 +70,8 @@ def _bars(panel: Axes, counts: Mapping[tuple[str, str], int]) -> None:
     for place, name in enumerate(CLASSES):
         look = CLASS_LOOKS[name]
         bars = panel.bar(
-            [part + (place - 1) * _BAR for part in range(len(PARTS))],
-            [counts.get((part, name), 0) for part in PARTS],
+            [part + (place - 1) * _BAR for part in range(len(SUBSETS))],
+            [counts.get((part, name), 0) for part in SUBSETS],
             0.9 * _BAR,
             label=name,
             color="white" if look.hatch else look.colour,
@@ -79,7 +79,7 @@ def _bars(panel: Axes, counts: Mapping[tuple[str, str], int]) -> None:
             hatch=look.hatch,
         )
         panel.bar_label(bars, fontsize=6.5, padding=1)
-    panel.set_xticks(range(len(PARTS)), PARTS)
+    panel.set_xticks(range(len(SUBSETS)), SUBSETS)
     panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     panel.margins(y=0.1)
     panel.grid(visible=False, axis="x")

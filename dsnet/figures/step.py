@@ -10,7 +10,7 @@ CAPTIONS = {
     "precision_recall": (
         "Precision-recall curves",
         "Precision against recall of each class at IoU 0.5, interpolated as in COCO's AP "
-        "(reading 13); curves of the first seed, AP as the mean over the seeds.",
+        "(interpretation 13); curves of the first seed, AP as the mean over the seeds.",
     ),
     "roc": (
         "ROC curves",
@@ -35,7 +35,7 @@ CAPTIONS = {
     ),
     "confusion_box": (
         "Confusion matrices of boxes",
-        "Boxes matched whatever their class at the IoU and score of reading 14; annotated boxes "
+        "Boxes matched regardless of class (interpretation 14); annotated boxes "
         "without a match are missed, detections without one are false boxes. Counts, and percent "
         "of the row. First seed.",
     ),

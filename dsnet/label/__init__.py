@@ -1,1 +1,1 @@
-"""WHO classes for the boxes on included images (readings 17 and 18)."""
+"""WHO classes for the boxes on included images (docs/interpretations.md#17 and #18)."""

@@ -52,8 +52,8 @@ def label(
     judged = schemas.read(schemas.LEDGER, ledger)
     images = _included(judged, files, identities)
     drawn = used(schemas.read(schemas.ANNOTATIONS, boxes))
-    measured = read_dxa(folder.dxa, params.reading, dxa)
-    schemas.write(schemas.LABELS, label_boxes(images, drawn, measured, params.reading), labels)
+    measured = read_dxa(folder.dxa, params.t_score, dxa)
+    schemas.write(schemas.LABELS, label_boxes(images, drawn, measured, params.t_score), labels)
 
 
 def _included(judged: pd.DataFrame, files: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:

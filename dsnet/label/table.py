@@ -5,14 +5,14 @@ from typing import Any
 import pandas as pd
 
 from dsnet.cohort.exam import DxaTable
-from dsnet.config import Reading
+from dsnet.config import TScoreSource
 from dsnet.errors import UserError
 from dsnet.label.who import who_class
 from dsnet.schemas import BOX, LABELS, LEVELS
 
 
 def label_boxes(
-    images: pd.DataFrame, boxes: pd.DataFrame, dxa: DxaTable, reading: Reading
+    images: pd.DataFrame, boxes: pd.DataFrame, dxa: DxaTable, reading: TScoreSource
 ) -> pd.DataFrame:
     """Return `dsnet.schemas.LABELS`, in the order of path and level: by content, not by key.
 
@@ -45,7 +45,7 @@ def label_boxes(
     return rows[list(LABELS.columns)].astype(text)
 
 
-def _t_scores(rows: pd.DataFrame, dxa: DxaTable, reading: Reading) -> "pd.Series[Any]":
+def _t_scores(rows: pd.DataFrame, dxa: DxaTable, reading: TScoreSource) -> "pd.Series[Any]":
     keys = list(zip(rows["patient_id"], rows["ct_date"], rows["level"], strict=True))
     known = {}
     for patient_id, ct_date, level in set(keys):

@@ -8,7 +8,7 @@ NORMAL_AT_LEAST: Final = Decimal("-1.0")
 
 
 def who_class(t_score: Decimal) -> str:
-    """Return the class of a T-score, compared as a decimal (reading 18).
+    """Return the class of a T-score, compared as a decimal (docs/interpretations.md#18).
 
     Returns
     -------

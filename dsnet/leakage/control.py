@@ -66,9 +66,9 @@ def control(
     told = {
         **about,
         "cohort": f"{about['cohort']}, {words}",
-        "part": "test",
+        "subset": "test",
         "seeds": [],
-        "counts": _counts(rows[rows["part"] == "test"]),
+        "counts": _counts(rows[rows["subset"] == "test"]),
         "interval": {
             "method": f"mean and range over {params.shuffles} lots",
             "coverage": COVERAGE,
@@ -105,7 +105,7 @@ def lots(
     drawn: dict[str, list[dict[str, float]]] = {model: [] for model in MODELS}
     for _ in range(params.shuffles):
         lot = rows.assign(label=_lot(rows, rng, everybody=everybody))
-        test = lot["part"] == "test"
+        test = lot["subset"] == "test"
         for model, fit in MODELS.items():
             drawn[model].append(_grades(lot[test], fit(lot[~test]).probability(lot[test]), judging))
     return {
@@ -126,7 +126,7 @@ def _lot(rows: pd.DataFrame, rng: np.random.Generator, *, everybody: bool) -> "p
         return shuffled(rows, rng)
     labels = rows["label"].copy()
     for part in ("train", "validation"):
-        mine = rows["part"] == part
+        mine = rows["subset"] == part
         labels[mine] = shuffled(rows[mine], rng)
     return labels
 

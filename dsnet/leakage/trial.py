@@ -96,7 +96,7 @@ def split_by_image(drawn: pd.DataFrame, params: Split) -> pd.DataFrame:
 def with_training_shuffled(drawn: pd.DataFrame, parts: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Return the boxes with the labels of training and validation drawn by lot within each."""
     rng = np.random.default_rng([seed, 2])
-    part = drawn["image_key"].map(parts.set_index("image_key")["part"])
+    part = drawn["image_key"].map(parts.set_index("image_key")["subset"])
     labels = drawn["label"].copy()
     for name in ("train", "validation"):
         mine = part == name

@@ -16,7 +16,10 @@ ALL_LEVELS = ("T12", *LEVELS, "L5")
 """Vertebrae that the phantom shows, from head to foot."""
 
 BOUNDARY_TENTHS = {"normal": -10, "osteoporosis": -25}
-"""T-scores that lie exactly on a WHO threshold, by the class that they belong to (reading 18)."""
+"""T-scores that lie exactly on a WHO threshold, by the class that they belong to.
+
+docs/interpretations.md#18
+"""
 
 CUE_SCATTER = {"trabecular_hu": 1.0, "texture_hu": 1.1, "cortex_mm": 0.9}
 """Standard deviation, in T-score units, by which a patient's cue misses the T-score.

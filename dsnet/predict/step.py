@@ -30,7 +30,8 @@ def predict_parts(
 ) -> None:
     """Write what a trained detector finds on the test and validation images.
 
-    In float32 (reading 9). What it finds on the validation part serves calibration alone.
+    In float32 (docs/interpretations.md#9). What it finds on the validation part serves calibration
+    alone.
 
     Parameters
     ----------

@@ -7,9 +7,9 @@ import pandas as pd
 
 from dsnet.report.people import OLDEST, UNKNOWN
 from dsnet.report.tables import Tables
-from dsnet.schemas import CLASSES, PARTS
+from dsnet.schemas import CLASSES, SUBSETS
 
-GROUPS = ("included", *PARTS, "excluded")
+GROUPS = ("included", *SUBSETS, "excluded")
 """Columns of every table here; a patient who is not included at all is excluded."""
 
 _BANDS = (
@@ -101,7 +101,7 @@ def suppress(counts: pd.DataFrame, min_cell: int) -> pd.DataFrame:
 
 def _patients(tables: Tables) -> pd.DataFrame:
     """Return ``patient_key``, ``group`` and ``class``; twice where a patient is in two parts."""
-    included = tables.split.rename(columns={"part": "group", "stratum": "class"})
+    included = tables.split.rename(columns={"subset": "group", "stratum": "class"})
     included = included[["patient_key", "group", "class"]].drop_duplicates()
     out = tables.exclusions.loc[tables.exclusions["status"] == "excluded", ["patient_key"]]
     return pd.concat([included, out.assign(group="excluded")], ignore_index=True)
@@ -109,7 +109,7 @@ def _patients(tables: Tables) -> pd.DataFrame:
 
 def _images(tables: Tables, index: pd.DataFrame) -> pd.DataFrame:
     """Return the images included and, of patients excluded, those that are CT at all."""
-    parts = tables.split.set_index("image_key")["part"]
+    parts = tables.split.set_index("image_key")["subset"]
     wanted = tables.ledger[tables.ledger["status"] == "included"][["file_key"]]
     out = set(tables.exclusions.loc[tables.exclusions["status"] == "excluded", "patient_key"])
     lost = index[index["patient_key"].isin(out) & (index["modality"] == "CT")]

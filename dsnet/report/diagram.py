@@ -5,7 +5,7 @@ from pathlib import Path
 from dsnet.report.canvas import LINE_PT, PAD_PT, Canvas
 from dsnet.report.stages import Counts, Stage, many, stages, words
 from dsnet.report.tables import UNITS, Tables, read_tables
-from dsnet.schemas import CLASSES, PARTS
+from dsnet.schemas import CLASSES, SUBSETS
 from dsnet.step import run
 
 _WIDTH, _MARGIN, _GAP = 540.0, 4.0, 20.0
@@ -84,8 +84,8 @@ def part_counts(tables: Tables) -> dict[str, dict[str, tuple[int, int]]]:
     """
     every = tables.split
     counts = {}
-    for part in PARTS:
-        own = every[every["part"] == part]
+    for part in SUBSETS:
+        own = every[every["subset"] == part]
         rows = {"all": own, **{name: own[own["stratum"] == name] for name in CLASSES}}
         counts[part] = {
             name: (int(group["patient_key"].nunique()), len(group)) for name, group in rows.items()

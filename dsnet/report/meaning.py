@@ -26,7 +26,7 @@ EXCLUSIONS = {
     "n_files": "files found of this patient",
     "n_included": "of these, included",
     "criterion": "the first criterion on the patient, else the one that took the last candidate "
-    "slice (reading 22)",
+    "slice (interpretation 22)",
     "reason": "what that criterion says",
 }
 """Of ``cohort/exclusions.csv``, one row per patient."""
@@ -39,8 +39,8 @@ _RESULTS = {
     "test_patients": "patients judged on",
     "test_images": "their images",
     "macro_precision": DEFINITIONS["paper_map"],
-    "fps": "images a second, batch 1, pre- and post-processing included (reading 16)",
-    "ms_per_image": "median milliseconds an image (reading 16)",
+    "fps": "images a second, batch 1, pre- and post-processing included (interpretation 16)",
+    "ms_per_image": "median milliseconds an image (interpretation 16)",
     "fps_to_none": "speed as a share of the same backbone's without attention, in the same run",
     "ms_q1": "first quartile of the milliseconds an image",
     "ms_q3": "third quartile of the milliseconds an image",

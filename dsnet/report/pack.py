@@ -75,8 +75,8 @@ def column(texts: "pd.Series[str]") -> dict[str, Any]:
 
 def _patients(tables: Tables) -> dict[str, list[Any]]:
     """Return of each patient: files, files included, criterion, parts and class."""
-    pairs = tables.split[["patient_key", "part"]].drop_duplicates().sort_values("part")
-    parts = _joined(zip(pairs["patient_key"], pairs["part"], strict=True), " and ")
+    pairs = tables.split[["patient_key", "subset"]].drop_duplicates().sort_values("subset")
+    parts = _joined(zip(pairs["patient_key"], pairs["subset"], strict=True), " and ")
     strata = dict(zip(tables.split["patient_key"], tables.split["stratum"], strict=True))
     rows = tables.exclusions[["patient_key", "n_files", "n_included", "criterion"]]
     return {

@@ -61,8 +61,8 @@ class Tables:
 
     @property
     def leaky(self) -> bool:
-        """Whether some patient is in more than one part (reading 11)."""
-        pairs = self.split[["patient_key", "part"]].drop_duplicates()
+        """Whether some patient is in more than one part (docs/interpretations.md#11)."""
+        pairs = self.split[["patient_key", "subset"]].drop_duplicates()
         return bool(pairs["patient_key"].duplicated().any())
 
 

@@ -130,7 +130,7 @@ def draw(
 
 
 def bone_window(hu: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Return HU as grey values, 0 and 255 at the edges of the bone window (reading 21)."""
+    """Return HU as grey values, 0 and 255 at the edges of the bone window (interpretation 21)."""
     low = _BONE.centre_hu - _BONE.width_hu / 2
     share = (hu.astype(np.float64) - low) / _BONE.width_hu
     grey: NDArray[np.uint8] = np.rint(share.clip(0, 1) * 255).astype(np.uint8)

@@ -1,1 +1,1 @@
-"""The patient-level split into training, validation and test (reading 11), and its proof."""
+"""The patient-level split into training, validation and test (interpretation 11), and its proof."""

@@ -20,7 +20,7 @@ _PATIENTS = (
 
 
 def draw(patients: pd.DataFrame, params: Split) -> "pd.Series[str]":
-    """Return the part of each patient (reading 11).
+    """Return the part of each patient (docs/interpretations.md#11).
 
     Test patients are drawn first, among those with all of L1-L4; validation patients are drawn
     from the rest. Within a class the patients come in the order of their content hash. Patients

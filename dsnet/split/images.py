@@ -52,7 +52,7 @@ def draw_images(images: pd.DataFrame, params: Split) -> pd.DataFrame:
     units = images.set_index("image_key")[["stratum"]].assign(complete=True, order=order)
     parts = deal(units.sort_values("order"), params, "images of each class")
     table = images[["image_key", "patient_key"]].assign(
-        part=images["image_key"].map(parts), stratum=images["stratum"]
+        subset=images["image_key"].map(parts), stratum=images["stratum"]
     )
     return stamp(table.sort_values("image_key", ignore_index=True))
 

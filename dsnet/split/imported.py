@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.errors import UserError
-from dsnet.schemas import PARTS
+from dsnet.schemas import SUBSETS
 
-_COLUMNS = ["patient_key", "part"]
+_COLUMNS = ["patient_key", "subset"]
 _NAME = "split.file"
 
 
@@ -28,12 +28,12 @@ def read_parts(path: Path, patients: pd.DataFrame) -> "pd.Series[str]":
         is empty; or if a test patient lacks one of L1-L4.
     """
     table = _read(path)
-    _refuse(table, ~table["part"].isin(PARTS), f"one of {', '.join(PARTS)}", "another part")
+    _refuse(table, ~table["subset"].isin(SUBSETS), f"one of {', '.join(SUBSETS)}", "another part")
     _refuse(table, table["patient_key"].duplicated(), "each patient once", "one named before")
     known = table["patient_key"].isin(patients.index)
     _refuse(table, ~known, "a patient of labels.csv", f"an unknown one ({(~known).sum()} in all)")
     incomplete = table["patient_key"].map(~patients["complete"])
-    untestable = (table["part"] == "test") & incomplete
+    untestable = (table["subset"] == "test") & incomplete
     _refuse(table, untestable, "test patients with all of L1-L4", "one that lacks a level")
     absent = patients.index.difference(pd.Index(table["patient_key"]))
     if len(absent):
@@ -43,15 +43,15 @@ def read_parts(path: Path, patients: pd.DataFrame) -> "pd.Series[str]":
             came=f"none for {len(absent)} of them, such as {absent[0]}",
             remedy="add a row for each",
         )
-    lacking = [part for part in PARTS if part not in set(table["part"])]
+    lacking = [part for part in SUBSETS if part not in set(table["subset"])]
     if lacking:
         raise UserError(
             _NAME,
-            expected=f"patients in each of {', '.join(PARTS)}",
+            expected=f"patients in each of {', '.join(SUBSETS)}",
             came=f"none in {' and '.join(lacking)}",
             remedy="move some there",
         )
-    return table.set_index("patient_key")["part"]
+    return table.set_index("patient_key")["subset"]
 
 
 def _read(path: Path) -> pd.DataFrame:

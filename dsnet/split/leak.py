@@ -1,4 +1,4 @@
-"""The mark of a split by image, and how much it leaks (reading 11)."""
+"""The mark of a split by image, and how much it leaks (docs/interpretations.md#11)."""
 
 from typing import Any
 
@@ -35,8 +35,8 @@ def overlap(split: pd.DataFrame) -> dict[str, Any]:
     UserError
         If there are none: what does not leak must not be used to measure leakage.
     """
-    test = split[split["part"] == "test"]
-    known = test["patient_key"].isin(split.loc[split["part"] == "train", "patient_key"])
+    test = split[split["subset"] == "test"]
+    known = test["patient_key"].isin(split.loc[split["subset"] == "train", "patient_key"])
     if not known.any():
         raise UserError(
             "split.unit",

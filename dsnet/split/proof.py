@@ -7,7 +7,7 @@ import pandas as pd
 
 from dsnet.config import Split
 from dsnet.errors import UserError
-from dsnet.schemas import CLASSES, PARTS
+from dsnet.schemas import CLASSES, SUBSETS
 from dsnet.split import leak
 
 _KINDS = {
@@ -44,7 +44,7 @@ def prove(
         each; and the seed and the fractions asked for (null where the split was imported).
     """
     identities = _identities(split, files)
-    classes = {part: _classes(boxes, split[split["part"] == part]) for part in PARTS}
+    classes = {part: _classes(boxes, split[split["subset"] == part]) for part in SUBSETS}
     drawn = params.file is None
     leaky = {"LEAKY": _NO_PROOF, "leak": leak.overlap(split)} if leak.is_leaky(split) else {}
     return {
@@ -57,10 +57,11 @@ def prove(
             "validation_of_rest": params.validation_fraction if drawn else None,
         },
         "distinct": {
-            kind: {part: len(values[part]) for part in PARTS} for kind, values in identities.items()
+            kind: {part: len(values[part]) for part in SUBSETS}
+            for kind, values in identities.items()
         },
         "shared": {
-            kind: {f"{a}-{b}": len(values[a] & values[b]) for a, b in combinations(PARTS, 2)}
+            kind: {f"{a}-{b}": len(values[a] & values[b]) for a, b in combinations(SUBSETS, 2)}
             for kind, values in identities.items()
         },
         "classes": classes,
@@ -88,7 +89,9 @@ def _identities(split: pd.DataFrame, files: pd.DataFrame) -> dict[str, dict[str,
     known = files[["image_key", "patient_key", "study_key", "pixel_hash"]]
     rows = split.merge(known, on=["image_key", "patient_key"], how="left")
     return {
-        kind: {part: set(rows.loc[rows["part"] == part, column].dropna()) - {""} for part in PARTS}
+        kind: {
+            part: set(rows.loc[rows["subset"] == part, column].dropna()) - {""} for part in SUBSETS
+        }
         for kind, column in _KINDS.items()
     }
 
@@ -110,7 +113,7 @@ def _classes(boxes: pd.DataFrame, part: pd.DataFrame) -> dict[str, dict[str, int
 def _fractions(classes: dict[str, dict[str, dict[str, int]]]) -> dict[str, dict[str, float]]:
     """Return each part's share of all patients, images and boxes, to four decimals."""
     counts = {
-        unit: {part: sum(each[unit] for each in classes[part].values()) for part in PARTS}
+        unit: {part: sum(each[unit] for each in classes[part].values()) for part in SUBSETS}
         for unit in ("patients", "images", "boxes")
     }
     return {

@@ -66,6 +66,6 @@ def assign(boxes: pd.DataFrame, patients: pd.DataFrame, parts: "pd.Series[str]")
     """
     images = boxes[["image_key", "patient_key"]].drop_duplicates().sort_values("image_key")
     return images.assign(
-        part=images["patient_key"].map(parts),
+        subset=images["patient_key"].map(parts),
         stratum=images["patient_key"].map(patients["stratum"]),
     ).reset_index(drop=True)

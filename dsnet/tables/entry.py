@@ -61,7 +61,7 @@ class Entry:
 
 def judged_on(report: Json) -> Json:
     """Return what all reports of a table must share: cohort, part, images, thresholds."""
-    shared = ("cohort", "synthetic", "part", "thresholds", "interval")
+    shared = ("cohort", "synthetic", "subset", "thresholds", "interval")
     counts = {name: n for name, n in report["counts"].items() if name != "detections"}
     return {**{name: report[name] for name in shared}, "counts": counts}
 
@@ -69,7 +69,7 @@ def judged_on(report: Json) -> Json:
 def judged_note(report: Json) -> str:
     """Return `note_of` a metrics file, and what it was judged on."""
     counts = report["counts"]
-    judged = f"{report['part']} part, {counts['patients']} patients, {counts['images']} slices"
+    judged = f"{report['subset']} part, {counts['patients']} patients, {counts['images']} slices"
     return f"{note_of(report)}; {judged}"
 
 
@@ -85,7 +85,8 @@ def read_entries(
     seeds : sequence of int
         That each was trained with.
     timing : dict
-        What `dsnet.predict.speed` wrote: all detectors, timed in one run (reading 16).
+        What `dsnet.predict.speed` wrote: all detectors, timed in one run
+        (docs/interpretations.md#16).
     metrics : Path
         Folder of ``{backbone}/{attention}.json``.
     models : Path

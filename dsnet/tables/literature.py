@@ -58,8 +58,8 @@ UNITS = {
         "accuracy",
         "found_macro_auc",
         "recall",
-        "accuracy: TP / (TP + FP + FN) (reading 15); auc: macro one-vs-rest over the boxes found; "
-        "recall: class right (reading 14)",
+        "accuracy: TP / (TP + FP + FN) (interpretation 15); auc: macro one-vs-rest, localised boxes; "
+        "recall: class right (interpretation 14)",
     ),
     "level": Unit(
         "level_accuracy",

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reported:
-    """A row of Table 1 or 2; percent, but `fps`, which cannot be frames per second (reading 16)."""
+    """A row of Table 1 or 2; percent, but `fps`, which cannot be frames per second.
+
+    docs/interpretations.md#16
+    """
 
     backbone: str
     attention: str
@@ -44,7 +47,7 @@ TABLE2 = (
     TABLE1[3],
     Reported("vgg16", "none", 80.0, 88.5, 71.1, 0.1873),
     Reported("vgg16", "ds", 80.2, 89.9, 71.8, 0.1870),
-    # "MobileNet" in the paper; reading 7 takes it for V2.
+    # "MobileNet" in the paper; docs/interpretations.md#7 takes it for V2.
     Reported("mobilenet_v2", "none", 80.9, 86.4, 73.0, 0.1856),
     Reported("mobilenet_v2", "ds", 83.0, 88.1, 72.7, 0.1846),
 )

@@ -15,13 +15,13 @@ from dsnet.step import run
 from dsnet.tables.entry import Json, read_csv, read_json
 from dsnet.tables.names import title_of
 
-READINGS = (
+FOOTNOTE = (
     "Below each figure: its 95 % interval by bootstrap over the test patients, and what the paper "
-    "reports on its own data. map: COCO AP at IoU 0.5 over three classes (reading 13). Recall: "
-    "class right, IoU >= {iou:g}, score >= {score:g} (reading 14). Acc: TP / (TP + FP + FN) "
-    "(reading 15). Box AP: of the box alone, whatever its class. Images/s: {speed[name]}, "
-    "{speed[threads]} threads, {speed[size_px]} px, batch 1, in one run (reading 16). "
-    "All readings: docs/known-discrepancies.md."
+    "reports on its own data. map: COCO AP50 over three classes (interpretation 13). Recall: "
+    "class right, IoU >= {iou:g}, score >= {score:g} (interpretation 14). Acc: TP / (TP + FP + FN) "
+    "(interpretation 15). Box AP: of the box alone, whatever its class. Images/s: {speed[name]}, "
+    "{speed[threads]} threads, {speed[size_px]} px, batch 1, in one run (interpretation 16). "
+    "All interpretations: docs/interpretations.md."
 )
 
 
@@ -42,7 +42,7 @@ def show(*, table: Path, summary: Path) -> None:
     rows, beside = read_csv(table), read_json(summary)
     console = Console()
     console.print(drawn(rows, beside))
-    console.print(escape(READINGS.format(**beside)), style="dim")
+    console.print(escape(FOOTNOTE.format(**beside)), style="dim")
     console.print(f"Data: {escape(beside['data'])}. Not a medical device.", style="bold")
 
 

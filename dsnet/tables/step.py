@@ -32,7 +32,7 @@ RATIOS = tuple(
     for baseline in ("none", "resnet50")
     for suffix in ("", "_low", "_high")
 )
-"""Speed by that of the same backbone, and of ResNet50, without attention (reading 16)."""
+"""Speed by that of the same backbone, and of ResNet50, without attention (interpretation 16)."""
 
 COLUMNS = (
     "method",
@@ -139,7 +139,7 @@ def summarise(entries: Sequence[Entry], timing: Json) -> Json:
     shared = judged_on(report)
     summary: Json = {
         "data": note_of(report),
-        "part": shared["part"],
+        "subset": shared["subset"],
         "test_patients": shared["counts"]["patients"],
         "test_images": shared["counts"]["images"],
         "test_boxes": shared["counts"]["boxes"],

@@ -1,4 +1,7 @@
-"""What is done against unequal numbers of each class, in the training part alone (reading 12)."""
+"""What is done against unequal numbers of each class, in the training part alone.
+
+docs/interpretations.md#12
+"""
 
 from collections.abc import Sequence
 

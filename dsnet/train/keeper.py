@@ -1,4 +1,4 @@
-"""What is kept of each epoch: its history, the best weights, the checkpoint (reading 10)."""
+"""What is kept of each epoch: its history, the best weights, the checkpoint (interpretation 10)."""
 
 import time
 from typing import Any

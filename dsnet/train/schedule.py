@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step (reading 9)."""
+"""The learning rate as a pure function of the step (docs/interpretations.md#9)."""
 
 import math
 

@@ -60,7 +60,7 @@ def train(
     store, boxes, split : Path
         The slice store, `schemas.SLICES` and `schemas.SPLIT`.
     weights : Path
-        Written: the state dict of the epoch that counts (reading 10).
+        Written: the state dict of the epoch that counts (docs/interpretations.md#10).
     history : Path
         Written: losses, validation and seconds of each epoch.
     manifest : Path

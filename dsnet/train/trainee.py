@@ -80,7 +80,7 @@ class Trainee(lightning.LightningModule):
         return [[images[place] for place in batch] for batch in order]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return SGD; no weight decay on gamma (reading 5)."""
+        """Return SGD; no weight decay on gamma (docs/interpretations.md#5)."""
         scales = list(gammas(self.network).values())
         rest = [
             weight

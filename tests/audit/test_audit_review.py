@@ -39,7 +39,7 @@ def predict(results: Path, scores: dict[int, float]) -> None:
         {
             "image_key": [key("I", number) for number in (0, 1, 3)],
             "patient_key": key("P", 1),
-            "part": ["test", "train", "test"],
+            "subset": ["test", "train", "test"],
             "stratum": "normal",
         }
     )

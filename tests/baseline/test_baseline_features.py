@@ -120,7 +120,7 @@ def test_where_the_detector_found_nothing_there_is_no_measurement(tmp_path: Path
     )
     drawn.to_csv(tmp_path / "s.csv", index=False)
     store = SliceStore(tmp_path / "s.npy", tmp_path / "s.csv")
-    parted = drawn.assign(part="test")
+    parted = drawn.assign(subset="test")
     found = parted.iloc[:1][["image_key", *BOX]].assign(p_background=0.2)
     own = detected(store, parted, found, Baseline())
     assert own["core_mean_hu"].isna().tolist() == [False, True]

@@ -21,14 +21,14 @@ def made_features(seed: int = 0, spread_hu: float = 15) -> pd.DataFrame:
         for label in CLASSES
         for _ in range(count)
     ]
-    table = pd.DataFrame(rows, columns=["part", "label"])
+    table = pd.DataFrame(rows, columns=["subset", "label"])
     middle = table["label"].map(MEAN_HU).to_numpy(float)[:, None]
     values = middle * [1, 0.2, 0.8, 2.5] + rng.normal(0, spread_hu, (len(table), 4))
     return table.assign(**dict(zip(FEATURES_HU, values.T, strict=True)))
 
 
 def known(features: pd.DataFrame) -> pd.DataFrame:
-    return features[features["part"] != "test"]
+    return features[features["subset"] != "test"]
 
 
 @pytest.mark.parametrize("fit", [Multinomial.fit, Nearest.fit, lambda f: Grader.fit(f, Baseline())])
@@ -42,8 +42,8 @@ def test_no_fit_takes_a_test_row(fit: object) -> None:
 def test_the_multinomial_is_scikit_learns_on_the_training_rows_alone() -> None:
     features = made_features()
     model = Multinomial.fit(known(features))
-    train = features[features["part"] == "train"]
-    test = features[features["part"] == "test"]
+    train = features[features["subset"] == "train"]
+    test = features[features["subset"] == "test"]
     middle, spread = hu(train).mean(axis=0), hu(train).std(axis=0)
     plain = LogisticRegression(C=model.strength, max_iter=1000)
     plain.fit((hu(train) - middle) / spread, class_indices(train))
@@ -56,7 +56,7 @@ def test_validation_chooses_the_penalty() -> None:
     features = known(made_features())
     wrong = features.copy()
     turned = {"normal": "osteoporosis", "osteopenia": "normal", "osteoporosis": "osteopenia"}
-    mine = wrong["part"] == "validation"
+    mine = wrong["subset"] == "validation"
     wrong.loc[mine, "label"] = wrong.loc[mine, "label"].map(turned)
     assert Multinomial.fit(features).strength > Multinomial.fit(wrong).strength == STRENGTHS[0]
 
@@ -79,8 +79,8 @@ def test_rows_without_a_measurement_are_left_out() -> None:
 
 def test_the_nearest_neighbour_remembers() -> None:
     features = known(made_features())
-    train = features[features["part"] == "train"]
+    train = features[features["subset"] == "train"]
     lot = train.assign(label=train["label"].sample(frac=1, random_state=0).to_numpy())
-    model = Nearest.fit(pd.concat([lot, features[features["part"] == "validation"]]))
+    model = Nearest.fit(pd.concat([lot, features[features["subset"] == "validation"]]))
     assert (model.probability(lot).argmax(axis=1) == class_indices(lot)).all()
     assert model.probability(lot.iloc[:0]).shape == (0, 3)

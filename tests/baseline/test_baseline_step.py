@@ -101,7 +101,7 @@ def test_a_second_run_writes_the_same_bytes(
 
 def test_what_the_detector_missed_is_counted_as_missed(ellipses: Any, tmp_path: Path) -> None:
     drawn = schemas.read(schemas.SLICES, ellipses.boxes)
-    parts = schemas.read(schemas.SPLIT, ellipses.split).set_index("image_key")["part"]
+    parts = schemas.read(schemas.SPLIT, ellipses.split).set_index("image_key")["subset"]
     test = drawn[drawn["image_key"].map(parts) == "test"].iloc[1:].assign(p_background=0.1)
     found = as_detections(test, np.full((len(test), 3), 1 / 3))
     schemas.write(schemas.PREDICTIONS, found, tmp_path / "found.parquet")

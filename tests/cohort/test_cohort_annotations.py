@@ -47,7 +47,7 @@ def keys(*annotations: Annotation, among: ImageFiles = FILES) -> list[str]:
 def fates(*annotations: Annotation, **params: Any) -> list[str]:
     table = place(list(annotations), FILES, Annotations(**params))
     schemas.ANNOTATIONS.validate(table)
-    return list(table["fate"])
+    return list(table["status"])
 
 
 def test_images_are_found_by_uid_or_path() -> None:
@@ -60,7 +60,7 @@ def test_images_are_found_by_uid_or_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "sentence", "fate"),
+    ("annotation", "sentence", "status"),
     [
         (box(uid="9.9"), "expected an image that lies in dicom/", "no_image"),
         (box(uid="9.9", file_name="a/1.dcm"), "expected an image that lies in dicom/", "no_image"),
@@ -70,14 +70,14 @@ def test_images_are_found_by_uid_or_path() -> None:
     ],
 )
 def test_a_box_without_image_or_level_stops_or_is_reported(
-    annotation: Annotation, sentence: str, fate: str
+    annotation: Annotation, sentence: str, status: str
 ) -> None:
     with pytest.raises(UserError) as caught:
         keys(annotation)
     assert str(caught.value).startswith(f"annotations[1] annotation row 1: {sentence}")
     assert "annotations.unmatched: report" in str(caught.value)
     assert not any(word in str(caught.value) for word in ("9.9", "dcm", "Miller"))
-    assert fates(annotation, box(uid="1.2"), unmatched="report") == [fate, "used"]
+    assert fates(annotation, box(uid="1.2"), unmatched="report") == [status, "used"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_one_format_confirms_another(tmp_path: Path) -> None:
     write_csv(tmp_path, boxes)
     table = placed(tmp_path, TABLES)
     assert list(table["format"]) == ["csv", "csv", "coco", "coco"]
-    assert list(table["fate"]) == ["used", "used", "merged", "merged"]
+    assert list(table["status"]) == ["used", "used", "merged", "merged"]
 
 
 def test_of_copies_the_file_name_picks_one() -> None:

@@ -40,7 +40,7 @@ def test_every_format_reads_back_what_was_drawn(name: str, boxes: Boxes) -> None
     with TemporaryDirectory() as folder:
         write(Path(folder), boxes)
         table = placed(Path(folder), TABLES, **params)
-    assert set(table["fate"]) == {"used"}
+    assert set(table["status"]) == {"used"}
     assert set(table["format"]) == {name}
     found = {
         (row["file_key"], row["level"]): [row[edge] for edge in BOX]
@@ -180,7 +180,7 @@ def test_a_box_table_names_image_and_edges(tmp_path: Path, row: str, sentence: s
     else:
         table = placed(tmp_path, TABLES, unmatched="report")
         assert list(table["row"]) == [2, 4]
-        assert list(table["fate"]) == ["used", "no_image"]
+        assert list(table["status"]) == ["used", "no_image"]
 
 
 @pytest.mark.parametrize(
@@ -227,4 +227,4 @@ def test_the_config_has_the_first_word_on_names(tmp_path: Path) -> None:
     assert VERSE[20] == "L1"
     written(tmp_path, "x.json", json.dumps(coco(categories=[{"id": 1, "name": "disc"}])))
     table = placed(tmp_path, TABLES, level_names={"Disc": "ignore"})
-    assert list(table["fate"]) == ["ignored"]
+    assert list(table["status"]) == ["ignored"]

@@ -15,7 +15,7 @@ from dsnet.errors import UserError
 from dsnet.schemas import BOX
 
 LABELS = {20: "L1", 21: "L2"}
-COLUMNS = ["file_key", "level", *BOX, "area_mm2", "fate"]
+COLUMNS = ["file_key", "level", *BOX, "area_mm2", "status"]
 
 
 def boxes(folder: Path, stack: Stack, **params: Any) -> pd.DataFrame:
@@ -159,7 +159,7 @@ def test_a_segmentation_object_says_what_the_nifti_mask_says(
     assert set(nifti["level"]) == {"L1", "L2"}
     pd.testing.assert_frame_equal(seg[COLUMNS], nifti[COLUMNS])
     both = boxes(tmp_path, stack)
-    assert list(both["fate"].value_counts()[["used", "merged"]]) == [len(nifti)] * 2
+    assert list(both["status"].value_counts()[["used", "merged"]]) == [len(nifti)] * 2
 
 
 def test_small_parts_do_not_widen_a_box_and_slivers_are_listed(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_small_parts_do_not_widen_a_box_and_slivers_are_listed(tmp_path: Path) -
     write_nifti(tmp_path / "m.nii", values, stack.affine)
     table = boxes(tmp_path, stack, min_area_mm2=5)
     assert edges(table) == [[3, 4, 10, 8], [3, 4, 5, 6]]
-    assert list(table["fate"]) == ["used", "sliver"]
+    assert list(table["status"]) == ["used", "sliver"]
     assert list(table["area_mm2"]) == [19, 4]
     assert edges(boxes(tmp_path, stack))[0] == [3, 4, 16, 13]
 
@@ -181,12 +181,12 @@ def test_a_body_beside_the_slices_is_outside_and_a_whole_mask_an_error(tmp_path:
     values = block((20, 16, 9))
     values[3:9, 4:7, 7:9] = 21
     write_nifti(tmp_path / "m.nii", values, stack.affine)
-    assert list(boxes(tmp_path, stack)["fate"]) == ["outside", "used", "used"]
+    assert list(boxes(tmp_path, stack)["status"]) == ["outside", "used", "used"]
     write_nifti(tmp_path / "m.nii", np.where(values == 21, values, 0), stack.affine)
     with pytest.raises(UserError, match=r"annotations\[1\]: expected a mask that lies in one CT"):
         boxes(tmp_path, stack)
     reported = boxes(tmp_path, stack, unmatched="report")
-    assert list(zip(reported["level"], reported["fate"], strict=True)) == [("L2", "no_image")]
+    assert list(zip(reported["level"], reported["status"], strict=True)) == [("L2", "no_image")]
 
 
 def test_labels_mean_what_preset_table_or_name_say(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_mask_belongs_to_the_series_that_its_path_names(
     with pytest.raises(UserError, match=r"found one that lies in 2 of 2 that it may belong to;"):
         placed(tmp_path, both, **params)
     found = placed(tmp_path, both, unmatched="report", **params)
-    assert list(found["fate"]) == ["ambiguous"]
+    assert list(found["status"]) == ["ambiguous"]
 
 
 def test_space_tells_series_apart_and_references_go_first(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def hulls(values: np.ndarray, levels: dict[int, str]) -> Hulls:
 
 def boxes(folder: Path, stack: Stack, **params: Any) -> Hulls:
     table = placed(folder, stack.tables(), min_area_mm2=0, **params)
-    assert set(table["fate"]) == {"used"}
+    assert set(table["status"]) == {"used"}
     keys = zip(table["file_key"], table["level"], strict=True)
     return dict(zip(keys, table[list(BOX)].to_numpy().tolist(), strict=True))
 

@@ -150,7 +150,7 @@ def test_one_level_makes_no_lowest() -> None:
 
 
 def test_an_unknown_reading_is_one_sentence() -> None:
-    with pytest.raises(UserError, match=r"label\.reading to be one of patient, vertebra, lowest"):
+    with pytest.raises(UserError, match=r"label\.t_score to be one of patient, vertebra, lowest"):
         check_reading("spine")
 
 

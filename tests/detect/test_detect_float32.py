@@ -1,4 +1,4 @@
-"""Boxes under mixed precision (reading 9)."""
+"""Boxes under mixed precision (interpretation 9)."""
 
 import pytest
 import torch

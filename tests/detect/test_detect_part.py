@@ -21,13 +21,13 @@ def part(ellipses: Any, name: str) -> Part:
     )
 
 
-@pytest.mark.parametrize("name", schemas.PARTS)
+@pytest.mark.parametrize("name", schemas.SUBSETS)
 def test_a_part_holds_its_images_in_the_order_of_the_store(ellipses: Any, name: str) -> None:
     split = pd.read_csv(ellipses.split)
-    wanted = sorted(split.loc[split["part"] == name, "image_key"])
+    wanted = sorted(split.loc[split["subset"] == name, "image_key"])
     images = part(ellipses, name)
     assert [images[index].image_key for index in range(len(images))] == wanted
-    assert set(images.split["part"]) == {name}
+    assert set(images.split["subset"]) == {name}
     assert sorted(images.boxes["image_key"]) == wanted
 
 

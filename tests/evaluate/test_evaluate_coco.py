@@ -50,7 +50,7 @@ def test_pycocotools_recomputes_our_map(
 
 def test_the_step_writes_the_test_part_under_pseudonyms(tmp_path: Path) -> None:
     _, drawn, parts = to_tables(with_box_each(random_scene(2, 6, 5), 2))
-    parts.loc[:2, "part"] = "train"
+    parts.loc[:2, "subset"] = "train"
     schemas.write(schemas.SLICES, drawn, tmp_path / "slices.csv")
     schemas.write(schemas.SPLIT, parts, tmp_path / "split.csv")
     facts = {"cohort": "made up", "synthetic": True, "size_px": 64, "pixel_mm": 2.0}

@@ -122,7 +122,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
         [(image, HERE, k, [0, k == 0, k == 1, k == 2]) for image, k in enumerate(label)],
     )
     detected, drawn, parts = to_tables(scene)
-    parts.loc[12:, "part"] = "validation"
+    parts.loc[12:, "subset"] = "validation"
     for seed in (0, 1):
         for part in ("test", "validation"):
             path = tmp_path / "none" / f"seed{seed}" / f"{part}.parquet"

@@ -84,7 +84,7 @@ def tables(tmp_path: Path) -> dict[str, Any]:
         [(image, HERE, image, [0.1, 0.3, 0.3, 0.3]) for image in range(3)],
     )
     detected, drawn, parts = to_tables(scene)
-    parts.loc[1, "part"] = "train"
+    parts.loc[1, "subset"] = "train"
     paths = {
         "files": [tmp_path / "test.parquet"],
         "boxes": tmp_path / "slices.csv",
@@ -97,26 +97,26 @@ def tables(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_only_the_part_is_read(tables: dict[str, Any]) -> None:
-    (scene,) = read_scenes(**tables, part="test")
+    (scene,) = read_scenes(**tables, subset="test")
     assert scene.patient.tolist() == [0, 1]
     assert scene.truth.label.ravel().tolist() == [0, 2]
     assert scene.detections.label.tolist() == [0, 2]
 
 
 def test_part_without_images(tables: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"split\.csv: expected images in the part 'validation'"):
-        read_scenes(**tables, part="validation")
+    with pytest.raises(UserError, match=r"split\.csv: expected images in the subset 'validation'"):
+        read_scenes(**tables, subset="validation")
 
 
 def test_predictions_of_another_cohort(tables: dict[str, Any]) -> None:
     parts = pd.read_csv(tables["split"]).iloc[:2]
     schemas.write(schemas.SPLIT, parts, tables["split"])
     with pytest.raises(UserError, match=r"test\.parquet row 4: expected an image that"):
-        read_scenes(**tables, part="test")
+        read_scenes(**tables, subset="test")
 
 
 def test_split_of_another_store(tables: dict[str, Any]) -> None:
     drawn = schemas.read(schemas.SLICES, tables["boxes"]).iloc[:2]
     schemas.write(schemas.SLICES, drawn, tables["boxes"])
     with pytest.raises(UserError, match=r"split\.csv row 4: expected an image that slices\.csv"):
-        read_scenes(**tables, part="test")
+        read_scenes(**tables, subset="test")

@@ -71,7 +71,7 @@ def test_tables_become_ledger_patients_and_flow(folder: Path) -> None:
     assert list(patients["status"]) == ["included", "excluded"]
     assert json.loads((folder.parent / "flow.json").read_text())["included"]["files"] == 1
     annotations = schemas.read(schemas.ANNOTATIONS, folder.parent / "annotations.csv")
-    assert list(annotations["fate"]) == ["used", "used"]
+    assert list(annotations["status"]) == ["used", "used"]
     assert list(annotations["file_key"]) == list(ledger["file_key"][:2])
 
 
@@ -120,7 +120,7 @@ def test_the_reading_is_handed_on(folder: Path) -> None:
     (folder / "dxa.csv").write_text(DXA + "001,2020-01-02,-1.0\r\n")
     with pytest.raises(UserError, match="expected a column L1_t_score"):
         run(folder, "vertebra")
-    with pytest.raises(UserError, match=r"label\.reading"):
+    with pytest.raises(UserError, match=r"label\.t_score"):
         run(folder, "spine")
 
 

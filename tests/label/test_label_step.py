@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     (path / "cohort.json").write_text(json.dumps(about))
     box = dict(zip(schemas.BOX, (1.0, 2.0, 31.0, 42.0), strict=True))
     drawn = {"table": 1, "row": 1, "format": "coco", "file_key": FILE, "level": "L3", **box}
-    boxes = filled(schemas.ANNOTATIONS, **drawn, fate="used")
+    boxes = filled(schemas.ANNOTATIONS, **drawn, status="used")
     schemas.write(schemas.ANNOTATIONS, boxes, tmp_path / "annotations.csv")
     (path / "dxa.csv").write_text("patient_id,exam_date,L1-L4_t_score\n007,2020-01-01,-1.00\n")
     index = filled(

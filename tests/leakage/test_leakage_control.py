@@ -30,7 +30,7 @@ def made_features() -> pd.DataFrame:
                     "image_key": f"I-{place:016x}",
                     "patient_key": f"P-{number:016x}",
                     "level": level,
-                    "part": ("train", "train", "validation", "test")[number // 3 % 4],
+                    "subset": ("train", "train", "validation", "test")[number // 3 % 4],
                     "label": CLASSES[number % 3],
                     "box": "annotated",
                     **dict(zip(FEATURES_HU, values.round(2), strict=True)),
@@ -41,7 +41,7 @@ def made_features() -> pd.DataFrame:
 
 def by_image(features: pd.DataFrame) -> pd.DataFrame:
     split = split_by_image(features.assign(row=features.index), Split())
-    return features.assign(part=features["image_key"].map(split.set_index("image_key")["part"]))
+    return features.assign(subset=features["image_key"].map(split.set_index("image_key")["subset"]))
 
 
 def test_labels_without_meaning_are_learnt_where_patients_are_in_both_parts() -> None:
@@ -78,7 +78,7 @@ def test_the_step_writes_mean_and_range_and_says_what_it_is(tmp_path: Path) -> N
     assert told["cohort"] == "made up, labels shuffled by patient"
     assert (told["synthetic"], told["leaky"]) == (True, True)
     assert told["interval"]["method"] == "mean and range over 20 lots"
-    assert told["counts"]["images"] == (features["part"] == "test").sum()
+    assert told["counts"]["images"] == (features["subset"] == "test").sum()
     found = told["metrics"]["found_accuracy"]
     assert found["low"] <= found["value"] <= found["high"]
     assert set(found) == {"value", "low", "high", "seed_sd", "by_seed"}

@@ -46,7 +46,7 @@ def test_shuffled_training_labels_leave_the_test_part_alone(ellipses: Any, tmp_p
     before = schemas.read(schemas.SLICES, ellipses.boxes)
     after = schemas.read(schemas.SLICES, made["trial_boxes"])
     assert after.drop(columns="label").equals(before.drop(columns="label"))
-    parts = schemas.read(schemas.SPLIT, ellipses.split).set_index("image_key")["part"]
+    parts = schemas.read(schemas.SPLIT, ellipses.split).set_index("image_key")["subset"]
     part = before["image_key"].map(parts)
     moved = after["label"] != before["label"]
     assert not moved[part == "test"].any()

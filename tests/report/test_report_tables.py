@@ -78,7 +78,7 @@ def test_a_broken_flow_is_one_sentence(copied: dict[str, Path], content: str | N
 
 def test_patients_in_two_parts_are_leaky() -> None:
     tables = make_tables(6, 4)
-    tables.split.loc[0, "part"] = "test" if tables.split.loc[0, "part"] != "test" else "train"
+    tables.split.loc[0, "subset"] = "test" if tables.split.loc[0, "subset"] != "test" else "train"
     assert tables.leaky
 
 

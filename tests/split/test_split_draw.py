@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dsnet.config import Split
 from dsnet.errors import UserError
-from dsnet.schemas import CLASSES, PARTS
+from dsnet.schemas import CLASSES, SUBSETS
 from dsnet.split.draw import apportion, draw
 from dsnet.split.patients import describe
 
@@ -32,7 +32,7 @@ def test_every_part_has_every_class_and_test_patients_all_levels(
     parts = draw(patients, params)
     assert sorted(parts.index) == sorted(set(tables.boxes["patient_key"]))
     held = pd.crosstab(patients["stratum"], parts)
-    assert (held.loc[list(CLASSES), list(PARTS)] >= 1).all(axis=None)
+    assert (held.loc[list(CLASSES), list(SUBSETS)] >= 1).all(axis=None)
     assert patients["complete"][parts == "test"].all()
     total = len(patients)
     assert abs((parts == "test").sum() - test * total) <= 0.5 + 1e-9

@@ -38,9 +38,9 @@ def test_every_image_has_a_part_in_the_fractions_of_its_class_and_patients_overl
     assert set(split["leaky"]) == {"LEAKY"}
     for name in CLASSES:
         mine = split[split["stratum"] == name]
-        assert abs((mine["part"] == "test").sum() - 0.2 * len(mine)) < 1
-    test = split[split["part"] == "test"]
-    training = set(split.loc[split["part"] == "train", "patient_key"])
+        assert abs((mine["subset"] == "test").sum() - 0.2 * len(mine)) < 1
+    test = split[split["subset"] == "test"]
+    training = set(split.loc[split["subset"] == "train", "patient_key"])
     known = sum(patient in training for patient in test["patient_key"])
     assert overlap(split) == {
         "test_patients": test["patient_key"].nunique(),
@@ -57,7 +57,7 @@ def test_neither_row_order_nor_the_secret_key_moves_an_image(
 ) -> None:
     def test_part(tables: Any) -> set[str]:
         split = by_image(tables)
-        images = split.loc[split["part"] == "test", "image_key"]
+        images = split.loc[split["subset"] == "test", "image_key"]
         return set(tables.files.set_index("image_key").loc[images, "pixel_hash"])
 
     expected = test_part(make_tables((5, 6, 7)))

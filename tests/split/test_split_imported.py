@@ -22,7 +22,7 @@ def lines(patients: pd.DataFrame) -> list[str]:
     return [f"{key},{next(turn) if row.complete else 'train'}" for key, row in patients.iterrows()]
 
 
-def write(folder: Path, rows: list[str], *, header: str = "patient_key,part") -> Path:
+def write(folder: Path, rows: list[str], *, header: str = "patient_key,subset") -> Path:
     path = folder / "parts.csv"
     path.write_bytes("\r\n".join([header, *rows, ""]).encode("utf-8-sig"))
     return path
@@ -65,10 +65,10 @@ def test_test_patients_have_all_levels(tmp_path: Path, patients: pd.DataFrame) -
 
 
 def test_header_encoding_and_absence(tmp_path: Path, patients: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match="expected the columns patient_key and part"):
-        read_parts(write(tmp_path, lines(patients), header="patient,part"), patients)
+    with pytest.raises(UserError, match="expected the columns patient_key and subset"):
+        read_parts(write(tmp_path, lines(patients), header="patient,subset"), patients)
     with pytest.raises(UserError, match="no file"):
         read_parts(tmp_path / "absent.csv", patients)
-    (tmp_path / "utf16.csv").write_bytes("patient_key,part\n".encode("utf-16"))
+    (tmp_path / "utf16.csv").write_bytes("patient_key,subset\n".encode("utf-16"))
     with pytest.raises(UserError, match="CSV table in UTF-8"):
         read_parts(tmp_path / "utf16.csv", patients)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dsnet.config import Split
 from dsnet.errors import UserError
-from dsnet.schemas import PARTS
+from dsnet.schemas import SUBSETS
 from dsnet.split.draw import draw
 from dsnet.split.patients import describe
 
@@ -18,7 +18,7 @@ COUNTS = (6, 5, 7)
 
 def parts_by_content(tables: Any, seed: int = 0) -> dict[str, frozenset[str]]:
     parts = draw(describe(tables.boxes, tables.files, seed), Split(seed=seed))
-    return {part: tables.hashes_of(parts.index[parts == part]) for part in PARTS}
+    return {part: tables.hashes_of(parts.index[parts == part]) for part in SUBSETS}
 
 
 def shuffled(frame: pd.DataFrame, seed: int) -> pd.DataFrame:

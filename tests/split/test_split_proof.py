@@ -6,7 +6,7 @@ import pytest
 
 from dsnet.config import Split
 from dsnet.errors import UserError
-from dsnet.schemas import PARTS
+from dsnet.schemas import SUBSETS
 from dsnet.split.draw import draw
 from dsnet.split.patients import describe
 from dsnet.split.proof import check, prove
@@ -29,7 +29,7 @@ def test_counts_of_a_sound_split(sound: Any) -> None:
     assert proof["distinct"]["study"] == {"train": 9, "validation": 3, "test": 3}
     for kind in ("sop_uid", "pixel_hash"):
         assert proof["distinct"][kind] == {"train": 36, "validation": 12, "test": 12}
-    for part in PARTS:
+    for part in SUBSETS:
         each = 3 if part == "train" else 1
         counts = {"patients": each, "images": 4 * each, "boxes": 4 * each}
         assert set(proof["classes"][part]) == {"normal", "osteopenia", "osteoporosis"}
@@ -41,7 +41,7 @@ def test_counts_of_a_sound_split(sound: Any) -> None:
 
 def test_two_boxes_on_one_image_count_once_as_image(sound: Any) -> None:
     boxes = sound.boxes
-    test_image = sound.split["image_key"][sound.split["part"] == "test"].iloc[0]
+    test_image = sound.split["image_key"][sound.split["subset"] == "test"].iloc[0]
     box = boxes[boxes["image_key"] == test_image]
     other = "L1" if box["level"].item() != "L1" else "L2"
     boxes = pd.concat([boxes, box.assign(level=other, label="osteoporosis")], ignore_index=True)
@@ -55,10 +55,10 @@ def test_two_boxes_on_one_image_count_once_as_image(sound: Any) -> None:
 @pytest.mark.parametrize("kind", ["patient", "study", "sop_uid", "pixel_hash"])
 def test_whatever_two_parts_share_is_found(sound: Any, kind: str) -> None:
     split, files = sound.split, sound.files
-    train = split[split["part"] == "train"].iloc[0]
-    test = split[split["part"] == "test"].iloc[0]
+    train = split[split["subset"] == "train"].iloc[0]
+    test = split[split["subset"] == "test"].iloc[0]
     if kind == "patient":
-        split.loc[split["image_key"] == train["image_key"], "part"] = "test"
+        split.loc[split["image_key"] == train["image_key"], "subset"] = "test"
     elif kind == "sop_uid":
         doubled = test.to_frame().T.assign(image_key=train["image_key"])
         split = pd.concat([split, doubled], ignore_index=True)

@@ -31,11 +31,13 @@ def test_command_line_writes_split_and_proof(files: dict[str, Path]) -> None:
     split = schemas.read(schemas.SPLIT, files["split"])
     boxes = schemas.read(schemas.LABELS, files["labels"])
     assert sorted(split["image_key"]) == sorted(set(boxes["image_key"]))
-    assert split.groupby("patient_key")["part"].nunique().eq(1).all()
+    assert split.groupby("patient_key")["subset"].nunique().eq(1).all()
     stratum = split.set_index("image_key")["stratum"]
     assert boxes["image_key"].map(stratum).equals(boxes["label"].rename("image_key"))
     proof = json.loads(files["proof"].read_text(encoding="utf-8"))
-    assert proof["distinct"]["patient"] == split.groupby("part")["patient_key"].nunique().to_dict()
+    assert (
+        proof["distinct"]["patient"] == split.groupby("subset")["patient_key"].nunique().to_dict()
+    )
 
 
 def test_rows_in_another_order_give_the_same_bytes(files: dict[str, Path]) -> None:
@@ -51,7 +53,7 @@ def test_a_leaking_import_is_refused_and_nothing_written(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(split_patients, arguments(files, Split()))
-    drawn = schemas.read(schemas.SPLIT, files["split"])[["patient_key", "part"]]
+    drawn = schemas.read(schemas.SPLIT, files["split"])[["patient_key", "subset"]]
     parts = files["split"].with_name("parts.csv")
     drawn.drop_duplicates().to_csv(parts, index=False)
     params = Split(file=parts)
@@ -64,7 +66,9 @@ def test_a_leaking_import_is_refused_and_nothing_written(
     files["split"].unlink()
     files["proof"].unlink()
     index = pd.read_parquet(files["index"])
-    key = {part: drawn["patient_key"][drawn["part"] == part].iloc[0] for part in ("train", "test")}
+    key = {
+        part: drawn["patient_key"][drawn["subset"] == part].iloc[0] for part in ("train", "test")
+    }
     study = index.loc[index["patient_key"] == key["train"], "study_key"].iloc[0]
     index.loc[index["patient_key"] == key["test"], "study_key"] = study
     schemas.write(schemas.INDEX, index, files["index"])

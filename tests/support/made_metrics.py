@@ -20,7 +20,7 @@ def report(value: float) -> dict[str, Any]:
         "cohort": "made",
         "synthetic": True,
         "leaky": True,
-        "part": "test",
+        "subset": "test",
         "seeds": [0, 1],
         "counts": {"patients": 5, "images": 9},
         "chance": {"p975": None},

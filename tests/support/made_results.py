@@ -110,13 +110,13 @@ def make_tables(patients: int, images: int, *, synthetic: bool = True) -> Tables
     labels = make_labels(ledger[ledger["status"] == "included"])
     split = labels[["image_key", "patient_key"]].assign(stratum=labels["label"])
     order = split["patient_key"].str[2:].map(lambda digits: int(digits, 16))
-    split["part"] = np.array(schemas.PARTS)[order % 3]
+    split["subset"] = np.array(schemas.SUBSETS)[order % 3]
     return Tables(
         flow=make_flow(ledger, synthetic=synthetic),
         ledger=ledger,
         exclusions=make_exclusions(ledger),
         labels=labels,
-        split=split[["image_key", "patient_key", "part", "stratum"]],
+        split=split[["image_key", "patient_key", "subset", "stratum"]],
     )
 
 
@@ -212,7 +212,7 @@ def make_flow(ledger: pd.DataFrame, *, synthetic: bool) -> dict[str, Any]:
 def proof(split: pd.DataFrame) -> dict[str, Any]:
     """Return what the report shows of split_proof.json."""
     kinds = ("patient", "study", "sop_uid", "pixel_hash")
-    sizes = split["part"].value_counts().to_dict()
+    sizes = split["subset"].value_counts().to_dict()
     return {
         "source": "drawn",
         "unit": "patient",

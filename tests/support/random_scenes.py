@@ -127,7 +127,7 @@ def to_tables(scene: Scene) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         }
     ).astype({"image_key": "str", "label": "str"})
     parts = pd.DataFrame(
-        {"image_key": images, "patient_key": patients, "part": "test", "stratum": "normal"}
+        {"image_key": images, "patient_key": patients, "subset": "test", "stratum": "normal"}
     )
     return detected, drawn, parts
 

@@ -36,7 +36,7 @@ def test_prints_intervals_paper_and_what_the_data_are(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     show(**made)
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     for text in (
         "61.2",
         "50.0-70.0",
@@ -44,7 +44,7 @@ def test_prints_intervals_paper_and_what_the_data_are(
         "[odd] name (synthetic, not patients)",
         "12 test patients, 96 images",
         "Not a medical device",
-        "reading 13",
+        "interpretation 13",
         "a CPU, 2 threads, 128 px",
     ):
         assert text in printed, text

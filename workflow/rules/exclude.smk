@@ -16,13 +16,13 @@ rule exclude:
         code=modules("exclude", "cohort"),
         config=section("exclude"),
         annotations=section("annotations"),
-        reading=CONFIG.label.reading,
+        reading=CONFIG.label.t_score,
         dxa=section("dxa"),
         cohort=cohort,
         private=CONFIG.private.as_posix(),
         state=cohort_state(),
     shell:
-        "python -m dsnet.exclude --params {params.config:q} --reading {params.reading:q}"
+        "python -m dsnet.exclude --params {params.config:q} --reading {params.t_score:q}"
         " --cohort {params.cohort:q} --private {params.private:q} --index {input.index:q}"
         " --ledger {output.ledger:q} --exclusions {output.exclusions:q} --flow {output.flow:q}"
         " --dxa {params.dxa:q} --exams {output.exams:q}"

@@ -41,11 +41,11 @@ class Source:
         where = f"{self.table} {place}".rstrip()
         return UserError(where, expected=expected, came=came, remedy=remedy, private=self.relative)
 
-    def unmatched(self, fate: str, *, expected: str, came: str, remedy: str) -> "UnmatchedError":
+    def unmatched(self, status: str, *, expected: str, came: str, remedy: str) -> "UnmatchedError":
         """Return the error of a mask that has no series or no level."""
         return UnmatchedError(
             self.table,
-            fate=fate,
+            status=status,
             expected=expected,
             came=came,
             remedy=remedy,
@@ -77,8 +77,8 @@ class Annotation:
     fraction : bool
     area_mm2 : float or None
         Of the mask on the slice; None for a box.
-    fate : str
-        What the reader already knows of its fate (`dsnet.schemas.ANNOTATIONS`); "" if nothing.
+    status : str
+        What the reader already knows of its status (`dsnet.schemas.ANNOTATIONS`); "" if nothing.
     """
 
     source: Source
@@ -93,7 +93,7 @@ class Annotation:
     size: tuple[int, int] | None = None
     fraction: bool = False
     area_mm2: float | None = None
-    fate: str = ""
+    status: str = ""
 
     @property
     def where(self) -> str:
@@ -106,11 +106,11 @@ class Annotation:
             self.where, expected=expected, came=came, remedy=remedy, private=self.private
         )
 
-    def unmatched(self, fate: str, *, expected: str, came: str, remedy: str) -> "UnmatchedError":
+    def unmatched(self, status: str, *, expected: str, came: str, remedy: str) -> "UnmatchedError":
         """Return the error of a row that has no image or no level."""
         return UnmatchedError(
             self.where,
-            fate=fate,
+            status=status,
             expected=expected,
             came=came,
             remedy=remedy,
@@ -128,12 +128,12 @@ class UnmatchedError(UserError):
 
     Attributes
     ----------
-    fate : str
+    status : str
         Of `dsnet.schemas.ANNOTATIONS`.
     """
 
     def __init__(
-        self, where: str, *, fate: str, expected: str, came: str, remedy: str, private: str
+        self, where: str, *, status: str, expected: str, came: str, remedy: str, private: str
     ) -> None:
         super().__init__(
             where,
@@ -142,7 +142,7 @@ class UnmatchedError(UserError):
             remedy=f"{remedy}, or set annotations.unmatched: report to go on without it",
             private=private,
         )
-        self.fate = fate
+        self.status = status
 
 
 def positive_size(width: object, height: object) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from dsnet.config import Annotations
 def collect(
     folder: Path, index: pd.DataFrame, identities: pd.DataFrame, params: Annotations
 ) -> pd.DataFrame:
-    """Return the fate of every annotation below `folder`.
+    """Return the status of every annotation below `folder`.
 
     Parameters
     ----------

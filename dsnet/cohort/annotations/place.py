@@ -27,13 +27,13 @@ class _Placed:
     edges: Edges
     area_mm2: float
     named: bool
-    fate: str
+    status: str
 
 
 def place(
     annotations: Sequence[Annotation], files: ImageFiles, params: Annotations
 ) -> pd.DataFrame:
-    """Return the fate of each annotation.
+    """Return the status of each annotation.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def place(
             **dict(zip(BOX, one.edges, strict=True)),
             "area_mm2": round(one.area_mm2, 1),
             "named": one.named,
-            "fate": one.fate,
+            "status": one.status,
         }
         for one in placed
     ]
@@ -79,7 +79,7 @@ def used(table: pd.DataFrame) -> pd.DataFrame:
         pixels, and ``named``, whether the annotation picks this very file among copies that share
         a SOP Instance UID.
     """
-    rows = table[table["fate"] == "used"]
+    rows = table[table["status"] == "used"]
     return rows[["file_key", "level", *BOX, "named"]].reset_index(drop=True)
 
 
@@ -89,9 +89,9 @@ def _place(
     if level == IGNORE:
         yield _Placed(annotation, "", "", NOWHERE, math.nan, False, "ignored")
         return
-    if annotation.fate:
+    if annotation.status:
         key, edges, area_mm2 = annotation.file_key, annotation.edges, annotation.area_mm2
-        yield _Placed(annotation, key, level, edges, area_mm2 or math.nan, False, annotation.fate)
+        yield _Placed(annotation, key, level, edges, area_mm2 or math.nan, False, annotation.status)
         return
     try:
         _check_level(annotation, level)
@@ -99,7 +99,7 @@ def _place(
     except UnmatchedError as error:
         if params.unmatched == "stop":
             raise
-        yield _Placed(annotation, "", level, NOWHERE, math.nan, False, error.fate)
+        yield _Placed(annotation, "", level, NOWHERE, math.nan, False, error.status)
         return
     picked = files.named(annotation, keys) if len(keys) > 1 else keys[0]
     for key in keys:
@@ -156,7 +156,7 @@ def _settle(placed: Sequence[_Placed], params: Annotations) -> None:
     """Merge boxes of one level on one file that are the same; the others are in conflict."""
     groups: dict[tuple[str, str], list[_Placed]] = {}
     for one in placed:
-        if one.fate == "used":
+        if one.status == "used":
             groups.setdefault((one.file_key, one.level), []).append(one)
     for group in groups.values():
         first, *others = group
@@ -164,7 +164,7 @@ def _settle(placed: Sequence[_Placed], params: Annotations) -> None:
         if not apart:
             first.named = any(one.named for one in group)
             for one in others:
-                one.fate = "merged"
+                one.status = "merged"
             continue
         if params.conflict == "stop":
             raise apart[0].annotation.error(
@@ -174,7 +174,7 @@ def _settle(placed: Sequence[_Placed], params: Annotations) -> None:
                 "both",
             )
         for one in group:
-            one.fate = "conflict"
+            one.status = "conflict"
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> float:

@@ -118,12 +118,12 @@ class Reader:
                 for body, missed in zip(bodies, blank, strict=True)
                 for one in self._cut(body, missed, series_key)
             ]
-            if all(one.fate == "outside" for one in found):
+            if all(one.status == "outside" for one in found):
                 raise _no_slice(source)
         except UnmatchedError as error:
             if self.params.unmatched == "stop":
                 raise
-            return [replace(one, fate=error.fate) for one in blank]
+            return [replace(one, status=error.status) for one in blank]
         return found
 
     def _cut(self, body: Body, blank: Annotation, series_key: str) -> list[Annotation]:
@@ -135,9 +135,9 @@ class Reader:
             shown = cut(body, slices.affine[number], (columns, rows), self.params.min_area_mm2)
             if shown is not None:
                 placed = replace(blank, edges=shown.edges, file_key=slices.file_key[number])
-                fate = "sliver" if shown.sliver else ""
-                found.append(replace(placed, area_mm2=shown.area_mm2, fate=fate))
-        return found or [replace(blank, fate="outside")]
+                status = "sliver" if shown.sliver else ""
+                found.append(replace(placed, area_mm2=shown.area_mm2, status=status))
+        return found or [replace(blank, status="outside")]
 
 
 def _no_slice(source: Source) -> UnmatchedError:

@@ -21,7 +21,8 @@ def convolution(
     dilation : int
         Distance between the kernel's pixels.
     groups : int
-        Most groups wanted; the greatest common divisor with `channels` is used (reading 4).
+        Most groups wanted; the greatest common divisor with `channels` is used
+        (docs/interpretations.md#4).
     """
     return nn.Sequential(
         nn.Conv2d(

@@ -1,4 +1,4 @@
-"""Attention that starts as the identity (reading 5)."""
+"""Attention that starts as the identity (docs/interpretations.md#5)."""
 
 import torch
 from torch import Tensor, nn
