@@ -1,1 +1,1 @@
-"""Included slices as DICOM that identifies nobody: PS3.15 Annex E."""
+"""Included slices as DICOM without identity: PS3.15 Annex E."""

@@ -1,19 +1,23 @@
 """One dataset without identity: DICOM PS3.15 Annex E, Basic Profile with three options.
 
-The actions are those of dicom-anonymizer for table E.1-1; this adapter changes them where an
-option or the library asks for it:
+The actions are those of dicom-anonymizer for table E.1-1; this module changes them where an option
+or the library requires it:
 
-- the library works on the outermost dataset alone: here each item of each sequence is a dataset;
+- the library treats only the outermost dataset: here the items of sequences are treated, too;
 - it draws random UIDs and writes 00010101 for dates: here UIDs follow from the key, and dates are
   shifted (113107, Retain Longitudinal Temporal Information With Modified Dates);
 - sex, age, size and weight stay (113108, Retain Patient Characteristics);
 - descriptions keep the words of a fixed list, and codes of a hospital's own scheme go (113105,
   Clean Descriptors);
-- it writes a dummy where an element of a CT image may as well be absent (X/Z, X/D and X/Z/D of
-  sequences), and keeps the rest of an overlay whose data it removes: here both are deleted.
+- it writes a dummy where an element of a CT image may be absent (X/Z, X/D and X/Z/D of sequences),
+  and keeps the rest of an overlay whose data it removes: here both are deleted.
 """
 
+import hashlib
+import hmac
 import re
+import uuid
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -27,8 +31,6 @@ from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from dsnet.deidentify.descriptor import clean
-from dsnet.deidentify.secret import Secret
 from dsnet.dicom.header import CONVERSION_ERRORS, sop_class_uid
 from dsnet.dicom.ps315 import EDITION, Rule, attributes, rules
 
@@ -54,8 +56,8 @@ _SCHEMES = frozenset((*codes.schemes(), "SRT", "SNM3", "RADLEX", "FMA"))
 """Coding schemes whose codes and meanings are public."""
 
 _DESCRIPTIONS = ("StudyDescription", "SeriesDescription", "ProtocolName", "ContrastBolusAgent")
-_OF_PERSON = (0x0010,)
-"""The group whose dates stay out: of birth, and the like."""
+_PATIENT_GROUP = 0x0010
+"""Dates of this group (of birth, and the like) are removed, not shifted."""
 
 _OLDEST_YEARS = 89
 _AGE = re.compile(r"(\d{3})([DWMY])")
@@ -63,16 +65,58 @@ _STANDARD_UID = "1.2.840.10008."
 _NUMBERS = frozenset(("DS", "IS", "FD", "FL", "SL", "SS", "UL", "US", "SV", "UV"))
 _TIME = re.compile(r"\d{2}:?(?:\d{2}:?(?:\d{2}(?:\.\d{1,6})?)?)? *$")
 
+_LEAST_DAYS, _MOST_DAYS = 10 * 365, 20 * 365
+"""At least ten years: a patient's true dates seldom lie further apart, so that no shifted date
+equals a true one; back in time, so that no examination lies in the future."""
+
+_LISTED = """
+abdomen abdominal additional adult axial axiale body bone bones cervical chest contrast cor
+coronal cortical cspine ct cta dual energy head helical iv kernel knochen l l1 l2 l3 l4 l5
+lendenwirbelsaeule lspine lumbar lumbosacral lws medium mpr native neck non noncontrast o
+osteo pelvis plain post pre recon reconstruction routine s1 sacrum sag sagittal scan scout
+series sharp soft spine spiral standard t10 t11 t12 thin thoracic thorax tissue topogram
+trauma tspine unenhanced vertebra vertebral volume w with without wo
+"""
+_WORDS = frozenset(_LISTED.split())
+_WORD = re.compile(r"[^\W\d_][^\W_]*|(?<![\w.])\d{1,2}\.\d(?![\w.])|(?<![\w.])\d{1,2}(?= ?mm\b)")
+"""A word, or a thickness; days and months are written differently."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Keyed replacements, the same in every run with the same key.
+
+    Parameters
+    ----------
+    key : bytes
+        The key of the pseudonyms.
+    """
+
+    key: bytes
+
+    def uid(self, text: str) -> str:
+        """Return the UID that replaces another: 2.25 and a UUID (PS3.5 B.2)."""
+        return f"2.25.{uuid.UUID(bytes=self._digest('uid', text)[:16], version=4).int}"
+
+    def shift(self, patient_key: str) -> int:
+        """Return the days, below zero, by which all dates of a patient move."""
+        number = int.from_bytes(self._digest("shift", patient_key)[:8])
+        return -(_LEAST_DAYS + number % (_MOST_DAYS - _LEAST_DAYS + 1))
+
+    def _digest(self, purpose: str, text: str) -> bytes:
+        message = f"deidentify {purpose}\0{text}".encode("utf-8", "surrogateescape")
+        return hmac.new(self.key, message, hashlib.sha256).digest()
+
 
 class Keys(NamedTuple):
-    """Whose an image is, by pseudonym.
+    """The pseudonyms of an image.
 
     Attributes
     ----------
     patient : str
         Becomes PatientID and PatientName.
     series, image : str
-        Stand in for UIDs that are blank, which no DICOM file may lack.
+        Replace blank UIDs, which no DICOM file may lack.
     """
 
     patient: str
@@ -81,15 +125,15 @@ class Keys(NamedTuple):
 
 
 def deidentify(dataset: Dataset, keys: Keys, secret: Secret) -> None:
-    """Change `dataset` so that it identifies nobody; pixels stay untouched.
+    """Change `dataset` so that it identifies no one; pixels are left as they are.
 
     Parameters
     ----------
     dataset : pydicom.Dataset
-        A whole one, with its file meta information, which is made anew.
+        With its file meta information, which is replaced.
     keys : Keys
     secret : Secret
-        Gives UIDs and the shift.
+        Determines UIDs and the shift of dates.
     """
     shift_days = secret.shift(keys.patient)
     _treat(dataset, _actions(secret, shift_days), shift_days)
@@ -100,21 +144,21 @@ def deidentify(dataset: Dataset, keys: Keys, secret: Secret) -> None:
 
 
 def _fill_uids(dataset: Dataset, keys: Keys, secret: Secret) -> None:
-    stand_ins = {
+    replacements = {
         "SOPInstanceUID": keys.image,
         "SeriesInstanceUID": keys.series,
         "StudyInstanceUID": f"study of {keys.series}",
     }
     dataset.SOPClassUID = sop_class_uid(dataset)
-    for keyword, key in stand_ins.items():
+    for keyword, key in replacements.items():
         if not dataset.get(keyword):
             setattr(dataset, keyword, secret.uid(key))
 
 
 def _treat(dataset: Dataset, actions: dict[tuple[int, ...], Rule], shift_days: int) -> None:
-    """Apply the actions to a dataset and then to every item that is left in it.
+    """Apply the actions to a dataset and then to every item that remains in it.
 
-    Dates and names of people that the table does not know fare as those that it knows.
+    Dates and names of people that the table lacks are treated as those that it lists.
     """
     _drop_unreadable(dataset)
     library.anonymize_dataset(dataset, base_rules_gen=lambda: actions)
@@ -143,7 +187,7 @@ def _remove_local_codes(dataset: Dataset, items: Sequence, tag: BaseTag) -> None
 
 
 def _drop_unreadable(dataset: Dataset) -> None:
-    """Delete elements whose value does not fit their VR: nobody can tell what they hold."""
+    """Delete elements whose value does not fit their VR: what they contain is unknown."""
     for tag in list(dataset.keys()):
         try:
             element = dataset[tag]
@@ -155,14 +199,14 @@ def _drop_unreadable(dataset: Dataset) -> None:
 
 
 def _fits(element: DataElement) -> bool:
-    """Return whether a number is one, and a time; pydicom takes any text for either."""
+    """Return whether a number or time of day is valid; pydicom accepts any text for either."""
     if not isinstance(element.value, str) or not element.value:
         return True
     return element.VR not in _NUMBERS and (element.VR != "TM" or bool(_TIME.match(element.value)))
 
 
 def _actions(secret: Secret, shift_days: int) -> dict[tuple[int, ...], Rule]:
-    """Return the profile: the library's table, changed for the options and for its gaps."""
+    """Return the profile: the library's table, changed for the options and where it has gaps."""
 
     def new_uid(dataset: Dataset, tag: Any) -> None:
         _change(dataset, tag, lambda text: _uid(text, secret))
@@ -176,39 +220,41 @@ def _actions(secret: Secret, shift_days: int) -> dict[tuple[int, ...], Rule]:
 
 @lru_cache(maxsize=1)
 def _profile() -> dict[tuple[int, ...], tuple[str, Rule]]:
-    """Return, by entry, what does not hang on the patient: "UI", "DA", "DT" or "TM" where it does.
+    """Return the rules that are the same for all patients, by entry.
 
-    The VR is blank where the rule is final.
+    The first value is "UI", "DA", "DT" or "TM" where the rule depends on the patient, else "".
     """
     table = attributes()
-    found: dict[tuple[int, ...], tuple[str, Rule]] = {}
+    profile: dict[tuple[int, ...], tuple[str, Rule]] = {}
     for entry, rule in rules().items():
         vr, keyword = table.get(entry[0] << 16 | entry[1], ("", ""))
         if len(entry) > 2:
             # The whole group: without its data, an overlay's rows and columns mean nothing.
-            found[entry[0], 0, entry[2], 0] = "", library.delete
+            profile[entry[0], 0, entry[2], 0] = "", library.delete
         elif entry in _CHARACTERISTICS:
-            found[entry] = "", library.keep
+            profile[entry] = "", library.keep
         elif keyword in _DESCRIPTIONS:
-            found[entry] = "", _describe
+            profile[entry] = "", _describe
         elif vr == "SQ":
             references = rule is library.delete_or_empty_or_replace_UID
-            found[entry] = "", library.keep if references else library.delete
-        elif vr in ("DA", "DT", "TM") and entry[0] in _OF_PERSON:
-            found[entry] = "", _empty if rule is library.empty else _remove
+            profile[entry] = "", library.keep if references else library.delete
+        elif vr in ("DA", "DT", "TM") and entry[0] == _PATIENT_GROUP:
+            profile[entry] = "", _empty if rule is library.empty else _remove
         elif vr in ("UI", "DA", "DT", "TM"):
-            found[entry] = vr, rule
+            profile[entry] = vr, rule
         else:
-            found[entry] = "", rule
-    return found
+            profile[entry] = "", rule
+    return profile
 
 
 def _change(dataset: Dataset, tag: Any, change: Any) -> None:
     element = dataset.get(tag)
     if element is not None and element.value:
-        many = isinstance(element.value, MultiValue | list)
+        multiple = isinstance(element.value, MultiValue | list)
         element.value = (
-            [change(str(one)) for one in element.value] if many else change(str(element.value))
+            [change(str(value)) for value in element.value]
+            if multiple
+            else change(str(element.value))
         )
 
 
@@ -266,10 +312,22 @@ def _item(code: Any) -> Dataset:
 
 
 def _renew_meta(dataset: Dataset) -> None:
-    """Make preamble and file meta information anew: both may hold what their writer liked."""
+    """Replace preamble and file meta information: both may contain arbitrary text."""
     syntax = dataset.file_meta.TransferSyntaxUID
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(dataset.SOPClassUID)
     meta.MediaStorageSOPInstanceUID = UID(dataset.SOPInstanceUID)
     meta.TransferSyntaxUID = syntax
     dataset.file_meta, dataset.preamble = meta, bytes(128)
+
+
+def clean(text: str) -> str:
+    """Return the listed words of `text`, and thicknesses, in their order (PS3.15 E.3.5).
+
+    Examples
+    --------
+    >>> clean("CT LUMBAR SPINE Braskacker 506445 2.5 mm")
+    'CT LUMBAR SPINE 2.5'
+    """
+    words = [word for word in _WORD.findall(text) if word[0].isdigit() or word.lower() in _WORDS]
+    return " ".join(words)[:64].strip()

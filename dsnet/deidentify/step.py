@@ -1,4 +1,4 @@
-"""The de-identification step: every included slice as a DICOM file that identifies nobody."""
+"""The de-identification step: every included slice as a DICOM file without identity."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,15 +14,15 @@ from rich.progress import track
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Deidentify
-from dsnet.deidentify.profile import Keys, deidentify
-from dsnet.deidentify.refusal import Reason, refusal
-from dsnet.deidentify.secret import Secret
+from dsnet.deidentify.burned_in import Reason, refusal
+from dsnet.deidentify.profile import Keys, Secret, deidentify
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole
 from dsnet.processes import cpus, open_pool
 from dsnet.pseudonym import open_vault
+from dsnet.step import run
 
 _FEW = 20
 _CHUNK = 16
@@ -40,7 +40,7 @@ _UNWRITABLE = (
 
 
 class Task(NamedTuple):
-    """One slice: where it is, whose it is and where it goes."""
+    """One slice: its pseudonyms, its file and the file to write."""
 
     keys: Keys
     file_key: str
@@ -49,7 +49,7 @@ class Task(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What became of a slice: the SHA-256 of its file, or why there is none."""
+    """The SHA-256 of the file written for a slice, or why there is none."""
 
     task: Task
     sha256: str
@@ -75,7 +75,8 @@ def write_deidentified(
     cohort : Path
         The cohort folder, whose DICOM files are read.
     private : Path
-        The folder of the config key ``private``: its key gives UIDs and shifts, its map the files.
+        The folder of the config key ``private``: its key determines UIDs and shifts, its map leads
+        to the files.
     ledger : Path
         `schemas.LEDGER`.
     files : Path
@@ -86,17 +87,19 @@ def write_deidentified(
     Raises
     ------
     UserError
-        If the ledger names a file that the private map does not know.
+        If the ledger names a file that the private map lacks.
     """
     folder = CohortFolder(cohort)
     vault = open_vault(private, folder)
     rows = schemas.read(schemas.LEDGER, ledger)
-    places = schemas.read(schemas.MAP, vault.map_path)[["file_key", "relative_path"]]
-    tasks = _tasks(rows, places, folder.dicom, files.parent)
-    done = list(_progress(_written(tasks, Secret(vault.key), params.processes or cpus()), tasks))
-    _remove_stale(files.parent, {task.target for task, digest, _ in done if digest})
-    kept = [(task.keys.image, digest) for task, digest, _ in done if digest]
-    out = [(task.keys.image, task.file_key, reason) for task, _, reason in done if reason]
+    paths = schemas.read(schemas.MAP, vault.map_path)[["file_key", "relative_path"]]
+    tasks = _tasks(rows, paths, folder.dicom, files.parent)
+    outcomes = list(
+        _progress(_written(tasks, Secret(vault.key), params.processes or cpus()), tasks)
+    )
+    _remove_stale(files.parent, {task.target for task, digest, _ in outcomes if digest})
+    kept = [(task.keys.image, digest) for task, digest, _ in outcomes if digest]
+    out = [(task.keys.image, task.file_key, reason) for task, _, reason in outcomes if reason]
     schemas.write(schemas.DEIDENTIFIED, _frame(schemas.DEIDENTIFIED, kept), files)
     schemas.write(schemas.REFUSED, _frame(schemas.REFUSED, out), refused)
 
@@ -105,8 +108,8 @@ def _frame(schema: DataFrameSchema, rows: Sequence[tuple[str, ...]]) -> pd.DataF
     return pd.DataFrame(sorted(rows), columns=list(schema.columns), dtype=str)
 
 
-def _tasks(rows: pd.DataFrame, places: pd.DataFrame, dicom: Path, out: Path) -> list[Task]:
-    included = rows[rows["status"] == "included"].merge(places, on="file_key", how="left")
+def _tasks(rows: pd.DataFrame, paths: pd.DataFrame, dicom: Path, out: Path) -> list[Task]:
+    included = rows[rows["status"] == "included"].merge(paths, on="file_key", how="left")
     unknown = included["relative_path"].isna()
     if unknown.any():
         raise UserError(
@@ -143,7 +146,7 @@ def _write_chunk(chunk: Sequence[Task], secret: Secret) -> list[Written]:
 
 
 def write_slice(task: Task, secret: Secret) -> Written:
-    """Write one slice without identity, in its own transfer syntax; silent, whatever it holds."""
+    """Write one slice without identity, in its own transfer syntax; print nothing."""
     target = Path(task.target)
     with quiet():
         try:
@@ -160,7 +163,7 @@ def write_slice(task: Task, secret: Secret) -> Written:
 
 
 def _remove_stale(out: Path, kept: set[str]) -> None:
-    """Remove what an earlier run wrote; whatever else lies in the folder stays."""
+    """Remove what an earlier run wrote; other files in the folder stay."""
     for path in out.glob("P-*/S-*/I-*.dcm"):
         if str(path) not in kept:
             path.unlink()
@@ -172,3 +175,7 @@ def _remove_stale(out: Path, kept: set[str]) -> None:
 def _progress(written: Iterator[Written], tasks: Sequence[Task]) -> Iterator[Written]:
     """Show a progress bar on the terminal; in a log it would be noise."""
     yield from track(written, "writing slices", len(tasks), disable=not sys.stderr.isatty())
+
+
+if __name__ == "__main__":
+    run(write_deidentified)

@@ -23,13 +23,13 @@ def dates(text: str) -> set[str]:
     Known forms: YYYYMMDD (with or without a time after it), year first or last with ``-``, ``.``
     or ``/`` and with or without leading zeros, and English month names.
     """
-    found = {_iso(y, m, d) for y, m, d in _COMPACT.findall(text)}
-    found |= {_iso(y, m, d) for y, _, m, d in _YEAR_FIRST.findall(text)}
+    days = {_iso(y, m, d) for y, m, d in _COMPACT.findall(text)}
+    days |= {_iso(y, m, d) for y, _, m, d in _YEAR_FIRST.findall(text)}
     for first, _, second, year in _YEAR_LAST.findall(text):
-        found |= {_iso(year, second, first), _iso(year, first, second)}
-    found |= {_iso(y, _number(m), d) for d, m, y in _DAY_MONTH.findall(text)}
-    found |= {_iso(y, _number(m), d) for m, d, y in _MONTH_DAY.findall(text)}
-    return found - {""}
+        days |= {_iso(year, second, first), _iso(year, first, second)}
+    days |= {_iso(y, _number(m), d) for d, m, y in _DAY_MONTH.findall(text)}
+    days |= {_iso(y, _number(m), d) for m, d, y in _MONTH_DAY.findall(text)}
+    return days - {""}
 
 
 def _number(month: str) -> str:

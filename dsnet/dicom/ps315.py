@@ -31,15 +31,15 @@ def rules() -> dict[tuple[int, ...], Rule]:
 @lru_cache(maxsize=1)
 def attributes() -> dict[int, tuple[str, str]]:
     """Return VR and keyword of each attribute of the table, repeating groups excepted, by tag."""
-    found = {}
+    table = {}
     for entry in rules():
         if len(entry) == 2:
             tag = entry[0] << 16 | entry[1]
             try:
-                found[tag] = (dictionary_VR(tag), dictionary_keyword(tag))
+                table[tag] = (dictionary_VR(tag), dictionary_keyword(tag))
             except KeyError:  # newer than pydicom's dictionary, so no file can name its VR either
-                found[tag] = ("UN", f"Tag{tag:08X}")
-    return found
+                table[tag] = ("UN", f"Tag{tag:08X}")
+    return table
 
 
 def is_graphic(tag: BaseTag) -> bool:

@@ -1,1 +1,1 @@
-"""The self-test: no identifying value met at ingestion is in any output."""
+"""The search of all outputs for the identifying values met at ingestion."""

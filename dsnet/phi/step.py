@@ -1,4 +1,4 @@
-"""The self-test's step: search folders, write what was searched and found, fail on a hit."""
+"""Searching folders for identifying values: write what was searched and the hits, fail on a hit."""
 
 import sys
 import time
@@ -14,12 +14,13 @@ from dsnet.cohort.folder import CohortFolder
 from dsnet.config import PhiCheck
 from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.phi.inspect import Hit, Seen, Source, inspect_file, needles_of
+from dsnet.phi.containers import Hit, SearchResult, Source, read_patterns, search_file
 from dsnet.processes import cpus, open_pool
 from dsnet.pseudonym import open_vault
+from dsnet.step import run
 
 ALLOWED = "phi_allow.txt"
-"""In the private folder: values that the user has looked at and allows, one a line."""
+"""In the private folder: values that the user has reviewed and allows, one a line."""
 
 _NOT_SEARCHED = ("conda", "conda-archive", "locks", "singularity")
 """Below ``.snakemake``: installed software."""
@@ -29,14 +30,14 @@ _CHUNK = 8
 
 
 class Task(NamedTuple):
-    """A file to search; `shown` is its path in the report."""
+    """A file to search, and its path in the report."""
 
     path: Path
-    shown: str
+    report_path: str
 
 
 class Summary(NamedTuple):
-    """How many values were looked for, and in how many files."""
+    """How many values were searched for, and in how many files."""
 
     searched: int
     files: int
@@ -72,12 +73,12 @@ def phi_check(
     results, logs, records : Path
         Folders to search; one that is missing is no error. `records` is Snakemake's own folder.
     report : Path
-        Written, whatever is found.
+        Written whether there are hits or not.
 
     Raises
     ------
     UserError
-        If anything was found.
+        If there is a hit.
     """
     check(
         [results, logs, records],
@@ -103,8 +104,7 @@ def check(
     Raises
     ------
     UserError
-        If none of the folders is there, or anything was found; the private part of the latter
-        names the values.
+        If none of the folders exists, or there is a hit, whose values are in the private text.
     """
     begun = time.monotonic()
     if not any(folder.is_dir() for folder in folders):
@@ -116,36 +116,36 @@ def check(
         )
     vault = open_vault(private, CohortFolder(cohort))
     source = Source(str(vault.identifying_path), str(index), str(private / ALLOWED))
-    needles = needles_of(source)
+    patterns = read_patterns(source)
     tasks = list(_tasks(folders, private, report))
-    seen, findings = _search_all(tasks, source, params.processes)
+    result, findings = _search_all(tasks, source, params.processes)
     write_json(
         report,
         {
             "folders": [folder.name for folder in folders],
             "synthetic": CohortFolder(cohort).synthetic,
-            "values": sum(needles.searched.values()),
-            "values_by_kind": dict(sorted(needles.searched.items())),
-            "skipped": sum(needles.skipped.values()),
-            "skipped_by_reason": dict(sorted(needles.skipped.items())),
+            "values": sum(patterns.searched.values()),
+            "values_by_kind": dict(sorted(patterns.searched.items())),
+            "skipped": sum(patterns.skipped.values()),
+            "skipped_by_reason": dict(sorted(patterns.skipped.items())),
             "files": len(tasks),
-            "bytes": sum(size for kind, size in seen.bytes.items() if " > " not in kind),
-            "gone_while_searching": seen.gone,
-            "files_by_container": dict(sorted(seen.files.items())),
-            "bytes_by_container": dict(sorted(seen.bytes.items())),
-            "searched_as_raw_bytes_alone": dict(sorted(seen.damaged.items())),
+            "bytes": sum(size for kind, size in result.bytes.items() if " > " not in kind),
+            "gone_while_searching": result.gone,
+            "files_by_container": dict(sorted(result.files.items())),
+            "bytes_by_container": dict(sorted(result.bytes.items())),
+            "searched_as_raw_bytes_alone": dict(sorted(result.damaged.items())),
             "seconds": round(time.monotonic() - begun, 1),
-            "hits": _shown(findings),
+            "hits": _hit_rows(findings),
         },
     )
     if findings:
-        raise _found(findings, report)
-    return Summary(sum(needles.searched.values()), len(tasks))
+        raise _hits_error(findings, report)
+    return Summary(sum(patterns.searched.values()), len(tasks))
 
 
 def _tasks(folders: Sequence[Path], private: Path, report: Path) -> Iterator[Task]:
-    """Yield the files to search: all but the private folder, the report and installed software."""
-    closed = [private.resolve(), report.resolve()]
+    """Yield all files except the private folder, the report and installed software."""
+    excluded = [private.resolve(), report.resolve()]
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder)
@@ -153,65 +153,67 @@ def _tasks(folders: Sequence[Path], private: Path, report: Path) -> Iterator[Tas
                 continue
             if folder.name == ".snakemake" and relative.parts[0] in _NOT_SEARCHED:
                 continue
-            if not any(path.resolve().is_relative_to(place) for place in closed):
+            if not any(path.resolve().is_relative_to(folder) for folder in excluded):
                 yield Task(path, f"{folder.name}/{relative.as_posix()}")
 
 
 def _search_all(
     tasks: Sequence[Task], source: Source, processes: int
-) -> tuple[Seen, list[Finding]]:
-    total, findings = Seen(), []
-    for task, seen in _progress(_inspected(tasks, source, processes or cpus()), len(tasks)):
+) -> tuple[SearchResult, list[Finding]]:
+    total, findings = SearchResult(), []
+    for task, result in _progress(_results(tasks, source, processes or cpus()), len(tasks)):
         for counter in ("files", "bytes", "damaged"):
-            getattr(total, counter).update(getattr(seen, counter))
-        total.gone += seen.gone
-        findings += [Finding(task.shown, hit) for hit in seen.hits]
+            getattr(total, counter).update(getattr(result, counter))
+        total.gone += result.gone
+        findings += [Finding(task.report_path, hit) for hit in result.hits]
     return total, findings
 
 
-def _inspected(
+def _results(
     tasks: Sequence[Task], source: Source, processes: int
-) -> Iterator[tuple[Task, Seen]]:
+) -> Iterator[tuple[Task, SearchResult]]:
     if processes == 1 or len(tasks) <= _FEW:
         for task in tasks:
-            yield task, inspect_file(*task, source)
+            yield task, search_file(*task, source)
         return
     with open_pool(processes) as pool:
         chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
-        futures: list[Future[list[Seen]]] = [
-            pool.submit(_inspect_chunk, chunk, source) for chunk in chunks
+        futures: list[Future[list[SearchResult]]] = [
+            pool.submit(_search_chunk, chunk, source) for chunk in chunks
         ]
         for chunk, future in zip(chunks, futures, strict=True):
             yield from zip(chunk, future.result(), strict=True)
 
 
-def _inspect_chunk(chunk: Sequence[Task], source: Source) -> list[Seen]:
-    return [inspect_file(*task, source) for task in chunk]
+def _search_chunk(chunk: Sequence[Task], source: Source) -> list[SearchResult]:
+    return [search_file(*task, source) for task in chunk]
 
 
-def _progress(seen: Iterator[tuple[Task, Seen]], total: int) -> Iterator[tuple[Task, Seen]]:
+def _progress(
+    results: Iterator[tuple[Task, SearchResult]], total: int
+) -> Iterator[tuple[Task, SearchResult]]:
     """Show a progress bar on the terminal; in a log it would be noise."""
-    yield from track(seen, "searching files", total, disable=not sys.stderr.isatty())
+    yield from track(results, "searching files", total, disable=not sys.stderr.isatty())
 
 
-def _shown(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def _hit_rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """Return the hits without their values, and without paths that are themselves a hit."""
-    named = {finding.path for finding in findings if finding.hit.place == "name"}
+    named = {finding.path for finding in findings if finding.hit.container == "name"}
     rows = Counter(
         (
             "a path that is itself identifying" if finding.path in named else finding.path,
-            finding.hit.place,
+            finding.hit.container,
             finding.hit.kind,
         )
         for finding in findings
     )
     return [
-        {"path": path, "container": place, "kind": kind, "values": count}
-        for (path, place, kind), count in sorted(rows.items())
+        {"path": path, "container": container, "kind": kind, "values": count}
+        for (path, container, kind), count in sorted(rows.items())
     ]
 
 
-def _found(findings: Sequence[Finding], report: Path) -> UserError:
+def _hits_error(findings: Sequence[Finding], report: Path) -> UserError:
     files = len({finding.path for finding in findings})
     values = len({finding.hit.value for finding in findings})
     kinds = ", ".join(sorted({finding.hit.kind for finding in findings})[:5])
@@ -223,3 +225,7 @@ def _found(findings: Sequence[Finding], report: Path) -> UserError:
         "what holds them, and share nothing before",
         private="; ".join(f"{path}: {hit.kind} {hit.value}" for path, hit in findings[:100]),
     )
+
+
+if __name__ == "__main__":
+    run(phi_check)

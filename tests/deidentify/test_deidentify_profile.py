@@ -11,10 +11,8 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from dsnet.deidentify.descriptor import clean
-from dsnet.deidentify.profile import METHOD, Keys, deidentify, shifted
-from dsnet.deidentify.refusal import Reason, refusal
-from dsnet.deidentify.secret import Secret
+from dsnet.deidentify.burned_in import Reason, refusal
+from dsnet.deidentify.profile import METHOD, Keys, Secret, clean, deidentify, shifted
 from dsnet.dicom.ps315 import attributes, rules
 from dsnet.dicom.reader import quiet
 
@@ -66,9 +64,9 @@ def test_every_text_of_the_table_goes() -> None:
     texts = ("LO", "SH", "ST", "LT", "UT", "UC", "PN")
     tags = [tag for tag, (vr, _) in attributes().items() if vr in texts]
     item, dataset = Dataset(), slice_()
-    for place in (item, dataset):
+    for target in (item, dataset):
         for tag in tags:
-            place.add_new(tag, attributes()[tag][0], NAME)
+            target.add_new(tag, attributes()[tag][0], NAME)
     block = dataset.private_block(0x0011, "MAKER", create=True)
     block.add_new(1, "LO", NAME)
     dataset.ContributingEquipmentSequence = Sequence([item])

@@ -11,9 +11,8 @@ import pytest
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Deidentify, Ingest, Phantom, PhiCheck
-from dsnet.deidentify.profile import Keys
-from dsnet.deidentify.refusal import Reason
-from dsnet.deidentify.secret import Secret
+from dsnet.deidentify.burned_in import Reason
+from dsnet.deidentify.profile import Keys, Secret
 from dsnet.deidentify.step import Task, write_deidentified, write_slice
 from dsnet.errors import UserError
 from dsnet.ingest.step import ingest
@@ -30,7 +29,7 @@ class Made:
     """A few patients of the phantom, ingested; every slice of the bone series is included."""
 
     folder: Path
-    places: pd.DataFrame
+    paths: pd.DataFrame
 
     @property
     def out(self) -> Path:
@@ -51,9 +50,9 @@ class Made:
     def pairs(self) -> list[tuple[Path, Path]]:
         """Return each original with what was made of it."""
         made = {path.stem: path for path in self.out.rglob("*.dcm")}
-        places = zip(self.places["relative_path"], self.places["image_key"], strict=True)
+        paths = zip(self.paths["relative_path"], self.paths["image_key"], strict=True)
         dicom = self.folder / "cohort" / "dicom"
-        return [(dicom / place, made[key]) for place, key in places if key in made]
+        return [(dicom / path, made[key]) for path, key in paths if key in made]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Made:
         source=source,
     )
     vault = open_vault(folder / "private", CohortFolder(folder / "cohort"))
-    places = schemas.read(schemas.MAP, vault.map_path)
+    paths = schemas.read(schemas.MAP, vault.map_path)
     rows = schemas.read(schemas.INDEX, index)
     ledger = rows[["file_key", "image_key", "patient_key", "series_key"]].assign(
         status="included",
@@ -87,7 +86,7 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Made:
         all_criteria="",
     )
     schemas.write(schemas.LEDGER, ledger, folder / "results" / "ledger.csv")
-    made = Made(folder, places)
+    made = Made(folder, paths)
     made.run()
     return made
 
@@ -121,7 +120,7 @@ def test_a_screen_shot_is_refused(ingested: Made) -> None:
 
 
 def test_the_self_test_finds_nothing(ingested: Made) -> None:
-    found = check(
+    summary = check(
         [ingested.folder / "results"],
         PhiCheck(processes=1),
         cohort=ingested.folder / "cohort",
@@ -129,7 +128,7 @@ def test_the_self_test_finds_nothing(ingested: Made) -> None:
         index=ingested.folder / "results" / "index.parquet",
         report=ingested.folder / "phi_check.json",
     )
-    assert found.searched > 250
+    assert summary.searched > 250
 
 
 def test_the_self_test_would_find_an_original(ingested: Made, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def report(project: Path) -> dict:
     return json.loads((project / "results" / "phi_check.json").read_text(encoding="utf-8"))
 
 
-def found(project: Path) -> set[tuple[str, str]]:
+def hits_of(project: Path) -> set[tuple[str, str]]:
     """Return file and kind of each hit; the report names no value."""
     with suppress(UserError):
         run(project)
@@ -80,7 +80,7 @@ def found(project: Path) -> set[tuple[str, str]]:
 def test_a_name_is_found_in_every_format(project: Path, text: str) -> None:
     for name, write in WRITERS.items():
         write(project / "results" / name, text)
-    missed = set(WRITERS) - {name for name, kind in found(project) if kind == "PatientName"}
+    missed = set(WRITERS) - {name for name, kind in hits_of(project) if kind == "PatientName"}
     assert missed == set()
     assert report(project)["searched_as_raw_bytes_alone"] == {}
 
@@ -108,15 +108,15 @@ def test_every_kind_is_found_in_its_forms(project: Path, text: str, kind: str) -
     names = ["log.txt", "table.csv", "facts.json", "cells.parquet", "plain.dcm", "weights.pt"]
     for name in names:
         WRITERS[name](project / "results" / name, text)
-    assert {(name, kind) for name in names} <= found(project)
+    assert {(name, kind) for name in names} <= hits_of(project)
 
 
 def test_letters_beyond_ascii_among_raw_bytes(project: Path) -> None:
     for encoding in ("utf-8", "latin-1", "utf-16-le"):
-        for place, text in enumerate(("Größlmüller", "größlmüller", "GRÖSSLMÜLLER")):
+        for number, text in enumerate(("Größlmüller", "größlmüller", "GRÖSSLMÜLLER")):
             content = bytes(90) + text.encode(encoding) + bytes(9)
-            (project / "results" / f"{place}{encoding}.bin").write_bytes(content)
-    assert len(found(project)) == 9
+            (project / "results" / f"{number}{encoding}.bin").write_bytes(content)
+    assert len(hits_of(project)) == 9
 
 
 def test_what_is_no_hit(project: Path) -> None:
@@ -127,16 +127,16 @@ def test_what_is_no_hit(project: Path) -> None:
     )
     frame = pd.DataFrame({"voxels": [506445, 12], "share": [0.506445, 4711.5], "row": [4711, 1]})
     frame.to_parquet(results / "index.parquet")
-    assert found_without_index(project, frame) == set()
+    assert hits_without_index(project, frame) == set()
     assert sum(report(project)["skipped_by_reason"].values()) == 5
 
 
-def found_without_index(project: Path, frame: pd.DataFrame) -> set[tuple[str, str]]:
+def hits_without_index(project: Path, frame: pd.DataFrame) -> set[tuple[str, str]]:
     (project / "results" / "index.parquet").unlink()
     frame.to_csv(project / "results" / "table.csv")
     frame.to_parquet(project / "results" / "table.parquet")
     (project / "results" / "facts.json").write_text(json.dumps(frame.to_dict("list")))
-    return found(project)
+    return hits_of(project)
 
 
 @pytest.mark.parametrize("name", ["ids.csv", "ids.parquet", "ids.json"])
@@ -148,7 +148,7 @@ def test_ids_that_became_numbers(project: Path, name: str) -> None:
 
 
 def report_values(project: Path) -> dict[tuple[str, str], int]:
-    found(project)
+    hits_of(project)
     values: dict[tuple[str, str], int] = {}
     for hit in report(project)["hits"]:
         key = (hit["path"].removeprefix("results/"), hit["kind"])
@@ -158,7 +158,7 @@ def report_values(project: Path) -> dict[tuple[str, str], int]:
 
 def test_a_short_number_counts_as_a_whole_value(project: Path) -> None:
     (project / "results" / "facts.json").write_text('{"study": "4711", "rows": 4711}')
-    assert found(project) == {("facts.json", "StudyID")}
+    assert hits_of(project) == {("facts.json", "StudyID")}
 
 
 def test_dates_in_a_patients_own_file_are_the_patients(project: Path) -> None:
@@ -166,7 +166,7 @@ def test_dates_in_a_patients_own_file_are_the_patients(project: Path) -> None:
         folder = project / "results" / "deidentified" / key / "S-1"
         folder.mkdir(parents=True)
         WRITERS["plain.dcm"](folder / "a.dcm", day)
-    assert {path for path, _ in found(project)} == {f"deidentified/{OTHER}/S-1/a.dcm"}
+    assert {path for path, _ in hits_of(project)} == {f"deidentified/{OTHER}/S-1/a.dcm"}
 
 
 def test_paths_are_searched_and_withheld(project: Path) -> None:
@@ -176,24 +176,24 @@ def test_paths_are_searched_and_withheld(project: Path) -> None:
     (records / f"@{name[:30]}").mkdir()
     (records / f"@{name[:30]}" / name[30:]).write_text("{}")
     (project / "results" / "Braskacker.log").write_text("")
-    hits = found(project)
+    hits = hits_of(project)
     assert hits == {("a path that is itself identifying", "PatientName")}
     assert {hit["values"] for hit in report(project)["hits"]} == {2}
 
 
 def test_a_damaged_container_is_searched_as_bytes(project: Path) -> None:
     (project / "results" / "cut.parquet").write_bytes(b"PAR1" + bytes(40) + b"Braskacker")
-    assert found(project) == {("cut.parquet", "PatientName")}
+    assert hits_of(project) == {("cut.parquet", "PatientName")}
     assert report(project)["searched_as_raw_bytes_alone"] == {"parquet": 1}
 
 
 def test_values_that_cross_blocks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsnet.phi.inspect._BLOCK_BYTES", 64)
-    monkeypatch.setattr("dsnet.phi.inspect._OVERLAP_BYTES", 32)
+    monkeypatch.setattr("dsnet.phi.containers._BLOCK_BYTES", 64)
+    monkeypatch.setattr("dsnet.phi.containers._OVERLAP_BYTES", 32)
     for offset in range(50, 64):
         content = bytes(offset) + b"Braskacker" + bytes(99)
         (project / "results" / f"{offset}.bin").write_bytes(content)
-    assert len(found(project)) == 14
+    assert len(hits_of(project)) == 14
 
 
 def test_what_the_user_allows_is_counted(project: Path) -> None:
@@ -236,8 +236,8 @@ def test_nothing_to_search_is_an_error(project: Path) -> None:
 def test_the_step_fails_in_one_sentence_over_processes(project: Path) -> None:
     for number in range(24):
         (project / "results" / f"{number}.txt").write_text("Braskacker" if number == 7 else "")
-    alone = found(project)
-    command = [sys.executable, "-m", "dsnet.phi", "--params", '{"processes": 2}']
+    alone = hits_of(project)
+    command = [sys.executable, "-m", "dsnet.phi.step", "--params", '{"processes": 2}']
     command += ["--cohort", "cohort"]
     command += ["--private", "private", "--index", "none", "--results", "results", "--logs", "logs"]
     command += ["--records", ".snakemake", "--report", "results/phi_check.json"]

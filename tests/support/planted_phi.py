@@ -38,7 +38,7 @@ def png(kind: bytes, body: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + _chunk(kind, body) + data + _chunk(b"IEND", b"")
 
 
-def _packed_text(text: str) -> bytes:
+def _compressed_text(text: str) -> bytes:
     return b"Comment\0\0" + zlib.compress(text.encode("latin-1"))
 
 
@@ -152,7 +152,7 @@ WRITERS: dict[str, Write] = {
     "nested.dcm": _bytes(_nested),
     "private.dcm": _bytes(_private),
     "text.png": _bytes(lambda text: png(b"tEXt", b"Title\0" + text.encode())),
-    "packed.png": _bytes(lambda text: png(b"zTXt", _packed_text(text))),
+    "packed.png": _bytes(lambda text: png(b"zTXt", _compressed_text(text))),
     "international.png": _bytes(lambda text: png(b"iTXt", _international_text(text))),
     "text.npy": _bytes(lambda text: _array(np.array(["", text]))),
     "fields.npy": _bytes(lambda text: _array(np.array([(1, text)], "i4, U40"))),

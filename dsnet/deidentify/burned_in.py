@@ -1,4 +1,4 @@
-"""Images that are refused because their pixels may show who it is: no header can mend that."""
+"""Images that are refused because their pixels may show the patient's identity."""
 
 from enum import StrEnum
 
@@ -24,10 +24,10 @@ class Reason(StrEnum):
 def refusal(dataset: Dataset) -> Reason | None:
     """Return why the pixels of `dataset` are suspect, or None.
 
-    What decides is what the header says of the image; the pixels themselves are not read for text.
+    The header alone decides; the pixels are not searched for text.
     """
     types = dataset.get("ImageType") or []
-    values = [str(one).upper() for one in ([types] if isinstance(types, str) else types)]
+    values = [str(value).upper() for value in ([types] if isinstance(types, str) else types)]
     sop_class = standard_name(sop_class_uid(dataset), "SOP Class")
     if str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES":
         return Reason.BURNED_IN

@@ -1,4 +1,4 @@
-"""Decoders of what people can read: running text, tables as CSV, and JSON."""
+"""Decoders of running text, CSV and JSON, and the chunks that every decoder yields."""
 
 import base64
 import csv
@@ -7,10 +7,9 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
-
-from dsnet.phi.piece import File, Numbers, Piece, Text, Values
 
 _DATA_URI = re.compile(r"data:[\w/+.;=-]*;base64,([A-Za-z0-9+/=]+)")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -19,10 +18,44 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-inf|",
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 
 
-def decoded_name(relative: str) -> str:
-    """Return the text that a path hides in base64, as Snakemake's records do, or "".
+@dataclass(frozen=True)
+class Text:
+    """Running text; `typed` where numbers in it are yielded as `Numbers`, too."""
 
-    A long name lies in folders that begin with ``@``.
+    text: str
+    typed: bool = False
+
+
+@dataclass(frozen=True)
+class Values:
+    """Text values of a column, or of a whole document."""
+
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Whole numbers of a column."""
+
+    name: str
+    numbers: list[int]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file within a file."""
+
+    name: str
+    content: bytes
+
+
+Chunk = Text | Values | Numbers | File
+
+
+def decoded_name(relative: str) -> str:
+    """Return the text that a path encodes in base64, as Snakemake's records do, or "".
+
+    A long name is split over folders that begin with ``@``.
     """
     *folders, name = relative.split("/")
     while folders and folders[-1].startswith("@"):
@@ -45,15 +78,15 @@ def as_text(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def text_pieces(content: bytes) -> Iterator[Piece]:
-    """Yield a text (HTML, SVG, logs, ...) as it is and, where that differs, as it is meant."""
+def text_chunks(content: bytes) -> Iterator[Chunk]:
+    """Yield a text (HTML, SVG, logs, ...) as it is and, where that differs, decoded."""
     text = as_text(content)
     yield Text(text)
-    yield from _hidden(text)
+    yield from _decoded(text)
 
 
-def _hidden(text: str) -> Iterator[Piece]:
-    """Yield what a text holds in another spelling: entities, escapes, embedded files."""
+def _decoded(text: str) -> Iterator[Chunk]:
+    """Yield what a text encodes: entities, escapes, embedded files."""
     if "base64," in text:
         for number, code in enumerate(_DATA_URI.findall(text)):
             yield File(f"embedded{number}", base64.b64decode(code + "=" * (-len(code) % 4)))
@@ -65,45 +98,45 @@ def _hidden(text: str) -> Iterator[Piece]:
         yield Text(plain)
 
 
-def csv_pieces(content: bytes) -> Iterator[Piece]:
+def csv_chunks(content: bytes) -> Iterator[Chunk]:
     """Yield a table whole and by column."""
     text = as_text(content)
     yield Text(text, typed=True)
     header = text.partition("\n")[0]
     rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t|", key=header.count)))
     width = max(map(len, rows), default=0)
-    for place in range(width):
-        cells = [row[place].strip() for row in rows if len(row) > place]
+    for index in range(width):
+        cells = [row[index].strip() for row in rows if len(row) > index]
         yield from _column(cells[0], cells[1:])
 
 
-def _column(name: str, cells: list[str]) -> Iterator[Piece]:
+def _column(name: str, cells: list[str]) -> Iterator[Chunk]:
     yield Values([name])
     if all(_NUMBER.fullmatch(cell) for cell in cells):
         whole = [cell for cell in cells if _INTEGER.fullmatch(cell)]
-        # As text too where zeros lead: such a number is a name.
+        # A number with leading zeros is a name: search it as text, too.
         yield Values([cell for cell in whole if cell[:1] == "0" and len(cell) > 1])
         yield Numbers(name, [int(cell.partition(".")[0]) for cell in whole])
     else:
         yield Values(cells)
 
 
-def json_pieces(content: bytes) -> Iterator[Piece]:
+def json_chunks(content: bytes) -> Iterator[Chunk]:
     """Yield a document whole, its strings (base64 decoded too) and its numbers by key."""
     text = as_text(content)
     try:
-        found = list(leaves("", json.loads(text)))
+        nodes = list(leaves("", json.loads(text)))
     except ValueError:
-        yield from text_pieces(content)
+        yield from text_chunks(content)
         return
     yield Text(text, typed=True)
-    texts = [leaf for _, leaf in found if isinstance(leaf, str)]
+    texts = [leaf for _, leaf in nodes if isinstance(leaf, str)]
     yield Values(texts)
-    hidden = [decoded_name(leaf) for leaf in texts if len(leaf) < 4096]
-    yield Values([leaf for leaf in hidden if leaf])
-    yield from _hidden("\n".join(texts))
+    encoded = [decoded_name(leaf) for leaf in texts if len(leaf) < 4096]
+    yield Values([leaf for leaf in encoded if leaf])
+    yield from _decoded("\n".join(texts))
     by_name: dict[str, list[int]] = {}
-    for name, leaf in found:
+    for name, leaf in nodes:
         if isinstance(leaf, int | float) and not isinstance(leaf, bool) and leaf == leaf // 1:
             by_name.setdefault(name, []).append(int(leaf))
     for name, numbers in by_name.items():
@@ -115,7 +148,7 @@ def leaves(name: str, node: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(node, dict):
         for key, child in node.items():
             yield "", str(key)
-            # A row's number tells less than its column's name.
+            # The name of a column says more than the number of a row.
             yield from leaves(name if str(key).isdigit() else str(key), child)
     elif isinstance(node, list | tuple):
         for child in node:
