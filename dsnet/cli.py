@@ -13,6 +13,7 @@ from rich.console import Console
 
 from dsnet.config import Config, load
 from dsnet.errors import UserError
+from dsnet.results import SOURCE, Results
 from dsnet.step import reporting
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ ConfigFile = Annotated[
     list[Path],
     typer.Option("--configfile", help="As for snakemake; a later file overrides an earlier one."),
 ]
-Results = Annotated[Path | None, typer.Option(help="Results folder; default: the config's.")]
+ResultsFolder = Annotated[Path | None, typer.Option(help="Results folder; default: the config's.")]
 Cohort = Annotated[Path | None, typer.Option(help="Cohort folder; default: the config's.")]
 CONFIG = [Path("config/config.yaml")]
 
@@ -94,8 +95,7 @@ def audit(
     form: Annotated[
         Format, typer.Option("--format", help="csv and json: all rows, whole, for programs.")
     ] = Format.TABLE,
-    results: Results = None,
-    cohort: Cohort = None,
+    results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Show which files and patients were excluded, and why."""
@@ -106,7 +106,7 @@ def audit(
         folder = results or config.results
         limit = None if every else view.LIMIT
         _check_terminal(show_private)
-        private = rows.Private(config.private, cohort or config.cohort, show_private)
+        private = rows.Private(folder, config.private, show_private)
         if patient:
             answer = view.patient_view(folder, patient, private=private, limit=limit)
         elif criterion:
@@ -127,7 +127,7 @@ def review_list(
     detector: Annotated[
         str, typer.Option(help="Whose low confidence counts, once it is trained.")
     ] = "resnet50/none",
-    results: Results = None,
+    results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Write the images that need eyes, ready to fill in and to use as review.csv."""
@@ -150,7 +150,7 @@ def deidentify(
     output: Annotated[
         Path | None, typer.Option(help="Folder to write; default: deidentified/ in the results.")
     ] = None,
-    results: Results = None,
+    results: ResultsFolder = None,
     cohort: Cohort = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
@@ -162,9 +162,10 @@ def deidentify(
         folder = results or config.results
         out = output or folder / "deidentified"
         write_deidentified(
-            params=config.deidentify,
+            deidentify=config.deidentify,
             cohort=cohort or config.cohort,
             private=config.private,
+            source=folder / SOURCE,
             ledger=folder / "cohort" / "ledger.csv",
             files=out / "files.csv",
             refused=out / "refused.csv",
@@ -184,8 +185,7 @@ def phi_check(
     show_private: Annotated[
         bool, typer.Option("--show-private", help="Add the values found; on a terminal only.")
     ] = False,
-    results: Results = None,
-    cohort: Cohort = None,
+    results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Search outputs for every identifying value met at ingestion; status 1 if there is one."""
@@ -199,16 +199,15 @@ def phi_check(
         found = check(
             folders or [folder, Path("logs"), Path(".snakemake")],
             config.phi_check,
-            cohort=cohort or config.cohort,
+            Results(folder),
             private=config.private,
-            index=folder / "cohort" / "index.parquet",
             report=written,
         )
         typer.echo(f"{found.searched} values in {found.files} files: no hit ({written})")
 
 
 @app.command()
-def report(results: Results = None, configfile: ConfigFile = CONFIG) -> None:
+def report(results: ResultsFolder = None, configfile: ConfigFile = CONFIG) -> None:
     """Put what the results folder holds on one page, report.html, that needs no network."""
     from dsnet.report.step import report_on  # noqa: PLC0415 - pandas, for this command alone
 
@@ -222,7 +221,7 @@ def report(results: Results = None, configfile: ConfigFile = CONFIG) -> None:
 @app.command()
 def show(
     table: Annotated[int, typer.Argument(min=1, max=3, help="Which of the three.")] = 1,
-    results: Results = None,
+    results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Print a table with intervals and the paper's figures."""

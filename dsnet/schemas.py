@@ -17,19 +17,24 @@ LEVELS = ("L1", "L2", "L3", "L4")
 
 SUBSETS = ("train", "validation", "test")
 
-_FILE = pa.Check.str_matches(r"^F-[0-9a-f]{16}$")
-_IMAGE = pa.Check.str_matches(r"^I-[0-9a-f]{16}$")
-_SERIES = pa.Check.str_matches(r"^S-[0-9a-f]{16}$")
-_STUDY = pa.Check.str_matches(r"^E-[0-9a-f]{16}$")
-_PATIENT = pa.Check.str_matches(r"^P-[0-9a-f]{16}$")
+_FILE, _IMAGE, _SERIES, _STUDY, _PATIENT = (f"{letter}-[0-9a-f]{{16}}" for letter in "FISEP")
+"""Patterns of the pseudonyms."""
+
+_DECIMAL = r"-?\d+(\.\d+)?"
 
 
-def _text(*checks: pa.Check, blank: bool = False) -> pa.Column:
-    """Return a text column; `blank` says whether "" may stand for "does not apply"."""
-    tests = list(checks) if not blank else []
-    if not blank and not checks:
-        tests = [pa.Check.str_length(min_value=1)]
-    return pa.Column(str, tests, nullable=False)
+def _text(pattern: str = "", *, blank: bool = False) -> pa.Column:
+    """Return a text column; cells match `pattern` whole if it is given, or are empty if `blank`."""
+    if pattern:
+        checks = [pa.Check.str_matches(rf"^(?:{pattern}{'|' if blank else ''})$")]
+    else:
+        checks = [] if blank else [pa.Check.str_length(min_value=1)]
+    return pa.Column(str, checks, nullable=False)
+
+
+def _words(*words: str, blank: bool = False) -> pa.Column:
+    """Return a text column of the given words."""
+    return pa.Column(str, pa.Check.isin([*words, ""] if blank else list(words)), nullable=False)
 
 
 _NUMBER = pa.Column(float, nullable=True)
@@ -48,46 +53,41 @@ INDEX = pa.DataFrameSchema(
     columns={
         "file_key": _text(_FILE),
         # Blank where the header could not be read.
-        "image_key": _text(blank=True),
-        "series_key": _text(blank=True),
-        "study_key": _text(blank=True),
-        "patient_key": _text(blank=True),
-        # False where SOPInstanceUID is blank: such files are nobody's duplicates.
+        "image_key": _text(_IMAGE, blank=True),
+        "series_key": _text(_SERIES, blank=True),
+        "study_key": _text(_STUDY, blank=True),
+        "patient_key": _text(_PATIENT, blank=True),
+        # Rank of the relative path among the cohort's files: settles ties without naming the path.
+        "path_rank": pa.Column(int, pa.Check.ge(0)),
+        # False where SOPInstanceUID is blank: such files are duplicates of none.
         "uid_known": _FLAG,
+        # Whether PatientID (0010,0020) is given; else the folder stands for the patient.
+        "patient_known": _FLAG,
         "readable": _FLAG,
         "decoded": _FLAG,
         # Why it is not readable or not decoded.
-        "fault": pa.Column(
-            str,
-            pa.Check.isin(
-                [
-                    "",
-                    "not_dicom",
-                    "empty_file",
-                    "no_permission",
-                    "io_error",
-                    "cut_header",
-                    "no_pixels",
-                    "cut_pixels",
-                    "no_decoder",
-                    "decode_error",
-                ]
-            ),
+        "fault": _words(
+            "not_dicom",
+            "empty_file",
+            "no_permission",
+            "io_error",
+            "cut_header",
+            "no_pixels",
+            "cut_pixels",
+            "no_decoder",
+            "decode_error",
+            blank=True,
         ),
         "transfer_syntax": _text(blank=True),
         "sop_class": _text(blank=True),
         "modality": _text(blank=True),
         # ImageType (0008,0008): original, derived, secondary, localizer, unknown.
-        "image_kind": pa.Column(
-            str, pa.Check.isin(["original", "derived", "secondary", "localizer", "unknown"])
-        ),
-        "vendor": pa.Column(
-            str, pa.Check.isin(["ge", "siemens", "philips", "canon", "other", "unknown"])
-        ),
+        "image_kind": _words("original", "derived", "secondary", "localizer", "unknown"),
+        "vendor": _words("ge", "siemens", "philips", "canon", "other", "unknown"),
         # ConvolutionKernel (0018,1210), stripped and cut to 16 characters; "" when blank.
         "kernel": _text(blank=True),
         # none, present: derived from (0018,0010) and the like, never their text.
-        "contrast": pa.Column(str, pa.Check.isin(["none", "present"])),
+        "contrast": _words("none", "present"),
         "date_known": _FLAG,
         "rows": _COUNT,
         "columns": _COUNT,
@@ -111,7 +111,7 @@ INDEX = pa.DataFrameSchema(
         "metal_fraction": _NUMBER,
         "dense_area_mm2": _NUMBER,
         # SHA-256 of the decoded pixels and their shape; "" when not decoded.
-        "pixel_hash": _text(blank=True),
+        "pixel_hash": _text("[0-9a-f]{64}", blank=True),
     },
 )
 
@@ -122,8 +122,8 @@ MAP = pa.DataFrameSchema(
     # Private: the only way back from a pseudonym. One row per file; unread values are "".
     columns={
         "file_key": _text(_FILE),
-        "image_key": _text(blank=True),
-        "patient_key": _text(blank=True),
+        "image_key": _text(_IMAGE, blank=True),
+        "patient_key": _text(_PATIENT, blank=True),
         # Below the cohort's dicom/, with "/" between folders.
         "relative_path": _text(),
         "patient_id": _text(blank=True),
@@ -132,7 +132,9 @@ MAP = pa.DataFrameSchema(
         "sop_instance_uid": _text(blank=True),
         # AcquisitionDate (0008,0022), else SeriesDate, else StudyDate, as YYYY-MM-DD.
         "ct_date": _text(blank=True),
-        # Nine numbers parted by blanks: ImagePositionPatient (0020,0032) in mm, then
+        # SHA-256 of the decoded pixels and their shape; "" when not decoded.
+        "pixel_hash": _text("[0-9a-f]{64}", blank=True),
+        # Nine numbers separated by blanks: ImagePositionPatient (0020,0032) in mm, then
         # ImageOrientationPatient (0020,0037); "" where the header lacks one of them.
         "plane": _text(blank=True),
     },
@@ -147,11 +149,9 @@ ANNOTATIONS = pa.DataFrameSchema(
         # The annotation file, counted by path, and the row in it (of a mask: the label).
         "table": pa.Column(int, pa.Check.ge(1)),
         "row": pa.Column(int, pa.Check.ge(0)),
-        "format": pa.Column(
-            str, pa.Check.isin(["coco", "voc", "labelme", "yolo", "csv", "nifti", "seg"])
-        ),
+        "format": _words("coco", "voc", "labelme", "yolo", "csv", "nifti", "seg"),
         # Blank where it has no image.
-        "file_key": _text(blank=True),
+        "file_key": _text(_FILE, blank=True),
         "level": _text(blank=True),
         **dict.fromkeys(BOX, _NUMBER),
         # Of the mask on the slice, or of the box.
@@ -161,21 +161,16 @@ ANNOTATIONS = pa.DataFrameSchema(
         # used; merged (the same as one that is used); conflict; no_image; ambiguous (fits several
         # images or series); unknown_level; ignored (by level_names); sliver; outside (a body that
         # no slice of the mask's series shows).
-        "status": pa.Column(
-            str,
-            pa.Check.isin(
-                [
-                    "used",
-                    "merged",
-                    "conflict",
-                    "no_image",
-                    "ambiguous",
-                    "unknown_level",
-                    "ignored",
-                    "sliver",
-                    "outside",
-                ]
-            ),
+        "status": _words(
+            "used",
+            "merged",
+            "conflict",
+            "no_image",
+            "ambiguous",
+            "unknown_level",
+            "ignored",
+            "sliver",
+            "outside",
         ),
     },
 )
@@ -189,9 +184,9 @@ IDENTIFYING = pa.DataFrameSchema(
         "value": _text(),
         # DICOM keyword, or the place where it stood.
         "kind": _text(),
-        "form": pa.Column(str, pa.Check.isin(["text", "name", "date", "uid"])),
+        "form": _words("text", "name", "date", "uid"),
         # Whose header held it; "" for what stands in tables and paths.
-        "patient_key": _text(blank=True),
+        "patient_key": _text(_PATIENT, blank=True),
     },
 )
 
@@ -202,10 +197,11 @@ LEDGER = pa.DataFrameSchema(
     unique=["file_key"],
     columns={
         "file_key": _text(_FILE),
-        "image_key": _text(blank=True),
-        "patient_key": _text(blank=True),
-        "series_key": _text(blank=True),
-        "status": pa.Column(str, pa.Check.isin(["included", "excluded"])),
+        "image_key": _text(_IMAGE, blank=True),
+        "patient_key": _text(_PATIENT, blank=True),
+        "study_key": _text(_STUDY, blank=True),
+        "series_key": _text(_SERIES, blank=True),
+        "status": _words("included", "excluded"),
         "criterion": _text(blank=True),
         "code": _text(blank=True),
         "reason": _text(blank=True),
@@ -224,7 +220,7 @@ DEIDENTIFIED = pa.DataFrameSchema(
     columns={
         "image_key": _text(_IMAGE),
         # Of the de-identified file.
-        "sha256": _text(pa.Check.str_matches(r"^[0-9a-f]{64}$")),
+        "sha256": _text("[0-9a-f]{64}"),
     },
 )
 
@@ -243,7 +239,7 @@ EXCLUSIONS = pa.DataFrameSchema(
     unique=["patient_key"],
     columns={
         "patient_key": _text(_PATIENT),
-        "status": pa.Column(str, pa.Check.isin(["included", "excluded"])),
+        "status": _words("included", "excluded"),
         "n_files": pa.Column(int, pa.Check.ge(1)),
         "n_included": pa.Column(int, pa.Check.ge(0)),
         "criterion": _text(blank=True),
@@ -251,21 +247,70 @@ EXCLUSIONS = pa.DataFrameSchema(
     },
 )
 
-DXA_EXAMS = pa.DataFrameSchema(
-    name="dxa_exams.csv",
+REGIONS = (*LEVELS, "L1-L4")
+"""Regions of the lumbar spine that have a T-score."""
+
+EXAMS = pa.DataFrameSchema(
+    name="exams.csv",
     strict=True,
     ordered=True,
     unique=["patient_key", "study_key", "dxa_row"],
-    # Every exam of every patient who was scanned, beside each scan; dates stay private.
+    # What became of every DXA exam, for each CT study of its patient; dates stay private.
     columns={
         "patient_key": _text(_PATIENT),
-        "study_key": _text(_STUDY),
+        # Blank where the patient has no CT.
+        "study_key": _text(_STUDY, blank=True),
         # As a spreadsheet shows it.
         "dxa_row": pa.Column(int, pa.Check.ge(2)),
         # From the exam to the scan, in days; empty where a date is unknown.
-        "interval_days": _text(blank=True),
-        # Which exam of the patient grades this scan: the one that counts, or why another does.
-        "choice": pa.Column(str, pa.Check.isin(["counts", "farther", "undated"])),
+        "interval_days": _text(r"-?\d+", blank=True),
+        # nearest (the one that grades this study), farther, undated (a date is unknown), no_ct.
+        "status": _words("nearest", "farther", "undated", "no_ct"),
+        # Decimals as they grade, "" where there is none.
+        **{f"{region}_t_score": _text(_DECIMAL, blank=True) for region in REGIONS},
+    },
+)
+
+HISTORIES = ("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia")
+"""Columns of a patient's history, of which a yes excludes (section 3.1, items 3 and 4)."""
+
+PATIENTS = pa.DataFrameSchema(
+    name="patients.csv",
+    strict=True,
+    ordered=True,
+    unique=["patient_key"],
+    # One row per patient of the CT or of one of the hospital's tables.
+    columns={
+        "patient_key": _text(_PATIENT),
+        "in_ct": _FLAG,
+        "in_dxa": _FLAG,
+        "in_clinical": _FLAG,
+        "sex": _words("female", "male", "other", blank=True),
+        # Full years; ages above 89 count as 90: 45 CFR 164.514(b)(2)(i)(C).
+        "age": pa.Column("Int64", pa.Check.in_range(0, 90), nullable=True),
+        # Blank where it is unknown.
+        **{name: _words("yes", "no", blank=True) for name in HISTORIES},
+        # How many other patient IDs nearly equal this one (id_match.csv in the private folder).
+        "near_misses": pa.Column(int, pa.Check.ge(0)),
+    },
+)
+
+DECISIONS = pa.DataFrameSchema(
+    name="decisions.csv",
+    strict=True,
+    ordered=True,
+    unique=["scope", "key"],
+    # A reader's decisions, one row for each file, series or patient that one means.
+    columns={
+        "scope": _words("file", "series", "patient"),
+        # file_key, series_key or patient_key.
+        "key": _text(f"{_FILE}|{_SERIES}|{_PATIENT}"),
+        "decision": _words("keep", "exclude"),
+        # Of review.csv, as a spreadsheet shows it.
+        "row": pa.Column(int, pa.Check.ge(2)),
+        "reviewer": _text(),
+        # When it was made, as YYYY-MM-DD.
+        "date": _text(r"\d{4}-\d{2}-\d{2}"),
     },
 )
 
@@ -279,11 +324,11 @@ LABELS = pa.DataFrameSchema(
         "file_key": _text(_FILE),
         "patient_key": _text(_PATIENT),
         "study_key": _text(_STUDY),
-        "level": pa.Column(str, pa.Check.isin(LEVELS)),
+        "level": _words(*LEVELS),
         **dict.fromkeys(BOX, _EDGE_PX),
         # Decimal as written in the DXA table, never a binary float.
-        "t_score": _text(),
-        "label": pa.Column(str, pa.Check.isin(CLASSES)),
+        "t_score": _text(_DECIMAL),
+        "label": _words(*CLASSES),
     },
 )
 
@@ -297,9 +342,9 @@ SPLIT = pa.DataFrameSchema(
         "leaky": pa.Column(str, pa.Check.eq("LEAKY"), required=False),
         "image_key": _text(_IMAGE),
         "patient_key": _text(_PATIENT),
-        "subset": pa.Column(str, pa.Check.isin(SUBSETS)),
+        "subset": _words(*SUBSETS),
         # The patient's class, by which the split was stratified.
-        "stratum": pa.Column(str, pa.Check.isin(CLASSES)),
+        "stratum": _words(*CLASSES),
     },
 )
 
@@ -313,10 +358,24 @@ SLICES = pa.DataFrameSchema(
         "row": pa.Column(int, pa.Check.ge(0)),
         "image_key": _text(_IMAGE),
         "patient_key": _text(_PATIENT),
-        "level": pa.Column(str, pa.Check.isin(LEVELS)),
+        "level": _words(*LEVELS),
         # On the store's grid.
         **dict.fromkeys(BOX, _EDGE_PX),
-        "label": pa.Column(str, pa.Check.isin(CLASSES)),
+        "label": _words(*CLASSES),
+    },
+)
+
+THUMBNAILS = pa.DataFrameSchema(
+    name="thumbnails.parquet",
+    strict=True,
+    ordered=True,
+    unique=["file_key"],
+    # Small pictures of excluded images, for the report.
+    columns={
+        "file_key": _text(_FILE),
+        "width_px": pa.Column(int, pa.Check.ge(1)),
+        "height_px": pa.Column(int, pa.Check.ge(1)),
+        "jpeg_base64": _text(),
     },
 )
 
@@ -332,11 +391,11 @@ FEATURES = pa.DataFrameSchema(
     columns={
         "image_key": _text(_IMAGE),
         "patient_key": _text(_PATIENT),
-        "level": pa.Column(str, pa.Check.isin(LEVELS)),
-        "subset": pa.Column(str, pa.Check.isin(SUBSETS)),
-        "label": pa.Column(str, pa.Check.isin(CLASSES)),
+        "level": _words(*LEVELS),
+        "subset": _words(*SUBSETS),
+        "label": _words(*CLASSES),
         # Whose box was measured: the annotation's, or the detector's on that slice.
-        "box": pa.Column(str, pa.Check.isin(["annotated", "detected"])),
+        "box": _words("annotated", "detected"),
         **dict.fromkeys(FEATURES_HU, _NUMBER),
     },
 )
@@ -371,7 +430,7 @@ PREDICTIONS = pa.DataFrameSchema(
         "image_key": _text(_IMAGE),
         # On the store's grid.
         **dict.fromkeys(BOX, _EDGE_PX),
-        "label": pa.Column(str, pa.Check.isin(CLASSES)),
+        "label": _words(*CLASSES),
         # The probability of `label`.
         "score": pa.Column(float, pa.Check.in_range(0, 1)),
         "p_background": pa.Column(float, pa.Check.in_range(0, 1)),

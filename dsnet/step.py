@@ -1,12 +1,12 @@
-"""Running one step of the pipeline from the shell: ``python -m dsnet.<step> --name value ...``.
+"""Running one step of the pipeline from the shell: ``python -m dsnet.<package>.step --name value``.
 
-A step is a function whose keyword parameters are the files it reads and writes (`Path`), plain
-values (`str`, `int`) and at most one config section (a pydantic model, passed as JSON in
-``--params``). `run` makes the command line from the signature, so that a step knows nothing of
-Snakemake and a rule only names files.
+A step is a function whose keyword parameters are the files it reads and writes (`Path` or
+`list[Path]`), plain values (`str`, `int`, lists and literals of them) and sections of the config
+(pydantic models, passed as JSON). `run` makes the command line from the signature, so that a step
+knows nothing of Snakemake and a rule only names files.
 """
 
-import argparse
+import functools
 import inspect
 import os
 import sys
@@ -16,20 +16,24 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import typer
 from pydantic import BaseModel, ValidationError
 
 from dsnet.config import explain
 from dsnet.errors import UserError
 from dsnet.files import write_text
 
+_PACKAGE = Path(__file__).parent
+
 
 def run(step: Callable[..., None], argv: list[str] | None = None) -> None:
     """Call `step` with arguments taken from the command line.
 
-    With ``--log FILE`` the step's start, wall time and error go to that file, too: the terminal
-    stays the step's own, so that progress bars work under Snakemake.
+    With ``--log FILE`` the step's wall time or error goes to that file, too: the terminal stays the
+    step's own, so that progress bars work under Snakemake. ``--code`` is accepted and ignored:
+    rules name the digest of their source there, so that a command changes when its source does.
 
     Exit status 0 on success, 1 on an error that the user can mend (one sentence on stderr), 2 on
     wrong arguments, 70 on a fault in the program.
@@ -39,14 +43,65 @@ def run(step: Callable[..., None], argv: list[str] | None = None) -> None:
     Third-party warnings and messages of unexpected exceptions may quote header values, and what a
     step prints ends in a log. They are withheld unless ``DSNET_DEBUG`` is set (``dsnet --debug``).
     """
-    if not debugging():
-        warnings.simplefilter("ignore")
-    arguments = _parse(step, argv)
-    log = arguments.pop("log")
-    with reporting(log=log):
-        begun = time.monotonic()
-        step(**arguments)
-        _record(log, f"done in {time.monotonic() - begun:.1f} s")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(help=inspect.getdoc(step))(_command(step))
+    try:
+        app(args=argv)
+    except SystemExit as ended:  # typer ends the process after success, too
+        if ended.code:
+            raise
+
+
+def _command(step: Callable[..., None]) -> Callable[..., None]:
+    """Return `step` with a signature from which typer makes the options."""
+
+    @functools.wraps(step)
+    def command(**arguments: Any) -> None:
+        if not debugging():
+            warnings.simplefilter("ignore")
+        log = arguments.pop("log")
+        arguments.pop("code")
+        with reporting(log=log):
+            begun = time.monotonic()
+            step(**arguments)
+            _record(log, f"done in {time.monotonic() - begun:.1f} s")
+
+    parameters = [_option(parameter) for parameter in inspect.signature(step).parameters.values()]
+    for name, kind, help_text in (
+        ("log", Path | None, "Where to record how the step ended."),
+        ("code", str, "Digest of the step's source; not read."),
+    ):
+        annotation = Annotated[kind, typer.Option(help=help_text)]
+        default = "" if kind is str else None
+        parameters.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+        )
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
+    return command
+
+
+def _option(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter as a named option; a config section is read from its JSON."""
+    kind = parameter.annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        option = typer.Option(parser=_section(kind), metavar="JSON")
+    else:
+        option = typer.Option()
+    return parameter.replace(annotation=Annotated[kind, option])
+
+
+def _section(model: type[BaseModel]) -> Callable[[str | BaseModel], BaseModel]:
+    def parse(text: str | BaseModel) -> BaseModel:
+        if isinstance(text, BaseModel):  # a default
+            return text
+        try:
+            return model.model_validate_json(text)
+        except ValidationError as error:
+            raise typer.BadParameter(explain(error, model)) from error
+
+    return parse
 
 
 @contextmanager
@@ -61,7 +116,7 @@ def reporting(*, show_private: bool = False, log: Path | None = None) -> Iterato
         detail = f" [{error.private}]" if show_private and error.private else ""
         _record(log, str(error))
         _leave(f"{error}{detail}", 1)
-    except Exception as error:  # noqa: BLE001 - the outermost place: nothing is swallowed
+    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed
         _record(log, _fault(error))
         _leave(_fault(error), 70)
 
@@ -82,38 +137,18 @@ def _leave(sentence: str, status: int) -> NoReturn:
 
 
 def _fault(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    """Return a sentence that names the exception and the last frame of this package."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if Path(frame.filename).is_relative_to(_PACKAGE) and frame.filename != __file__
+    ]
+    frame = (own or frames)[-1]
+    path = Path(frame.filename)
+    name = path.relative_to(_PACKAGE.parent) if own else path.name
     return (
-        f"a fault in the program, {type(error).__name__} at {place}; its message is withheld since "
-        "it may quote patient data: set DSNET_DEBUG=1 and run the command on a private terminal."
+        f"a fault in the program, {type(error).__name__} at {name}:{frame.lineno}; its message is "
+        "withheld since it may quote patient data: set DSNET_DEBUG=1 and run the command on a "
+        "private terminal."
     )
-
-
-def _parse(step: Callable[..., None], argv: list[str] | None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(description=inspect.getdoc(step))
-    for parameter in inspect.signature(step).parameters.values():
-        kind = parameter.annotation
-        flag = "--" + parameter.name.replace("_", "-")
-        required = parameter.default is inspect.Parameter.empty
-        default = None if required else parameter.default
-        convert = _params(kind) if _is_model(kind) else kind
-        parser.add_argument(
-            flag, dest=parameter.name, type=convert, required=required, default=default
-        )
-    parser.add_argument("--log", type=Path, help="where to record how the step ended")
-    return vars(parser.parse_args(argv))
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _params(model: type[BaseModel]) -> Callable[[str], BaseModel]:
-    def convert(text: str) -> BaseModel:
-        try:
-            return model.model_validate_json(text)
-        except ValidationError as error:
-            raise argparse.ArgumentTypeError(explain(error, model)) from error
-
-    return convert

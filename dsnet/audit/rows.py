@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dsnet.audit.flow import read_flow
 from dsnet.errors import UserError
+from dsnet.results import Results
 
 Row = dict[str, str]
 
@@ -19,6 +20,7 @@ LEDGER = (
     "file_key",
     "image_key",
     "patient_key",
+    "study_key",
     "series_key",
     "status",
     "criterion",
@@ -41,14 +43,16 @@ class Private:
 
     Attributes
     ----------
-    folder, cohort : Path
-        The config keys ``private`` and ``cohort``; there need be nothing in either until asked.
+    results : Path
+        Whose patients these are.
+    folder : Path
+        The config key ``private``; there need be nothing in it until asked.
     show : bool
         Whether rows may carry their paths: on a private terminal only.
     """
 
+    results: Path
     folder: Path
-    cohort: Path
     show: bool = False
 
     def column(self, name: str) -> dict[str, str]:
@@ -59,12 +63,7 @@ class Private:
         UserError
             If the key or the map is not at hand.
         """
-        from dsnet import schemas  # noqa: PLC0415 - pandas, only where identities are asked for
-        from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415 - for the vault alone
-        from dsnet.pseudonym import open_vault  # noqa: PLC0415 - for the vault alone
-
-        vault = open_vault(self.folder, CohortFolder(self.cohort))
-        identities = schemas.read(schemas.MAP, vault.map_path)
+        identities = Results(self.results).private(self.folder).read_map()
         return dict(zip(identities["file_key"], identities[name], strict=True))
 
 

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     SCREEN = "ImageType (0008,0008) names a screen save, a dose sheet or a secondary image"
     COLOUR = "in colour, as screens are and CT is not"
     OVERLAY = "an overlay lies within the pixel data (60xx,0102)"
+    CHANGED = "the pixels are not those that were ingested: run the workflow again"
     UNREADABLE = "the file is gone, has changed or cannot be written without identity"
 
 

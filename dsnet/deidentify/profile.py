@@ -124,7 +124,7 @@ class Keys(NamedTuple):
     image: str
 
 
-def deidentify(dataset: Dataset, keys: Keys, secret: Secret) -> None:
+def remove_identity(dataset: Dataset, keys: Keys, secret: Secret) -> None:
     """Change `dataset` so that it identifies no one; pixels are left as they are.
 
     Parameters

@@ -15,13 +15,15 @@ from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Deidentify
 from dsnet.deidentify.burned_in import Reason, refusal
-from dsnet.deidentify.profile import Keys, Secret, deidentify
+from dsnet.deidentify.profile import Keys, Secret, remove_identity
+from dsnet.dicom import header
+from dsnet.dicom.pixels import PixelError, pixel_hash
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole
 from dsnet.processes import cpus, open_pool
-from dsnet.pseudonym import open_vault
+from dsnet.results import Results
 from dsnet.step import run
 
 _FEW = 20
@@ -44,6 +46,7 @@ class Task(NamedTuple):
 
     keys: Keys
     file_key: str
+    pixel_hash: str
     source: str
     target: str
 
@@ -58,9 +61,10 @@ class Written(NamedTuple):
 
 def write_deidentified(
     *,
-    params: Deidentify,
+    deidentify: Deidentify,
     cohort: Path,
     private: Path,
+    source: Path,
     ledger: Path,
     files: Path,
     refused: Path,
@@ -71,31 +75,31 @@ def write_deidentified(
 
     Parameters
     ----------
-    params : Deidentify
+    deidentify : Deidentify
     cohort : Path
         The cohort folder, whose DICOM files are read.
     private : Path
         The folder of the config key ``private``: its key determines UIDs and shifts, its map leads
         to the files.
-    ledger : Path
-        `schemas.LEDGER`.
+    source, ledger : Path
+        Whose results these are, and `schemas.LEDGER`.
     files : Path
         Written: `schemas.DEIDENTIFIED`.
     refused : Path
-        Written: `schemas.REFUSED`, one row for each included slice that may show text.
+        Written: `schemas.REFUSED`, one row for each included slice that may show text, or whose
+        pixels are not those that were ingested.
 
     Raises
     ------
     UserError
         If the ledger names a file that the private map lacks.
     """
-    folder = CohortFolder(cohort)
-    vault = open_vault(private, folder)
+    known = Results(source.parents[1]).private(private, cohort)
     rows = schemas.read(schemas.LEDGER, ledger)
-    paths = schemas.read(schemas.MAP, vault.map_path)[["file_key", "relative_path"]]
-    tasks = _tasks(rows, paths, folder.dicom, files.parent)
+    paths = known.read_map()[["file_key", "relative_path", "pixel_hash"]]
+    tasks = _tasks(rows, paths, CohortFolder(cohort).dicom, files.parent)
     outcomes = list(
-        _progress(_written(tasks, Secret(vault.key), params.processes or cpus()), tasks)
+        _progress(_written(tasks, Secret(known.key), deidentify.processes or cpus()), tasks)
     )
     _remove_stale(files.parent, {task.target for task, digest, _ in outcomes if digest})
     kept = [(task.keys.image, digest) for task, digest, _ in outcomes if digest]
@@ -122,6 +126,7 @@ def _tasks(rows: pd.DataFrame, paths: pd.DataFrame, dicom: Path, out: Path) -> l
         Task(
             Keys(row["patient_key"], row["series_key"], row["image_key"]),
             row["file_key"],
+            row["pixel_hash"],
             str(dicom / native(row["relative_path"])),
             str(out / row["patient_key"] / row["series_key"] / f"{row['image_key']}.dcm"),
         )
@@ -154,10 +159,12 @@ def write_slice(task: Task, secret: Secret) -> Written:
             reason = refusal(dataset)
             if reason is not None:
                 return Written(task, "", reason)
-            deidentify(dataset, task.keys, secret)
+            if pixel_hash(dataset, header.read(dataset)) != task.pixel_hash:
+                return Written(task, "", Reason.CHANGED)
+            remove_identity(dataset, task.keys, secret)
             with whole(target) as temporary:
                 dataset.save_as(temporary, enforce_file_format=True)
-        except _UNWRITABLE:
+        except (*_UNWRITABLE, PixelError):
             return Written(task, "", Reason.UNREADABLE)
     return Written(task, sha256(target), None)
 

@@ -176,6 +176,20 @@ def decode(dataset: Dataset) -> Iterator[NDArray[Any]]:
         raise PixelError("decode_error") from error
 
 
+def pixel_hash(dataset: Dataset, header: Header) -> str:
+    """Return the SHA-256 of the decoded pixels and their shape, as in the index.
+
+    Raises
+    ------
+    PixelError
+        As `decode`.
+    """
+    digest = hashlib.sha256()
+    for frame in decode(dataset):
+        feed(digest, frame, header)
+    return digest.hexdigest()
+
+
 def measure(
     stored: NDArray[Any],
     header: Header,

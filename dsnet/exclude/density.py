@@ -10,8 +10,8 @@ def no_dxa(case: Case) -> Finding:
     return finding(
         files,
         [
-            (lacks & (files["patient_id"] != ""), "no exam of this patient"),
-            (lacks & (files["patient_id"] == ""), "no patient ID in the header"),
+            (lacks & files["patient_known"], "no exam of this patient"),
+            (lacks & ~files["patient_known"], "no patient ID in the header"),
         ],
     )
 
@@ -39,7 +39,7 @@ def dxa_date_unknown(case: Case) -> Finding:
     """Hold where the date of the CT or of the DXA exam is unknown."""
     files = case.files
     unknown = files["readable"] & files["has_dxa"] & files["interval_days"].isna()
-    ct_known = files["ct_date"] != ""
+    ct_known = files["date_known"]
     return finding(
         files,
         [

@@ -1,129 +1,91 @@
 """Everything that criteria look at, in one table with one row per file."""
 
-from collections.abc import Mapping
-from datetime import date
-
+import numpy as np
 import pandas as pd
 
-from dsnet.cohort.clinical import HISTORIES, History
-from dsnet.cohort.exam import DxaTable, interval_days
 from dsnet.config import TScoreSource
-from dsnet.errors import UserError
-from dsnet.schemas import LEVELS
-
-_IDENTITIES = [
-    "file_key",
-    "relative_path",
-    "patient_id",
-    "series_instance_uid",
-    "sop_instance_uid",
-    "ct_date",
-]
+from dsnet.match.exams import level_scores
+from dsnet.schemas import HISTORIES, LEVELS
 
 
 def gather(
     index: pd.DataFrame,
-    identities: pd.DataFrame,
     boxes: pd.DataFrame,
-    dxa: DxaTable,
-    histories: Mapping[str, History],
+    exams: pd.DataFrame,
+    patients: pd.DataFrame,
     *,
-    reading: TScoreSource,
+    t_score: TScoreSource,
 ) -> pd.DataFrame:
     """Return the index with all that the other tables say of each file.
 
     Parameters
     ----------
-    index, identities : DataFrame
-        `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`.
+    index : DataFrame
+        `dsnet.schemas.INDEX`.
     boxes : DataFrame
         As `dsnet.cohort.annotations.place.used` returns them.
-    dxa : DxaTable
-    histories : mapping of str to History
-        By patient ID.
-    reading : {"patient", "vertebra", "lowest"}
+    exams, patients : DataFrame
+        `dsnet.schemas.EXAMS` and `dsnet.schemas.PATIENTS`.
+    t_score : {"patient", "vertebra", "lowest"}
         Which T-score labels a vertebra.
 
     Returns
     -------
     DataFrame
-        In the order of the index, numbered from 0. Beside the index's own columns: from the map
-        ``relative_path``, ``patient_id``, ``series_instance_uid``, ``sop_instance_uid`` and
-        ``ct_date`` (str); from the annotations ``annotated``, ``named``, ``patient_annotated``
-        (bool) and ``levels`` (str, those of L1 to L4, parted by a blank); from the DXA table
-        ``has_dxa`` (bool), ``interval_days`` (Int64, missing when a date is) and ``unscored`` (str,
-        levels without a T-score); and each history (nullable bool). Private: it holds identities.
-
-    Raises
-    ------
-    UserError
-        If map and index are not of one ingestion, or no patient of the DXA table has a CT.
+        In the order of the index, numbered from 0. Beside the index's own columns: from the
+        annotations ``annotated``, ``named``, ``patient_annotated`` (bool) and ``levels`` (str,
+        those of L1 to L4, separated by a blank); from the exams ``has_dxa`` (bool),
+        ``interval_days`` (Int64, missing when a date is) and ``unscored`` (str, levels without a
+        T-score); and each history (nullable bool).
     """
-    _check_match(dxa, identities)
-    files = index.merge(identities[_IDENTITIES], on="file_key", how="left", validate="1:1")
-    if len(identities) != len(index) or files["relative_path"].isna().any():
-        raise UserError(
-            "index.parquet",
-            expected="the files that the private map knows",
-            came=f"{len(index)} files beside {len(identities)} in the map",
-            remedy="run the ingestion again",
-        )
-    files = _with_boxes(files, boxes)
-    files = _with_dxa(files, dxa, reading)
+    files = _with_boxes(index.reset_index(drop=True), boxes)
+    files = _with_exams(files, level_scores(exams, t_score), t_score)
+    answers = patients.set_index("patient_key")[list(HISTORIES)]
+    known = answers.reindex(files["patient_key"]).replace({"yes": True, "no": False, "": None})
     for column in HISTORIES:
-        answers = {patient: history[column] for patient, history in histories.items()}
-        files[column] = pd.array([answers.get(p) for p in files["patient_id"]], dtype="boolean")
+        files[column] = pd.array(known[column].to_numpy(object), dtype="boolean")
     return files
-
-
-def _check_match(dxa: DxaTable, identities: pd.DataFrame) -> None:
-    scanned = set(identities["patient_id"]) - {""}
-    if dxa.exams and scanned and not scanned & set(dxa.exams):
-        raise UserError(
-            "DXA table",
-            expected="a patient_id that some CT header gives, leading zeros and all",
-            came=f"{len(dxa.exams)} patients, none of them among the {len(scanned)} of the CT",
-            remedy="correct the column patient_id, or bring the table of these images; "
-            "id_match.csv in the private folder lists what comes near",
-        )
 
 
 def _with_boxes(files: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
     lumbar = boxes[boxes["level"].isin(LEVELS)].sort_values("level")
-    levels: dict[str, str] = {}
-    for file_key, level in zip(lumbar["file_key"], lumbar["level"], strict=True):
-        levels[file_key] = f"{levels[file_key]} {level}" if file_key in levels else level
+    levels = lumbar.groupby("file_key")["level"].agg(" ".join)
     annotated = files["file_key"].isin(boxes["file_key"])
     patients = set(files.loc[annotated, "patient_key"]) - {""}
     return files.assign(
         annotated=annotated,
         named=files["file_key"].isin(boxes.loc[boxes["named"], "file_key"]),
-        levels=pd.array([levels.get(file_key, "") for file_key in files["file_key"]], dtype="str"),
+        levels=files["file_key"].map(levels).fillna("").astype(str),
         patient_annotated=annotated | files["patient_key"].isin(patients),
     )
 
 
-def _with_dxa(files: pd.DataFrame, dxa: DxaTable, reading: TScoreSource) -> pd.DataFrame:
-    keys = list(zip(files["patient_id"], files["ct_date"], files["levels"], strict=True))
-    # One look-up per distinct patient, day and level instead of one per file.
-    known = {key: _exam_facts(dxa, *key, reading) for key in set(keys)}
-    has_dxa, days, unscored = zip(*(known[key] for key in keys), strict=True) if keys else ((),) * 3
+def _with_exams(files: pd.DataFrame, scores: pd.DataFrame, t_score: TScoreSource) -> pd.DataFrame:
+    own = files.merge(scores, on=["patient_key", "study_key"], how="left", validate="m:1")
+    has_dxa = own["interval_days"].notna() & (files["study_key"] != "")
+    days = own["interval_days"].where(has_dxa, "").replace("", None)
     return files.assign(
-        has_dxa=pd.array(has_dxa, dtype="boolean").astype(bool),
-        interval_days=pd.array(days, dtype="Int64"),
-        unscored=pd.array(unscored, dtype="str"),
+        has_dxa=has_dxa,
+        interval_days=pd.to_numeric(days).astype("Int64"),
+        unscored=pd.Series(_unscored(own, t_score), dtype=str).where(has_dxa, ""),
     )
 
 
-def _exam_facts(
-    dxa: DxaTable, patient_id: str, ct_date: str, levels: str, reading: TScoreSource
-) -> tuple[bool, int | None, str]:
-    """Return whether there is an exam, the days from it to the CT, and levels without T-score."""
-    exam = dxa.nearest(patient_id, ct_date)
-    if exam is None:
-        return False, None, ""
-    dated = ct_date != "" and exam.date is not None
-    days = interval_days(exam, date.fromisoformat(ct_date)) if dated else None
-    scored = exam.scored_levels(reading)
-    missing = "L1-L4" if not scored else " ".join(x for x in levels.split() if x not in scored)
-    return True, days, missing
+def _unscored(files: pd.DataFrame, t_score: TScoreSource) -> list[str]:
+    """Return the levels without a T-score, of each file; ``L1-L4`` where no level has one."""
+    known = files[list(LEVELS)].fillna("").to_numpy() != ""
+    nowhere = np.flatnonzero(~known.any(axis=1))
+    if t_score == "vertebra":
+        missing = [
+            " ".join(
+                level
+                for level, there in zip(LEVELS, row, strict=True)
+                if not there and level in own
+            )
+            for row, own in zip(known, files["levels"].str.split(" "), strict=True)
+        ]
+    else:
+        missing = [""] * len(files)
+    for number in nowhere:
+        missing[number] = "L1-L4"
+    return missing

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Exclude
 from dsnet.exclude.criterion import Mask
 from dsnet.exclude.registry import REVIEW, REVIEW_CODE, REVIEW_REASON, Described, criteria_table
 from dsnet.exclude.verdict import Verdict
+from dsnet.results import Source
 
 _READER = Described(REVIEW, REVIEW_CODE, "file", REVIEW_REASON, "", True, "review.csv")
 
@@ -59,7 +59,7 @@ def flow(
     verdict: Verdict,
     exclusions: pd.DataFrame,
     params: Exclude,
-    cohort: CohortFolder,
+    source: Source,
 ) -> dict[str, Any]:
     """Return the flow of the cohort through the criteria, ready for JSON.
 
@@ -92,7 +92,7 @@ def flow(
         )
     included = verdict.included
     return {
-        "cohort": {"name": cohort.name, "synthetic": cohort.synthetic},
+        "cohort": {"name": source.name, "synthetic": source.synthetic},
         "found": asdict(count(everything)),
         "files_without_patient": int((files["patient_key"] == "").sum()),
         "steps": steps,

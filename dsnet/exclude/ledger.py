@@ -37,7 +37,7 @@ def ledger_table(files: pd.DataFrame, verdict: Verdict, params: Exclude) -> pd.D
     threshold = {"": "", REVIEW: "", **{rule.slug: rule.threshold(params) for rule in CRITERIA}}
     slugs = pd.Series(verdict.criterion, index=files.index, dtype=str)
     by_reader = (slugs == REVIEW) | verdict.lifted
-    table = files[["file_key", "image_key", "patient_key", "series_key"]].assign(
+    table = files[["file_key", "image_key", "patient_key", "study_key", "series_key"]].assign(
         status=np.where(verdict.included, "included", "excluded"),
         criterion=slugs,
         code=slugs.map(_CODE),

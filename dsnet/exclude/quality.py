@@ -32,13 +32,13 @@ def duplicate(case: Case) -> Finding:
     """Hold on every copy of an image but one.
 
     Copies share a SOP Instance UID (0008,0018), or, within one patient, pixels and slice position.
-    Blank UIDs are nobody's copies, and an undecodable file makes no other one a copy. The file
+    Files without a UID are copies of none; an undecodable file makes no other one a copy. The file
     that an annotation names is kept, else the first by path.
     """
     files = case.files
     able = files[files["decoded"] & files["uid_known"]].assign(at_mm=files["position_mm"].round(2))
-    ranked = able.sort_values(["named", "relative_path"], ascending=[False, True], kind="stable")
-    by_uid = _kept(ranked, ["sop_instance_uid"])
+    ranked = able.sort_values(["named", "path_rank"], ascending=[False, True], kind="stable")
+    by_uid = _kept(ranked, ["image_key"])
     unique = ranked[ranked["file_key"] == by_uid]
     by_pixels = _kept(unique, ["patient_key", "pixel_hash", "at_mm"])
     shown = files.assign(uid_of=by_uid, pixels_of=by_pixels)
@@ -161,7 +161,7 @@ def metal_artefact(case: Case) -> Finding:
     if params.scope == "image":
         large = (files.index.isin(metal.index), "metal {metal_area_mm2:.0f} mm2")
         return finding(files, [large], [small])
-    worst = metal.sort_values(["metal_area_mm2", "relative_path"]).drop_duplicates(
+    worst = metal.sort_values(["metal_area_mm2", "path_rank"]).drop_duplicates(
         "patient_key", keep="last"
     )
     found = worst.set_index("patient_key")[["metal_area_mm2", "file_key"]].add_prefix("worst_")

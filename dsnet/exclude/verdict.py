@@ -9,7 +9,6 @@ import pandas as pd
 
 from dsnet.config import Exclude
 from dsnet.exclude.criterion import Case, Finding, Mask
-from dsnet.exclude.override import Override
 from dsnet.exclude.registry import CRITERIA, REVIEW
 
 
@@ -59,7 +58,7 @@ class Verdict:
         return either
 
 
-def judge(files: pd.DataFrame, params: Exclude, decisions: Override) -> Verdict:
+def judge(files: pd.DataFrame, params: Exclude, decisions: pd.DataFrame) -> Verdict:
     """Apply every criterion that is switched on.
 
     A reader's ``exclude`` stands before all criteria; a reader's ``keep`` lifts those that are not
@@ -70,20 +69,43 @@ def judge(files: pd.DataFrame, params: Exclude, decisions: Override) -> Verdict:
     files : DataFrame
         As `dsnet.exclude.evidence.gather` returns them.
     params : Exclude
-    decisions : Override
+    decisions : DataFrame
+        `dsnet.schemas.DECISIONS`.
     """
-    criterion = np.where(decisions.excludes, REVIEW, "").astype(object)
+    decided = _by_file(files, decisions)
+    keeps = np.asarray(decided["decision"] == "keep", dtype=bool)
+    excludes = np.asarray(decided["decision"] == "exclude", dtype=bool)
+    criterion = np.where(excludes, REVIEW, "").astype(object)
     findings: dict[str, Finding] = {}
-    excluding = {REVIEW: decisions.excludes}
+    excluding = {REVIEW: excludes}
     lifted = np.zeros(len(files), dtype=bool)
     for rule in CRITERIA:
         if not rule.enabled(params):
             continue
         standing = np.asarray(criterion == "", dtype=bool)
         found = rule.find(Case(files, params, standing))
-        spared = found.fails & decisions.keeps & (not rule.final)
+        kept = found.fails & keeps & (not rule.final)
         findings[rule.slug] = found
-        excluding[rule.slug] = found.fails & ~spared
+        excluding[rule.slug] = found.fails & ~kept
         criterion[standing & excluding[rule.slug]] = rule.slug
-        lifted |= spared
-    return Verdict(criterion, findings, excluding, lifted, decisions.told)
+        lifted |= kept
+    return Verdict(criterion, findings, excluding, lifted, decided["decided_by"].to_numpy(object))
+
+
+def _by_file(files: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+    """Return ``decision`` and ``decided_by`` of each file; a narrower scope overrides a wider one.
+
+    Both are "" where no reader decided.
+    """
+    decided = pd.DataFrame({"decision": "", "decided_by": ""}, index=files.index, dtype=object)
+    named = decisions.assign(
+        decided_by=[
+            f"review row {row} ({reviewer}, {day})"
+            for row, reviewer, day in decisions[["row", "reviewer", "date"]].to_numpy()
+        ]
+    )
+    for scope in ("patient", "series", "file"):
+        own = named[named["scope"] == scope].set_index("key")[["decision", "decided_by"]]
+        of_scope = own.reindex(files[f"{scope}_key"]).set_index(files.index)
+        decided = of_scope.where(of_scope["decision"].notna(), decided, axis=0)
+    return decided

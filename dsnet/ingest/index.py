@@ -16,13 +16,13 @@ from dsnet.dicom.identifying import Value
 from dsnet.dicom.pixels import Evidence
 from dsnet.dicom.reader import Facts
 from dsnet.dicom.scan import Found, parent
-from dsnet.pseudonym import Kind, Vault
+from dsnet.private import Kind, PrivateCohort
 
 _IDENTITIES: dict[Kind, str] = {
-    "image": "sop_instance_uid",
-    "series": "series_instance_uid",
-    "study": "study_instance_uid",
     "patient": "patient_id",
+    "study": "study_instance_uid",
+    "series": "series_instance_uid",
+    "image": "sop_instance_uid",
 }
 
 _HEADER = [field.name for field in fields(Header)]
@@ -30,11 +30,11 @@ _EVIDENCE = [field.name for field in fields(Evidence)]
 
 
 def tables(
-    files: Sequence[Found], facts: Mapping[str, Facts], vault: Vault
+    files: Sequence[Found], facts: Mapping[str, Facts], private: PrivateCohort
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the index and the map, one row per file each.
 
-    The order of the index tells nothing of names and does not hang on the key: patients, then
+    The order of the index shows nothing of names and does not depend on the key: patients, then
     their series, by their smallest pixel hash, slices by position. The map follows the paths.
 
     Parameters
@@ -42,7 +42,7 @@ def tables(
     files : sequence of Found
     facts : mapping of str to Facts
         By relative path, one for each file.
-    vault : Vault
+    private : PrivateCohort
         Makes the keys.
 
     Returns
@@ -54,8 +54,9 @@ def tables(
     """
     rows = pd.DataFrame([_row(file, facts[file.relative]) for file in files])
     rows["uid_known"] = rows["sop_instance_uid"] != ""
+    rows["patient_known"] = rows["patient_id"] != ""
     rows["date_known"] = rows["ct_date"] != ""
-    _add_keys(rows, vault)
+    _add_keys(rows, private)
     _add_stacks(rows)
     return _as(schemas.INDEX, _by_content(rows)), _as(schemas.MAP, rows)
 
@@ -100,20 +101,28 @@ def _row(file: Found, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _add_keys(rows: pd.DataFrame, vault: Vault) -> None:
+def _add_keys(rows: pd.DataFrame, private: PrivateCohort) -> None:
     """Add the five keys; those of an unreadable file are "", its file key excepted.
 
     Where an identity is blank, the file itself stands for the image, and its folder for series,
     study and patient: blanks of different folders are never the same.
     """
     paths = rows["relative_path"]
-    rows["file_key"] = [vault.pseudonym("file", path) for path in paths]
-    folders = "folder\0" + paths.map(parent)
+    rows["path_rank"] = paths.rank(method="first").astype(int) - 1
+    rows["file_key"] = [private.path_pseudonym("file", path) for path in paths]
+    folders = paths.map(parent)
     for kind, column in _IDENTITIES.items():
-        stand_in = "file\0" + paths if kind == "image" else folders
-        identity = rows[column].where(rows[column] != "", stand_in)
-        keys = {value: vault.pseudonym(kind, value) for value in identity.unique()}
-        rows[f"{kind}_key"] = identity.map(keys).where(rows["readable"], "")
+        identity = rows[column]
+        known = identity != ""
+        if kind == "series":  # copied UIDs: one SeriesInstanceUID of two patients is two series
+            identity = rows["patient_key"] + "\0" + identity
+        stand_in = paths if kind == "image" else folders
+        keys = {value: private.pseudonym(kind, value) for value in identity[known].unique()}
+        paths_keys = {
+            path: private.path_pseudonym(kind, path) for path in stand_in[~known].unique()
+        }
+        key = identity.map(keys).where(known, stand_in.map(paths_keys))
+        rows[f"{kind}_key"] = key.where(rows["readable"], "")
 
 
 def _add_stacks(rows: pd.DataFrame) -> None:

@@ -1,9 +1,12 @@
 """The ingestion step: a folder of files in, one row per file out."""
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+import pandera.pandas as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -15,62 +18,92 @@ from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts
 from dsnet.dicom.scan import Found, scan
 from dsnet.errors import UserError
-from dsnet.files import write_json
+from dsnet.files import sha256, write_json
 from dsnet.ingest.cache import Cache, open_cache
 from dsnet.ingest.index import identifying_values, tables
 from dsnet.ingest.other_files import values_beside
-from dsnet.ingest.source import check_source, stamp
 from dsnet.ingest.workers import read_all
-from dsnet.pseudonym import open_vault
+from dsnet.private import image_marks
+from dsnet.results import Source, identify
+from dsnet.step import run
 
 
-def ingest(*, params: Ingest, cohort: Path, private: Path, index: Path, source: Path) -> None:
+def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: Path) -> None:
     """Read every file below the cohort's ``dicom/`` and write one row for each.
 
     Files that have not changed since the last run, by size and time, are not opened again.
 
     Parameters
     ----------
-    params : Ingest
+    ingest : Ingest
     cohort : Path
         The cohort folder, which is only read.
     private : Path
-        The folder of the config key ``private``: the key, the map back and the cache go there.
+        The folder of the config key ``private``: key, map and cache go there.
     index : Path
         Written: `schemas.INDEX`.
     source : Path
-        Written: whose results these are (`dsnet.ingest.source`), and how many files and bytes.
+        Written: whose results these are (`dsnet.results.Source`).
 
     Raises
     ------
     UserError
-        If there is no file, or `source` says that the results are another cohort's or key's.
+        If there is no file, or the results are another cohort's or key's.
     """
     folder = CohortFolder(cohort)
-    check_source(source, folder, private)
     files = _files(folder)
-    vault = open_vault(private, folder, create=True)
-    vault.folder.chmod(0o700)
-    thresholds = Thresholds(params.metal_hu, params.cement_hu)
-    with open_cache(vault.cache_path, f"{reader.version()} {thresholds}") as cache:
-        facts = _facts(files, thresholds, cache, params.processes)
-    rows, identities = tables(files, facts, vault)
-    schemas.write(schemas.MAP, identities, vault.map_path)
-    vault.map_path.chmod(0o600)
-    met = identifying_values(files, facts, identities, values_beside(folder, facts))
-    schemas.write(schemas.IDENTIFYING, met, vault.identifying_path)
-    vault.identifying_path.chmod(0o600)
-    schemas.write(schemas.INDEX, rows, index)
-    write_json(
-        source,
-        {
-            **stamp(folder, vault),
-            "files": len(files),
-            "bytes": sum(file.size for file in files),
-            "readable": int(rows["readable"].sum()),
-            "decoded": int(rows["decoded"].sum()),
-        },
+    thresholds = Thresholds(ingest.metal_hu, ingest.cement_hu)
+    with open_cache(_cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
+        facts = _facts(files, thresholds, cache, ingest.processes)
+    uids, hashes = _images(files, facts)
+    known = identify(
+        source.parents[1],
+        private,
+        marks=image_marks(uids, hashes),
+        uids=set(uids) - {""},
+        phantom_seed=folder.phantom_seed,
     )
+    rows, identities = tables(files, facts, known)
+    met = identifying_values(files, facts, identities, values_beside(folder, facts))
+    _write_private(schemas.MAP, identities, known.map_path)
+    _write_private(schemas.IDENTIFYING, met, known.identifying_path)
+    schemas.write(schemas.INDEX, rows, index)
+    stamp = Source(
+        cohort_id=known.cohort_id,
+        key=known.fingerprint,
+        name=folder.name,
+        note=folder.note,
+        synthetic=folder.synthetic,
+        phantom_seed=folder.phantom_seed if known.public else None,
+        files=len(files),
+        bytes=sum(file.size for file in files),
+        readable=int(rows["readable"].sum()),
+        decoded=int(rows["decoded"].sum()),
+        index_sha256=sha256(index),
+    )
+    write_json(source, stamp.to_json())
+
+
+def _write_private(schema: pa.DataFrameSchema, frame: pd.DataFrame, path: Path) -> None:
+    schemas.write(schema, frame, path)
+    path.chmod(0o600)
+
+
+def _cache_path(private: Path, cohort: Path) -> Path:
+    """Return where the facts of the files below a path are kept; a cohort that moved is read again.
+
+    By path, since whose files they are is known only when they have been read.
+    """
+    private.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = hashlib.sha256(str(cohort.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    return private / f"ingest-{name[:16]}.sqlite"
+
+
+def _images(files: Sequence[Found], facts: dict[str, Facts]) -> tuple[list[str], list[str]]:
+    """Return SOP Instance UID and pixel hash of each file, "" where it has none."""
+    own = [facts[file.relative] for file in files]
+    uids = [one.header.sop_instance_uid if one.header else "" for one in own]
+    return uids, [one.evidence.pixel_hash if one.evidence else "" for one in own]
 
 
 def _files(folder: CohortFolder) -> list[Found]:
@@ -111,3 +144,7 @@ def _progress() -> Progress:
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
     )
+
+
+if __name__ == "__main__":
+    run(ingest)

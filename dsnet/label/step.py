@@ -1,78 +1,125 @@
-"""The label step: ledger and the user's tables in, one class per box out."""
+"""The label step: one WHO class per box on an included image (docs/interpretations.md#17)."""
 
+from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
 from dsnet import schemas
 from dsnet.cohort.annotations.place import used
-from dsnet.cohort.dxa import read_dxa
-from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Dxa, Label
+from dsnet.config import Label, TScoreSource
 from dsnet.errors import UserError
-from dsnet.label.table import label_boxes
-from dsnet.pseudonym import open_vault
+from dsnet.match.exams import level_scores
+from dsnet.schemas import BOX, LABELS, LEVELS
+from dsnet.step import run
+
+OSTEOPOROSIS_AT_MOST: Final = Decimal("-2.5")
+NORMAL_AT_LEAST: Final = Decimal("-1.0")
 
 
-def label(
-    *,
-    params: Label,
-    dxa: Dxa,
-    cohort: Path,
-    private: Path,
-    index: Path,
-    boxes: Path,
-    ledger: Path,
-    labels: Path,
-) -> None:
+def label(*, label: Label, boxes: Path, exams: Path, ledger: Path, labels: Path) -> None:
     """Label the boxes of every included image.
 
     Parameters
     ----------
-    params : Label
-    dxa : Dxa
-        How the DXA table is read.
-    cohort : Path
-        The cohort folder, for its DXA table.
-    private : Path
-        The folder of the config key ``private``, for the map.
-    index, boxes, ledger : Path
-        `dsnet.schemas.INDEX`, `dsnet.schemas.ANNOTATIONS` and `dsnet.schemas.LEDGER`.
+    label : Label
+    boxes, exams, ledger : Path
+        `schemas.ANNOTATIONS`, `schemas.EXAMS` and `schemas.LEDGER`.
     labels : Path
-        Written: `dsnet.schemas.LABELS`.
+        Written: `schemas.LABELS`.
 
     Raises
     ------
     UserError
         If no image is included, or one has no label.
     """
-    folder = CohortFolder(cohort)
-    files = schemas.read(schemas.INDEX, index)
-    identities = schemas.read(schemas.MAP, open_vault(private, folder).map_path)
-    judged = schemas.read(schemas.LEDGER, ledger)
-    images = _included(judged, files, identities)
-    drawn = used(schemas.read(schemas.ANNOTATIONS, boxes))
-    measured = read_dxa(folder.dxa, params.t_score, dxa)
-    schemas.write(schemas.LABELS, label_boxes(images, drawn, measured, params.t_score), labels)
+    labelled = label_boxes(
+        _included(schemas.read(schemas.LEDGER, ledger)),
+        used(schemas.read(schemas.ANNOTATIONS, boxes)),
+        schemas.read(schemas.EXAMS, exams),
+        label.t_score,
+    )
+    schemas.write(LABELS, labelled, labels)
 
 
-def _included(judged: pd.DataFrame, files: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:
-    included = judged.loc[judged["status"] == "included", ["file_key", "image_key", "patient_key"]]
+def label_boxes(
+    images: pd.DataFrame, boxes: pd.DataFrame, exams: pd.DataFrame, t_score: TScoreSource
+) -> pd.DataFrame:
+    """Return `schemas.LABELS`, in the order of the images and then of level.
+
+    Parameters
+    ----------
+    images : DataFrame
+        The rows of the included files in `schemas.LEDGER`.
+    boxes : DataFrame
+        As `dsnet.cohort.annotations.place.used` returns them.
+    exams : DataFrame
+        `schemas.EXAMS`.
+    t_score : {"patient", "vertebra", "lowest"}
+
+    Raises
+    ------
+    UserError
+        If an included image has no box or no T-score, which a criterion that is switched off would
+        have excluded.
+    """
+    scores = level_scores(exams, t_score).melt(
+        ["patient_key", "study_key"], list(LEVELS), var_name="level", value_name="t_score"
+    )
+    lumbar = boxes[boxes["level"].isin(LEVELS)].sort_values("level", kind="stable")
+    rows = images.merge(lumbar, on="file_key", how="left", validate="1:m")
+    _refuse(rows, rows["level"].isna(), "box of L1 to L4")
+    rows = rows.merge(scores, on=["patient_key", "study_key", "level"], how="left", validate="m:1")
+    _refuse(rows, rows["t_score"].fillna("") == "", "T-score")
+    rows = rows.assign(label=[who_class(Decimal(score)) for score in rows["t_score"]])
+    text = {name: str for name in LABELS.columns if name not in BOX}
+    return rows[list(LABELS.columns)].astype(text)
+
+
+def who_class(t_score: Decimal) -> str:
+    """Return the class of a T-score, compared as a decimal (docs/interpretations.md#18).
+
+    Returns
+    -------
+    {"normal", "osteopenia", "osteoporosis"}
+        ``normal`` from -1.0 upwards, ``osteoporosis`` from -2.5 downwards, ``osteopenia`` between
+        (section 3.1, after WHO Technical Report 843, 1994).
+
+    Examples
+    --------
+    >>> who_class(Decimal("-2.50")), who_class(Decimal("-2.49")), who_class(Decimal("-1.00"))
+    ('osteoporosis', 'osteopenia', 'normal')
+    """
+    if t_score >= NORMAL_AT_LEAST:
+        return "normal"
+    return "osteoporosis" if t_score <= OSTEOPOROSIS_AT_MOST else "osteopenia"
+
+
+def _included(ledger: pd.DataFrame) -> pd.DataFrame:
+    included = ledger[ledger["status"] == "included"]
     if included.empty:
+        counts = ledger["criterion"].value_counts()
+        reasons = ", ".join(f"{slug} {number}" for slug, number in counts.items())
         raise UserError(
             "ledger.csv",
             expected="at least one included image",
-            came=_why_empty(judged),
+            came=f"none of {len(ledger)} files ({reasons})" if len(ledger) else "no file at all",
             remedy="see dsnet audit; mend the cohort's tables, or relax a criterion in the config",
         )
-    private = identities[["file_key", "relative_path", "patient_id", "ct_date"]]
-    studies = files[["file_key", "study_key"]]
-    return included.merge(studies, on="file_key", validate="1:1").merge(
-        private, on="file_key", validate="1:1"
-    )
+    return included[["file_key", "image_key", "patient_key", "study_key"]]
 
 
-def _why_empty(judged: pd.DataFrame) -> str:
-    counts = judged["criterion"].value_counts()
-    reasons = ", ".join(f"{slug} {number}" for slug, number in counts.items())
-    return f"none of {len(judged)} files ({reasons})" if len(judged) else "no file at all"
+def _refuse(rows: pd.DataFrame, lacking: "pd.Series[bool]", what: str) -> None:
+    keys = rows.loc[lacking, "file_key"].drop_duplicates()
+    if len(keys):
+        raise UserError(
+            "ledger.csv",
+            expected=f"a {what} for every included image",
+            came=f"{len(keys)} without one, {keys.iloc[0]} the first",
+            remedy="switch the criterion on again that would exclude it (dsnet criteria)",
+        )
+
+
+if __name__ == "__main__":
+    run(label)

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 from rich.progress import track
 
-from dsnet.cohort.folder import CohortFolder
 from dsnet.config import PhiCheck
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.phi.containers import Hit, SearchResult, Source, read_patterns, search_file
 from dsnet.processes import cpus, open_pool
-from dsnet.pseudonym import open_vault
+from dsnet.results import SOURCE, Results, read_source
 from dsnet.step import run
 
 ALLOWED = "phi_allow.txt"
@@ -52,10 +51,8 @@ class Finding(NamedTuple):
 
 def phi_check(
     *,
-    params: PhiCheck,
-    cohort: Path,
+    phi_check: PhiCheck,
     private: Path,
-    index: Path,
     results: Path,
     logs: Path,
     records: Path,
@@ -65,13 +62,14 @@ def phi_check(
 
     Parameters
     ----------
-    params : PhiCheck
-    cohort, private : Path
-        As for the other steps: they lead to the values.
-    index : Path
-        `schemas.INDEX`, whose kernels are published by intent.
-    results, logs, records : Path
-        Folders to search; one that is missing is no error. `records` is Snakemake's own folder.
+    phi_check : PhiCheck
+    private : Path
+        The folder of the config key ``private``, which holds the values.
+    results : Path
+        The results folder, which is searched and names its cohort.
+    logs, records : Path
+        More folders to search; one that is missing is no error. `records` is Snakemake's own
+        folder.
     report : Path
         Written whether there are hits or not.
 
@@ -80,31 +78,19 @@ def phi_check(
     UserError
         If there is a hit.
     """
-    check(
-        [results, logs, records],
-        params,
-        cohort=cohort,
-        private=private,
-        index=index,
-        report=report,
-    )
+    check([results, logs, records], phi_check, Results(results), private=private, report=report)
 
 
 def check(
-    folders: Sequence[Path],
-    params: PhiCheck,
-    *,
-    cohort: Path,
-    private: Path,
-    index: Path,
-    report: Path,
+    folders: Sequence[Path], params: PhiCheck, results: Results, *, private: Path, report: Path
 ) -> Summary:
-    """Search `folders` and write `report`; see `phi_check`.
+    """Search `folders` for the identities of the cohort of `results`, and write `report`.
 
     Raises
     ------
     UserError
-        If none of the folders exists, or there is a hit, whose values are in the private text.
+        If none of the folders exists, one of them holds the results of another cohort, or there is
+        a hit, whose values are in the private text.
     """
     begun = time.monotonic()
     if not any(folder.is_dir() for folder in folders):
@@ -114,8 +100,10 @@ def check(
             came=f"{len(folders)} paths where there is none",
             remedy="name a folder, or run the workflow first",
         )
-    vault = open_vault(private, CohortFolder(cohort))
-    source = Source(str(vault.identifying_path), str(index), str(private / ALLOWED))
+    _check_cohort(folders, results)
+    known = results.private(private)
+    index = results.cohort / "index.parquet"
+    source = Source(str(known.identifying_path), str(index), str(private / ALLOWED))
     patterns = read_patterns(source)
     tasks = list(_tasks(folders, private, report))
     result, findings = _search_all(tasks, source, params.processes)
@@ -123,7 +111,7 @@ def check(
         report,
         {
             "folders": [folder.name for folder in folders],
-            "synthetic": CohortFolder(cohort).synthetic,
+            "synthetic": results.source.synthetic,
             "values": sum(patterns.searched.values()),
             "values_by_kind": dict(sorted(patterns.searched.items())),
             "skipped": sum(patterns.skipped.values()),
@@ -141,6 +129,20 @@ def check(
     if findings:
         raise _hits_error(findings, report)
     return Summary(sum(patterns.searched.values()), len(tasks))
+
+
+def _check_cohort(folders: Sequence[Path], results: Results) -> None:
+    """Refuse folders that hold results of another cohort, whose identities would be missed."""
+    for folder in folders:
+        for source in (folder / SOURCE, *folder.glob(f"*/{SOURCE}")):
+            owner = source.parents[1]
+            if source.exists() and read_source(owner).cohort_id != results.source.cohort_id:
+                raise UserError(
+                    str(source),
+                    expected=f"results of the cohort of {results.folder}",
+                    came="results of another one",
+                    remedy=f"search it with --results {owner}",
+                )
 
 
 def _tasks(folders: Sequence[Path], private: Path, report: Path) -> Iterator[Task]:

@@ -10,37 +10,43 @@ from dsnet.config import Dxa, Slices
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole, write_json
-from dsnet.pseudonym import open_vault
+from dsnet.results import Results
 from dsnet.slices.build import build
 from dsnet.slices.image import Task
+from dsnet.step import run
 
 
 def store_slices(
     *,
-    params: Slices,
+    slices: Slices,
+    dxa: Dxa,
     cohort: Path,
     private: Path,
+    source: Path,
     index: Path,
     labels: Path,
     split: Path,
     store: Path,
     boxes: Path,
     digest: Path,
-    dxa: Dxa,
 ) -> None:
     """Store every labelled image once, as 16-bit HU on one in-plane grid.
 
     Parameters
     ----------
-    params : Slices
+    slices : Slices
+    dxa : Dxa
+        Whose reference, if densities made the T-scores, every table names beside the cohort.
     cohort : Path
         The cohort folder, whose DICOM files are read.
     private : Path
         The folder of the config key ``private``, whose map leads to the files.
+    source : Path
+        Whose results these are.
     index, labels : Path
         Tables `schemas.INDEX` and `schemas.LABELS`.
     split : Path
-        Goes into the digest alone, so that all that trains hangs on the digest.
+        Goes into the digest alone, so that all that trains depends on the digest.
     store : Path
         Written: .npy, int16 HU, shape (images, size_px, size_px). Images follow one another by
         pixel hash, so that neither the secret key nor a file name moves them.
@@ -48,35 +54,33 @@ def store_slices(
         Written: `schemas.SLICES`, one row per box.
     digest : Path
         Written: JSON that changes when, and only when, what is trained on does.
-    dxa : Dxa
-        Whose reference, if densities made the T-scores, every table names beside the cohort.
 
     Raises
     ------
     UserError
         If a file is gone or has changed since ingestion, or the grid would cut a box.
     """
-    folder = CohortFolder(cohort)
+    results = Results(source.parents[1])
     ordered = _order(
         schemas.read(schemas.LABELS, labels),
         schemas.read(schemas.INDEX, index),
-        schemas.read(schemas.MAP, open_vault(private, folder).map_path),
+        results.private(private, cohort).read_map(),
     )
     with whole(store) as temporary:
-        edges = build(temporary, _tasks(ordered, folder.dicom), params)
+        edges = build(temporary, _tasks(ordered, CohortFolder(cohort).dicom), slices)
     table = ordered.assign(**pd.DataFrame(edges, columns=list(schemas.BOX)))
     schemas.write(schemas.SLICES, table[list(schemas.SLICES.columns)], boxes)
     labels_per_class = table["label"].value_counts().reindex(schemas.CLASSES, fill_value=0)
     write_json(
         digest,
         {
-            "cohort": _name(folder, dxa),
-            "synthetic": folder.synthetic,
+            "cohort": _name(results.source.name, dxa),
+            "synthetic": results.source.synthetic,
             "images": table["row"].nunique(),
             "boxes": len(table),
             "labels_per_class": labels_per_class.to_dict(),
-            "size_px": params.size_px,
-            "pixel_mm": params.pixel_mm,
+            "size_px": slices.size_px,
+            "pixel_mm": slices.pixel_mm,
             "store_sha256": sha256(store),
             "boxes_sha256": sha256(boxes),
             "split_sha256": sha256(split),
@@ -84,10 +88,10 @@ def store_slices(
     )
 
 
-def _name(folder: CohortFolder, dxa: Dxa) -> str:
+def _name(cohort: str, dxa: Dxa) -> str:
     if dxa.reference is None:
-        return folder.name
-    return f"{folder.name}, T-scores from BMD by {dxa.reference.name}"
+        return cohort
+    return f"{cohort}, T-scores from BMD by {dxa.reference.name}"
 
 
 def _order(labelled: pd.DataFrame, files: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
@@ -120,3 +124,7 @@ def _tasks(ordered: pd.DataFrame, dicom: Path) -> list[Task]:
         path = str(dicom / native(first["relative_path"]))
         tasks.append(Task(row, first["file_key"], path, first["pixel_hash"], tuple(edges)))
     return tasks
+
+
+if __name__ == "__main__":
+    run(store_slices)

@@ -12,7 +12,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dsnet.deidentify.burned_in import Reason, refusal
-from dsnet.deidentify.profile import METHOD, Keys, Secret, clean, deidentify, shifted
+from dsnet.deidentify.profile import METHOD, Keys, Secret, clean, remove_identity, shifted
 from dsnet.dicom.ps315 import attributes, rules
 from dsnet.dicom.reader import quiet
 
@@ -39,7 +39,7 @@ def slice_(**elements: object) -> Dataset:
 
 def treated(**elements: object) -> Dataset:
     dataset = slice_(**elements)
-    deidentify(dataset, KEYS, SECRET)
+    remove_identity(dataset, KEYS, SECRET)
     stream = io.BytesIO()
     dataset.save_as(stream, enforce_file_format=True)
     stream.seek(0)
@@ -72,7 +72,7 @@ def test_every_text_of_the_table_goes() -> None:
     dataset.ContributingEquipmentSequence = Sequence([item])
     for element in (0x0022, 0x1500, 0x4000):
         dataset.add_new((0x6002, element), "LO", NAME)
-    deidentify(dataset, KEYS, SECRET)
+    remove_identity(dataset, KEYS, SECRET)
     assert len(tags) > 200
     assert "Thornabee" not in str(dataset)
     assert len(dataset.ContributingEquipmentSequence) == 1
@@ -110,7 +110,7 @@ def test_blank_uids_follow_from_the_keys() -> None:
 def test_a_blank_sop_class_is_that_of_the_meta_information() -> None:
     dataset = slice_(SOPClassUID="")
     dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    deidentify(dataset, KEYS, SECRET)
+    remove_identity(dataset, KEYS, SECRET)
     assert dataset.SOPClassUID == dataset.file_meta.MediaStorageSOPClassUID == CTImageStorage
 
 
@@ -162,7 +162,7 @@ def test_shift_of_odd_dates(text: str, expected: str) -> None:
 def test_ages_over_89_are_capped(age: str, expected: str | None) -> None:
     with pytest.warns(UserWarning, match="Invalid") if expected is None else nullcontext():
         dataset = slice_(PatientAge=age)
-    deidentify(dataset, KEYS, SECRET)
+    remove_identity(dataset, KEYS, SECRET)
     assert dataset.get("PatientAge") == expected
 
 
@@ -179,7 +179,7 @@ def test_text_where_none_belongs_goes(keyword: str, vr: str) -> None:
     dataset, tag = slice_(), pydicom.tag.Tag(keyword)
     dataset._dict[tag] = pydicom.dataelem.RawDataElement(tag, vr, 9, b"Thornabee", 0, False, True)
     with quiet():
-        deidentify(dataset, KEYS, SECRET)
+        remove_identity(dataset, KEYS, SECRET)
     assert keyword not in dataset
     assert "Thornabee" not in str(dataset)
 

@@ -1,0 +1,108 @@
+"""The match step: the hospital's tables and annotations, each read once, by file and patient."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from dsnet import schemas
+from dsnet.cohort.annotations.collect import collect
+from dsnet.cohort.clinical import read_clinical
+from dsnet.cohort.dxa import read_dxa
+from dsnet.cohort.exam import DxaTable
+from dsnet.cohort.folder import CohortFolder
+from dsnet.cohort.identity import lone_ids, write_id_match
+from dsnet.cohort.review import read_review
+from dsnet.config import Annotations, Dxa, Label
+from dsnet.errors import UserError
+from dsnet.match.decisions import decisions_table
+from dsnet.match.exams import exams_table
+from dsnet.match.patients import patients_table
+from dsnet.results import Results
+from dsnet.step import run
+
+
+def match(
+    *,
+    annotations: Annotations,
+    dxa: Dxa,
+    label: Label,
+    cohort: Path,
+    private: Path,
+    source: Path,
+    index: Path,
+    boxes: Path,
+    exams: Path,
+    patients: Path,
+    decisions: Path,
+) -> None:
+    """Say which annotation, exam, history and decision belongs to which file and patient.
+
+    A cohort without ``dxa.csv`` or ``annotations/`` is legal here: its files are excluded later,
+    each with that reason. What comes near a patient ID goes to ``id_match.csv`` in the private
+    folder.
+
+    Parameters
+    ----------
+    annotations, dxa, label : Annotations, Dxa, Label
+    cohort : Path
+        The cohort folder, for its tables.
+    private : Path
+        The folder of the config key ``private``, for the map.
+    source, index : Path
+        Whose results these are, and `schemas.INDEX`.
+    boxes, exams, patients, decisions : Path
+        Written: `schemas.ANNOTATIONS`, `schemas.EXAMS`, `schemas.PATIENTS` and
+        `schemas.DECISIONS`.
+
+    Raises
+    ------
+    UserError
+        Naming table and row of what cannot be read, or does not fit the images.
+    """
+    folder = CohortFolder(cohort)
+    known = Results(source.parents[1]).private(private, cohort)
+    files = schemas.read(schemas.INDEX, index)
+    identities = known.read_map()
+    _check_map(files, identities)
+    annotated = collect(folder.annotations, files, identities, annotations)
+    measured = read_dxa(folder.dxa, label.t_score, dxa)
+    histories = read_clinical(folder.clinical)
+    unmatched = lone_ids(identities["patient_id"], measured.exams)
+    write_id_match(unmatched, known.id_match_path)
+    _check_patients(measured, identities)
+    ct = files.merge(identities[["file_key", "patient_id", "ct_date"]], on="file_key")
+    schemas.write(schemas.ANNOTATIONS, annotated, boxes)
+    schemas.write(schemas.EXAMS, exams_table(ct, measured, known), exams)
+    schemas.write(
+        schemas.PATIENTS,
+        patients_table(ct, measured, histories, unmatched, clinical=folder.clinical, private=known),
+        patients,
+    )
+    decided = decisions_table(files, identities, read_review(folder.review))
+    schemas.write(schemas.DECISIONS, decided, decisions)
+
+
+def _check_map(files: pd.DataFrame, identities: pd.DataFrame) -> None:
+    if set(files["file_key"]) != set(identities["file_key"]):
+        raise UserError(
+            "index.parquet",
+            expected="the files that the private map knows",
+            came=f"{len(files)} files beside {len(identities)} in the map",
+            remedy="run the ingestion again",
+        )
+
+
+def _check_patients(dxa: DxaTable, identities: pd.DataFrame) -> None:
+    scanned = set(identities["patient_id"]) - {""}
+    if dxa.exams and scanned and not scanned & set(dxa.exams):
+        raise UserError(
+            "DXA table",
+            expected="a patient_id that some CT header gives, leading zeros and all",
+            came=f"{len(dxa.exams)} patients, none of them among the {len(scanned)} of the CT",
+            remedy="correct the column patient_id, or bring the table of these images; "
+            "id_match.csv in the private folder lists what comes near",
+        )
+
+
+if __name__ == "__main__":
+    run(match)

@@ -1,0 +1,478 @@
+"""Whose results these are, and the one reader of what the steps wrote.
+
+A results folder belongs to one cohort: ``cohort/source.json`` names it. `Results` reads every table
+and JSON file below it and checks that they belong together; it needs no private folder and no raw
+data, so that it works on a pulled clone and on a cluster's node.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsnet.errors import UserError
+from dsnet.files import sha256
+from dsnet.private import (
+    PrivateCohort,
+    cohort_ids,
+    is_phantom,
+    mapped_marks,
+    new_cohort_id,
+    open_private,
+    phantom_id,
+    recognised,
+    share_images,
+)
+
+if TYPE_CHECKING:  # the workflow reads source.json when it loads, and pandas loads slowly
+    import pandas as pd
+    import pandera.pandas as pa
+
+Json = dict[str, Any]
+
+LEAKY = "LEAKY"
+"""What every file and table says that a split by image touches."""
+
+SOURCE = Path("cohort", "source.json")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What ``source.json`` says: whose results these are.
+
+    Attributes
+    ----------
+    cohort_id : str
+        Names the cohort's folder below the private folder.
+    key : str
+        Fingerprint of the key that made the pseudonyms.
+    name, note : str
+        Of the cohort, public by intent.
+    synthetic : bool
+    phantom_seed : int or None
+        Of the built-in phantom.
+    files, bytes, readable, decoded : int
+        How many files there are below ``dicom/``.
+    index_sha256 : str
+        Of ``index.parquet``.
+    """
+
+    cohort_id: str
+    key: str
+    name: str
+    note: str
+    synthetic: bool
+    phantom_seed: int | None
+    files: int
+    bytes: int
+    readable: int
+    decoded: int
+    index_sha256: str
+
+    def to_json(self) -> Json:
+        """Return the attributes as JSON values."""
+        return asdict(self)
+
+
+class Results:
+    """What the steps wrote into one results folder.
+
+    Tables are read once, checked against their schema, and checked to belong together.
+
+    Parameters
+    ----------
+    folder : Path
+        The config key ``results``.
+
+    Raises
+    ------
+    UserError
+        On access: if a file is missing, is not what its step writes, or is of another run than
+        the files that it stands beside.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cohort = folder / "cohort"
+
+    @cached_property
+    def source(self) -> Source:
+        """Whose results these are."""
+        return read_source(self.folder)
+
+    def private(self, private: Path, cohort: Path | None = None) -> PrivateCohort:
+        """Open the private side of the cohort that these results are of.
+
+        Parameters
+        ----------
+        private : Path
+            The folder of the config key ``private``.
+        cohort : Path, optional
+            The cohort folder, where its files are to be read.
+
+        Raises
+        ------
+        UserError
+            If the map or the key is missing, the key is not the one that made these results, or
+            `cohort` holds the images of another cohort.
+        """
+        return _open_checked(self.source, self.folder, private, cohort)
+
+    @cached_property
+    def index(self) -> "pd.DataFrame":
+        """`dsnet.schemas.INDEX`."""
+        path = self.cohort / "index.parquet"
+        index = self._table("INDEX", "index.parquet")
+        if sha256(path) != self.source.index_sha256:
+            raise _apart("index.parquet", "source.json")
+        return index
+
+    @cached_property
+    def annotations(self) -> "pd.DataFrame":
+        """`dsnet.schemas.ANNOTATIONS`."""
+        table = self._table("ANNOTATIONS", "annotations.csv")
+        _check_keys("annotations.csv", table["file_key"], "index.parquet", self.index["file_key"])
+        return table
+
+    @cached_property
+    def exams(self) -> "pd.DataFrame":
+        """`dsnet.schemas.EXAMS`."""
+        return self._table("EXAMS", "exams.csv")
+
+    @cached_property
+    def patients(self) -> "pd.DataFrame":
+        """`dsnet.schemas.PATIENTS`."""
+        return self._table("PATIENTS", "patients.csv")
+
+    @cached_property
+    def decisions(self) -> "pd.DataFrame":
+        """`dsnet.schemas.DECISIONS`."""
+        return self._table("DECISIONS", "decisions.csv")
+
+    @cached_property
+    def ledger(self) -> "pd.DataFrame":
+        """`dsnet.schemas.LEDGER`: one row per file, none ever dropped."""
+        table = self._table("LEDGER", "ledger.csv")
+        if table["file_key"].tolist() != self.index["file_key"].tolist():
+            raise _apart("ledger.csv", "index.parquet")
+        return table
+
+    @cached_property
+    def exclusions(self) -> "pd.DataFrame":
+        """`dsnet.schemas.EXCLUSIONS`: one row per patient."""
+        table = self._table("EXCLUSIONS", "exclusions.csv")
+        if set(table["patient_key"]) != set(self.ledger["patient_key"]) - {""}:
+            raise _apart("exclusions.csv", "ledger.csv")
+        return table
+
+    @cached_property
+    def flow(self) -> Json:
+        """How many files, images and patients are left after each criterion."""
+        flow = read_json(self.cohort / "flow.json", "cohort", "found", "steps", "included")
+        if flow["found"]["files"] != len(self.ledger):
+            raise _apart("flow.json", "ledger.csv")
+        return flow
+
+    @property
+    def nothing_included(self) -> bool:
+        """Whether every file was excluded: then there are no labels, no split and no slices."""
+        return bool(self.flow["included"]["files"] == 0)
+
+    @cached_property
+    def labels(self) -> "pd.DataFrame":
+        """`dsnet.schemas.LABELS`."""
+        table = self._table("LABELS", "labels.csv")
+        included = self.ledger.loc[self.ledger["status"] == "included", "file_key"]
+        if set(table["file_key"]) != set(included):
+            raise _apart("labels.csv", "ledger.csv")
+        return table
+
+    @cached_property
+    def split(self) -> "pd.DataFrame":
+        """`dsnet.schemas.SPLIT`."""
+        table = self._table("SPLIT", "split.csv")
+        if set(table["image_key"]) != set(self.labels["image_key"]):
+            raise _apart("split.csv", "labels.csv")
+        return table
+
+    @cached_property
+    def split_proof(self) -> Json:
+        """What the split step proved: that no patient, study, image or pixel hash is shared."""
+        return read_json(
+            self.cohort / "split_proof.json", "distinct", "shared", "unit", "source", "seed"
+        )
+
+    @cached_property
+    def slices(self) -> Json:
+        """What ``slices.json`` says of the slice store: cohort, grid, counts and digests."""
+        facts = read_json(
+            self.cohort / "slices.json", "cohort", "synthetic", "boxes_sha256", "split_sha256"
+        )
+        for name, file in (("boxes_sha256", "slices.csv"), ("split_sha256", "split.csv")):
+            if facts[name] != sha256(self.cohort / file):
+                raise _apart("slices.json", file)
+        return facts
+
+    @cached_property
+    def slices_sha256(self) -> str:
+        """SHA-256 of ``slices.json``, which manifests and metrics repeat."""
+        return sha256(self.cohort / "slices.json")
+
+    @property
+    def note(self) -> str:
+        """Whose numbers these are, in the words that every table and figure repeats."""
+        return note_of({**self.slices, "leaky": "leaky" in self.split.columns})
+
+    def predictions(self, run: str, subset: str) -> "pd.DataFrame":
+        """Return `dsnet.schemas.PREDICTIONS` of one training on one subset.
+
+        Parameters
+        ----------
+        run : str
+            ``backbone/attention/seedN``.
+        subset : {"validation", "test"}
+        """
+        from dsnet import schemas  # noqa: PLC0415 - pandas and pandera, where a table is asked for
+
+        path = self.folder / "predictions" / run / f"{subset}.parquet"
+        return schemas.read(schemas.PREDICTIONS, path)
+
+    def metrics(self, method: str) -> Json:
+        """Return the metrics of a detector (``resnet50/ds``) or baseline (``hu/multinomial``).
+
+        Raises
+        ------
+        UserError
+            If they were computed from other slices than those that lie here.
+        """
+        metrics = read_json(self.folder / "metrics" / f"{method}.json", "metrics", "slices_sha256")
+        if metrics["slices_sha256"] != self.slices_sha256:
+            raise _apart(f"metrics/{method}.json", "slices.json")
+        return metrics
+
+    def history(self, run: str) -> "pd.DataFrame":
+        """Return `dsnet.schemas.HISTORY` of one training."""
+        from dsnet import schemas  # noqa: PLC0415 - as above
+
+        return schemas.read(schemas.HISTORY, self.folder / "models" / run / "history.csv")
+
+    def manifest(self, run: str) -> Json:
+        """Return the manifest of one training.
+
+        Raises
+        ------
+        UserError
+            If it was trained on other slices than those that lie here.
+        """
+        manifest = read_json(
+            self.folder / "models" / run / "manifest.json", "settings", "data", "machine", "result"
+        )
+        if manifest["data"]["digest_sha256"] != self.slices_sha256:
+            raise _apart(f"models/{run}/manifest.json", "slices.json")
+        return manifest
+
+    def runs(self) -> list[str]:
+        """Return the trainings that there are, as ``backbone/attention/seedN``, by name."""
+        models = self.folder / "models"
+        return sorted(
+            path.parent.relative_to(models).as_posix()
+            for path in models.glob("*/*/seed*/manifest.json")
+        )
+
+    def json(self, name: str, *keys: str) -> Json:
+        """Return another JSON file of the folder, which must have `keys`."""
+        return read_json(self.folder / name, *keys)
+
+    def _table(self, schema: str, name: str) -> "pd.DataFrame":
+        from dsnet import schemas  # noqa: PLC0415 - as above
+
+        checked: pa.DataFrameSchema = getattr(schemas, schema)
+        return schemas.read(checked, self.cohort / name)
+
+
+def read_source(folder: Path) -> Source:
+    """Return what ``source.json`` of a results folder says.
+
+    Raises
+    ------
+    UserError
+        If it is missing or is not what ingestion writes.
+    """
+    path = folder / SOURCE
+    values = read_json(path, *Source.__dataclass_fields__)
+    return Source(**{name: values[name] for name in Source.__dataclass_fields__})
+
+
+def read_json(path: Path, *keys: str) -> Json:
+    """Return the JSON object that a step wrote.
+
+    Parameters
+    ----------
+    path : Path
+    *keys : str
+        That it must have.
+
+    Raises
+    ------
+    UserError
+        If it is missing or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_written(path.name, "no such file, or no JSON") from error
+    if not isinstance(content, dict) or not set(keys) <= set(content):
+        raise _not_written(path.name, "something else")
+    return content
+
+
+def note_of(about: Json) -> str:
+    """Return the words that tell a reader what numbers were made from.
+
+    Parameters
+    ----------
+    about : dict
+        ``cohort`` and ``synthetic``, and ``leaky`` where the split is by image.
+
+    Examples
+    --------
+    >>> note_of({"cohort": "demo", "synthetic": True, "leaky": True})
+    'demo (synthetic, not patients), LEAKY (split by image)'
+    """
+    cohort = str(about["cohort"])
+    note = f"{cohort} (synthetic, not patients)" if about["synthetic"] else cohort
+    return f"{note}, {LEAKY} (split by image)" if about.get("leaky", False) else note
+
+
+def identify(
+    folder: Path,
+    private: Path,
+    *,
+    marks: set[str],
+    uids: set[str],
+    phantom_seed: int | None,
+) -> PrivateCohort:
+    """Return the private side of the cohort that is being ingested into a results folder.
+
+    The cohort is the one of `folder` if there are results; else the one whose map shares most
+    images with it; else a new one.
+
+    Parameters
+    ----------
+    folder : Path
+        The results folder.
+    private : Path
+        The folder of the config key ``private``.
+    marks : set of str
+        `dsnet.private.image_marks` of the cohort folder.
+    uids : set of str
+        All SOP Instance UIDs of the cohort folder.
+    phantom_seed : int or None
+        What the cohort folder says of itself.
+
+    Raises
+    ------
+    UserError
+        If the results are another cohort's or were made with another key, or if two cohorts share
+        most images with the folder.
+    """
+    seed = phantom_seed if is_phantom(phantom_seed, uids) else None
+    existing = read_source(folder) if (folder / SOURCE).exists() else None
+    if seed is not None:
+        if existing is not None and existing.phantom_seed is None:
+            raise _another_cohort(folder)
+        return open_private(private, phantom_id(seed), phantom_seed=seed, create=True)
+    if existing is not None:
+        known = _open_checked(existing, folder, private, None)
+        if not share_images(marks, mapped_marks(private, existing.cohort_id), grown=True):
+            raise _another_cohort(folder)
+        return known
+    candidates = [
+        cohort_id
+        for cohort_id in cohort_ids(private)
+        if share_images(marks, mapped_marks(private, cohort_id), grown=False)
+    ]
+    if len(candidates) > 1:
+        raise UserError(
+            str(private),
+            expected="at most one cohort that shares most images with the cohort folder",
+            came=f"{len(candidates)} ({', '.join(candidates)})",
+            remedy="move the folders of all but one of them away, or set the config key results "
+            "to the results of the one that is meant",
+        )
+    cohort_id = candidates[0] if candidates else new_cohort_id()
+    return open_private(private, cohort_id, create=True)
+
+
+def check_source(folder: Path, private: Path, cohort: Path) -> None:
+    """Make sure that a cohort folder may be ingested into a results folder; called by the workflow.
+
+    Before anything is planned, since Snakemake deletes outputs before it makes them again. Nothing
+    is checked where there are no results yet, or no raw data (as after ``dvc pull``).
+
+    Raises
+    ------
+    UserError
+        If the results are another cohort's, or were made with another key.
+    """
+    if (folder / SOURCE).exists() and (cohort / "dicom").is_dir():
+        Results(folder).private(private, cohort)
+
+
+def _open_checked(
+    source: Source, folder: Path, private: Path, cohort: Path | None
+) -> PrivateCohort:
+    known = open_private(private, source.cohort_id, phantom_seed=source.phantom_seed)
+    if not known.map_path.exists():
+        raise UserError(
+            str(known.map_path),
+            expected=f"the map of the cohort that {folder} is of",
+            came="no file",
+            remedy="bring the private folder back from its backup, or delete these results and "
+            "ingest again",
+        )
+    if known.fingerprint != source.key:
+        raise UserError(
+            str(folder / SOURCE),
+            expected="results made with the key that lies in the private folder",
+            came="results made with another key",
+            remedy="bring the right key back from its backup, or delete these results",
+        )
+    if cohort is not None and not recognised(cohort / "dicom", private, source.cohort_id):
+        raise _another_cohort(folder)
+    return known
+
+
+def _another_cohort(folder: Path) -> UserError:
+    return UserError(
+        str(folder / SOURCE),
+        expected="results of the configured cohort",
+        came="results of another one, which shares few images with it or none",
+        remedy="set the config key results to another folder, or cohort to the folder of these "
+        "results, or delete these results",
+    )
+
+
+def _check_keys(name: str, keys: Iterable[str], other: str, known: Iterable[str]) -> None:
+    if not set(keys) - {""} <= set(known):
+        raise _apart(name, other)
+
+
+def _apart(name: str, other: str) -> UserError:
+    return UserError(
+        name,
+        expected=f"the file that was written together with {other}",
+        came="one of another run",
+        remedy="run the workflow again, so that all files come from one run",
+    )
+
+
+def _not_written(name: str, came: str) -> UserError:
+    return UserError(
+        name,
+        expected="the JSON object of an earlier step",
+        came=came,
+        remedy="run the workflow, which makes it first",
+    )
