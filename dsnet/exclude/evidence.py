@@ -37,7 +37,7 @@ def gather(
     index, identities : DataFrame
         `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`.
     boxes : DataFrame
-        As `dsnet.cohort.annotations.place.used` returns them.
+        As `dsnet.cohort.annotations.collect.used` returns them.
     dxa : DxaTable
     histories : mapping of str to History
         By patient ID.

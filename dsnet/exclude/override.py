@@ -60,7 +60,7 @@ def override(files: pd.DataFrame, decisions: Sequence[Decision]) -> Override:
                     remedy="delete one of the rows",
                 )
             decided[at] = decision.row.number
-            told[at] = decision.told
+            told[at] = decision.summary
             keeps[at] = decision.keep
     return Override((told != "") & ~keeps, keeps, told)
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from dsnet import schemas
-from dsnet.cohort.annotations.collect import collect
-from dsnet.cohort.annotations.place import used
+from dsnet.cohort.annotations.collect import collect, used
 from dsnet.cohort.clinical import read_clinical
 from dsnet.cohort.dxa import check_reading, read_dxa
 from dsnet.cohort.folder import CohortFolder

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.cohort.annotations.place import used
+from dsnet.cohort.annotations.collect import used
 from dsnet.cohort.dxa import read_dxa
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import Dxa, Label

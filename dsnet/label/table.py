@@ -22,7 +22,7 @@ def label_boxes(
         The included files: ``file_key``, ``image_key``, ``patient_key``, ``study_key``, and from
         the private map ``relative_path``, ``patient_id`` and ``ct_date``.
     boxes : DataFrame
-        As `dsnet.cohort.annotations.place.used` returns them.
+        As `dsnet.cohort.annotations.collect.used` returns them.
     dxa : DxaTable
     reading : {"patient", "vertebra", "lowest"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.cohort.folder import CohortFolder
-from dsnet.cohort.table import read_table
+from dsnet.cohort.spreadsheet import read_table
 
 UNKNOWN = "unknown"
 OLDEST = 90
