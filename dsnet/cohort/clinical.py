@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from dsnet.cohort.table import Row, describe, read_table
+from dsnet.cohort.spreadsheet import Row, describe, read_table
 from dsnet.errors import UserError
 
 HISTORIES = ("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia")
 """Columns that exclude a patient who has a yes in them (section 3.1, item 4)."""
 
 History = Mapping[str, bool | None]
-"""By column of `HISTORIES`; None where nobody knows."""
+"""By column of `HISTORIES`; None where unknown."""
 
 _ANSWERS = {
     "": None,
@@ -22,7 +22,7 @@ _ANSWERS = {
 def read_clinical(path: Path) -> dict[str, History]:
     """Return each patient's history by patient ID; empty where there is no such file.
 
-    Rows with a blank patient ID match nobody and are left out.
+    Rows with a blank patient ID belong to no patient and are left out.
 
     Raises
     ------

@@ -1,29 +1,87 @@
-"""T-scores of the lumbar spine, one row of the DXA table per exam."""
+"""T-scores of the lumbar spine, one row of the DXA table per exam.
+
+Exports differ in the names of their columns: there are presets for two vendors, and a free map. No
+vendor publishes a list, and versions, languages and sites differ; the presets hold the usual
+English names. Names are compared without regard to case and blanks.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
-from dsnet.cohort.columns import REGIONS, SPINE, translation
-from dsnet.cohort.exam import PRINTED, DxaTable, Exam, lumbar_mean
-from dsnet.cohort.table import Row, describe, read_table
-from dsnet.config import Dxa, DxaReference, TScoreSource
+from dsnet.cohort.exam import PRINTED, REGIONS, SPINE, DxaTable, Exam, lumbar_mean
+from dsnet.cohort.spreadsheet import Row, describe, normalised, read_table
+from dsnet.config import DXA_COLUMNS, Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError
+from dsnet.schemas import LEVELS
 
-_AS_GIVEN = Dxa()
+_DEFAULTS = Dxa()
 _MAX_ABS_T = Decimal(10)
 _MAX_BMD_G_CM2 = Decimal(5)
 _NO_BONE_G_CM2 = Decimal("0.01")
 # Digits before the point of a number that a message may repeat. A T-score typed without its point
 # has two or three; a longer number may be a hospital ID in the wrong column.
-_SHOWN_DIGITS = 3
+_REPEATED_DIGITS = 3
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)", re.ASCII)
 # Statistics programs write a zero as 5.4e-79.
 _SCIENTIFIC = re.compile(rf"{_NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _ge_lunar() -> dict[str, tuple[str, ...]]:
+    """Return enCORE's names by this project's column."""
+    names: dict[str, tuple[str, ...]] = {
+        "patient_id": ("Patient ID", "Patient Id."),
+        "exam_date": ("Measure Date", "Measurement Date", "Exam Date"),
+    }
+    for region in REGIONS:
+        names[f"{region}_t_score"] = (
+            f"{region} T-Score",
+            f"{region} YA T-Score",
+            f"{region} Young-Adult T-Score",
+        )
+        names[f"{region}_bmd_g_cm2"] = (f"{region} BMD", f"{region} BMD (g/cm2)")
+    return names
+
+
+def _hologic() -> dict[str, tuple[str, ...]]:
+    """Return Apex's names by this project's column."""
+    names: dict[str, tuple[str, ...]] = {
+        "patient_id": ("IDENTIFIER1", "Patient ID"),
+        "exam_date": ("SCAN_DATE", "Scan Date"),
+    }
+    for region, vendor in zip(REGIONS, (*LEVELS, "TOT"), strict=True):
+        total = (SPINE, "Total") if region == SPINE else ()
+        names[f"{region}_t_score"] = tuple(
+            form
+            for name in (vendor, *total)
+            for form in (f"{name}_TSCORE", f"{name}_T_SCORE", f"{name} T-Score")
+        )
+        names[f"{region}_bmd_g_cm2"] = tuple(
+            form for name in (vendor, *total) for form in (f"{name}_BMD", f"{name} BMD")
+        )
+    return names
+
+
+PRESETS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "dsnet": {},
+    "ge_lunar": _ge_lunar(),
+    "hologic": _hologic(),
+}
+"""The names of an export's columns by this project's."""
+
+
+def _translation(params: Dxa) -> dict[str, str]:
+    """Return this project's column by the normalised form of every name that means it.
+
+    A column that the config names itself goes by that name alone.
+    """
+    names = {column: (column, *PRESETS[params.preset].get(column, ())) for column in DXA_COLUMNS}
+    names.update({column: (name,) for column, name in params.columns.items()})
+    return {normalised(name): column for column, each in names.items() for name in each}
 
 
 def check_reading(reading: str) -> TScoreSource:
@@ -33,9 +91,9 @@ def check_reading(reading: str) -> TScoreSource:
     ------
     UserError
     """
-    for known in get_args(TScoreSource):
-        if reading == known:
-            return known  # type: ignore[no-any-return]  # get_args forgets the literal's type
+    for source in get_args(TScoreSource):
+        if reading == source:
+            return source  # type: ignore[no-any-return]  # get_args forgets the literal's type
     raise UserError(
         "config",
         expected=f"label.t_score to be one of {', '.join(get_args(TScoreSource))}",
@@ -44,7 +102,7 @@ def check_reading(reading: str) -> TScoreSource:
     )
 
 
-def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _AS_GIVEN) -> DxaTable:
+def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAULTS) -> DxaTable:
     """Return the exams of the DXA table; none where there is no such file.
 
     Required columns: ``patient_id``, ``exam_date`` and the T-score (with a reference, the BMD) of
@@ -68,18 +126,18 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _AS_GI
         return DxaTable({})
     exams = [
         _exam(row, params)
-        for row in read_table(path, _required(reading, params), translation(params))
+        for row in read_table(path, _required(reading, params), _translation(params))
     ]
     _check_agreement(path.name, exams)
     by_patient: dict[str, list[Exam]] = {}
     for exam in exams:
         by_patient.setdefault(exam.patient_id, []).append(exam)
-    nameless = len(by_patient.pop("", []))
+    without_id = len(by_patient.pop("", []))
     ordered = {
         patient: tuple(sorted(own, key=lambda exam: (exam.date or date.min, exam.row)))
         for patient, own in by_patient.items()
     }
-    return DxaTable(ordered, nameless)
+    return DxaTable(ordered, without_id)
 
 
 def _required(reading: TScoreSource, params: Dxa) -> list[str]:
@@ -146,8 +204,8 @@ def _t_score(row: Row, column: str) -> Decimal | None:
         raise row.error(column, expected=expected, came=describe(text), private=text)
     value = _decimal(text)
     if abs(value) > _MAX_ABS_T:
-        shown = abs(value) < 10**_SHOWN_DIGITS
-        came = text if shown else f"a number of {len(text)} characters"
+        repeatable = abs(value) < 10**_REPEATED_DIGITS
+        came = text if repeatable else f"a number of {len(text)} characters"
         raise row.error(column, expected=expected, came=came, private=text)
     return value
 
@@ -164,19 +222,19 @@ def _date(row: Row, form: str) -> date | None:
     try:
         if _DATE.fullmatch(text):
             return date.fromisoformat(text)
-        if form != _AS_GIVEN.date_format:
+        if form != _DEFAULTS.date_format:
             return datetime.strptime(text, form).date()
     except ValueError:  # such as a 30th of February: reported below
         pass
     raise row.error(
         "exam_date",
-        expected=f"a date as {_spelt(form)}, or nothing",
+        expected=f"a date as {_spelled(form)}, or nothing",
         came=describe(text),
         private=text,
     )
 
 
-def _spelt(form: str) -> str:
+def _spelled(form: str) -> str:
     words = {"%Y": "YYYY", "%y": "YY", "%m": "MM", "%d": "DD"}
     for code, word in words.items():
         form = form.replace(code, word)

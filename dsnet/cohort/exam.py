@@ -6,15 +6,19 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from statistics import median
+from typing import Final
 
-from dsnet.cohort.columns import SPINE
 from dsnet.config import TScoreSource
 from dsnet.schemas import LEVELS
 
-PRINTED = Decimal("0.1")
+SPINE: Final = "L1-L4"
+REGIONS: Final = (*LEVELS, SPINE)
+"""What DXA measures of the lumbar spine."""
+
+PRINTED: Final = Decimal("0.1")
 """T-scores are printed, and graded, to one decimal."""
 
-_OUTLIER_T = Decimal(1)
+_OUTLIER_T: Final = Decimal(1)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class DxaTable:
     exams : mapping of str to tuple of Exam
         By patient ID, in order of date; exams without a date come first.
     rows_without_patient : int
-        Rows whose patient ID is blank: they match nobody.
+        Rows whose patient ID is blank: they belong to no patient.
     """
 
     exams: Mapping[str, tuple[Exam, ...]]
@@ -113,15 +117,14 @@ def lumbar_mean(t_scores: Mapping[str, Decimal]) -> Decimal | None:
 
     A level is one if it lies more than 1.0 T from each of its neighbours (ISCD 2019 Official
     Positions, Adult; docs/interpretations.md#18). The level farthest from the median goes first,
-    and what it stood
-    between become neighbours. Without outliers the exam's own value stands, since a mean of
-    T-scores only comes near that of the densities; an exam without one gets none.
+    and the levels on its two sides become neighbours. Without outliers the exam's own value stays,
+    since a mean of T-scores only approximates that of the densities; an exam without one gets none.
     """
     left = [level for level in LEVELS if level in t_scores]
     measured = len(left)
     middle = median(t_scores[level] for level in left) if left else Decimal(0)
     while outliers := _outliers([t_scores[level] for level in left]):
-        left.pop(max(outliers, key=lambda place: abs(t_scores[left[place]] - middle)))
+        left.pop(max(outliers, key=lambda index: abs(t_scores[left[index]] - middle)))
     if len(left) == measured or SPINE not in t_scores:
         return t_scores.get(SPINE)
     if len(left) < 2:
@@ -131,10 +134,10 @@ def lumbar_mean(t_scores: Mapping[str, Decimal]) -> Decimal | None:
 
 
 def _outliers(scores: Sequence[Decimal]) -> list[int]:
-    """Return the places of scores that lie far from each of their neighbours."""
+    """Return the indices of scores that lie far from each of their neighbours."""
     gaps = [abs(one - other) for one, other in pairwise(scores)]
     return [
-        place
-        for place in range(len(scores))
-        if gaps and min(gaps[max(0, place - 1) : place + 1]) > _OUTLIER_T
+        index
+        for index in range(len(scores))
+        if gaps and min(gaps[max(0, index - 1) : index + 1]) > _OUTLIER_T
     ]

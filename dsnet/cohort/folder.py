@@ -63,55 +63,56 @@ class CohortFolder:
         return self.path / "review.csv"
 
     @cached_property
-    def _about(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, Any]:
         path = self.path / "cohort.json"
         if not path.exists():
             return {}
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
+            description = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            about = None
-        if not isinstance(about, dict):
+            description = None
+        if not isinstance(description, dict):
             raise UserError(
                 "cohort.json",
                 expected="a JSON object with name, synthetic and note",
                 came="something else",
                 remedy="correct the file, or delete it",
             )
-        return about
+        return description
 
     @property
     def name(self) -> str:
-        """The cohort's name, which tables print; ``cohort`` when nobody gave one."""
-        return str(self._about.get("name", "cohort"))
+        """The cohort's name, which tables print; ``cohort`` where it has none."""
+        return str(self._description.get("name", "cohort"))
 
     @property
     def note(self) -> str:
-        """A remark that goes with the name; "" when nobody gave one."""
-        return str(self._about.get("note", ""))
+        """A remark that goes with the name; "" where there is none."""
+        return str(self._description.get("note", ""))
 
     @property
     def synthetic(self) -> bool:
         """Whether the data are made up; every table and figure then says so."""
-        return self._about.get("synthetic", False) is True
+        return self._description.get("synthetic", False) is True
 
     @property
     def phantom_seed(self) -> int | None:
         """The seed of the built-in phantom, or None for any other cohort."""
-        seed = self._about.get("phantom_seed") if self.synthetic else None
+        seed = self._description.get("phantom_seed") if self.synthetic else None
         return seed if isinstance(seed, int) else None
 
     @property
     def identity(self) -> str:
-        """Eight digits that tell this folder from another, the same in every clone.
+        """Eight digits that distinguish this folder from others, the same in every clone.
 
         The path counts from the working folder where it lies below it, and is hashed because a
         folder name may identify somebody.
         """
         path = self.path.resolve()
         here = Path.cwd().resolve()
-        place = path.relative_to(here) if path.is_relative_to(here) else path
-        return hashlib.sha256(place.as_posix().encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        relative = path.relative_to(here) if path.is_relative_to(here) else path
+        name = relative.as_posix().encode("utf-8", "surrogateescape")
+        return hashlib.sha256(name).hexdigest()[:8]
 
     def fingerprint(self) -> str:
         """Digest of (relative path, size, mtime) of every file, without reading one.
@@ -135,7 +136,7 @@ class CohortFolder:
 
 
 def _scan(root: Path) -> list[tuple[bytes, os.stat_result]]:
-    found: list[tuple[bytes, os.stat_result]] = []
+    files: list[tuple[bytes, os.stat_result]] = []
     base = os.fsencode(root)
     stack = [base]
     while stack:
@@ -144,12 +145,12 @@ def _scan(root: Path) -> list[tuple[bytes, os.stat_result]]:
                 if entry.is_dir():
                     stack.append(entry.path)
                 else:
-                    found.append((os.path.relpath(entry.path, base), _stat(entry)))
-    return found
+                    files.append((os.path.relpath(entry.path, base), _stat(entry)))
+    return files
 
 
 def _stat(entry: os.DirEntry[bytes]) -> os.stat_result:
     try:
         return entry.stat()
-    except OSError:  # a link that leads nowhere is itself what there is to see
+    except OSError:  # a broken link: its own status is all that there is
         return entry.stat(follow_symlinks=False)

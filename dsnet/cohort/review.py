@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from dsnet.cohort.table import Row, describe, read_table
+from dsnet.cohort.spreadsheet import Row, describe, read_table
 
 SCOPES: Final = ("patient", "series", "file")
 """From the widest to the narrowest; a narrower decision overrides a wider one."""
@@ -46,16 +46,16 @@ class Decision:
     day: str
 
     @property
-    def told(self) -> str:
-        """What the ledger says of who decided."""
+    def summary(self) -> str:
+        """Row, reviewer and date, for the ledger."""
         return f"review row {self.row.number} ({self.reviewer}, {self.day})"
 
 
 def read_review(path: Path) -> list[Decision]:
     """Return the decisions in the order of their rows; none where there is no such file.
 
-    A row without decision, reviewer and date is one that ``dsnet review-list`` wrote and nobody has
-    filled in yet: it decides nothing.
+    A row without decision, reviewer and date is one that ``dsnet review-list`` wrote and no reader
+    has filled in yet: it decides nothing.
 
     Raises
     ------

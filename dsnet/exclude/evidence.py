@@ -23,7 +23,7 @@ def gather(
     index : DataFrame
         `dsnet.schemas.INDEX`.
     boxes : DataFrame
-        As `dsnet.cohort.annotations.place.used` returns them.
+        As `dsnet.cohort.annotations.collect.used` returns them.
     exams, patients : DataFrame
         `dsnet.schemas.EXAMS` and `dsnet.schemas.PATIENTS`.
     t_score : {"patient", "vertebra", "lowest"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.cohort.annotations.place import used
+from dsnet.cohort.annotations.collect import used
 from dsnet.config import Exclude, Label
 from dsnet.exclude.evidence import gather
 from dsnet.exclude.flow import flow as flow_of

@@ -13,7 +13,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from dsnet.cohort.folder import CohortFolder
-from dsnet.cohort.workbook import read_workbook
+from dsnet.cohort.spreadsheet import read_workbook
 from dsnet.dicom.dates import dates
 from dsnet.dicom.identifying import Value, collect, value
 

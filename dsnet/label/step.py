@@ -7,7 +7,7 @@ from typing import Final
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.cohort.annotations.place import used
+from dsnet.cohort.annotations.collect import used
 from dsnet.config import Label, TScoreSource
 from dsnet.errors import UserError
 from dsnet.match.exams import level_scores
@@ -53,7 +53,7 @@ def label_boxes(
     images : DataFrame
         The rows of the included files in `schemas.LEDGER`.
     boxes : DataFrame
-        As `dsnet.cohort.annotations.place.used` returns them.
+        As `dsnet.cohort.annotations.collect.used` returns them.
     exams : DataFrame
         `schemas.EXAMS`.
     t_score : {"patient", "vertebra", "lowest"}

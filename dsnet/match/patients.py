@@ -9,7 +9,7 @@ import pandas as pd
 from dsnet.cohort.clinical import History
 from dsnet.cohort.exam import DxaTable
 from dsnet.cohort.identity import Lone
-from dsnet.cohort.table import read_table
+from dsnet.cohort.spreadsheet import read_table
 from dsnet.private import PrivateCohort
 from dsnet.schemas import HISTORIES, PATIENTS
 

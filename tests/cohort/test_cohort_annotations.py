@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.made_annotations import images, key, placed, write_coco, write_csv, written
+from support.made_annotations import collected, images, key, write_coco, write_csv, written
 
 from dsnet import schemas
 from dsnet.cohort.annotations.annotation import Annotation, Source
-from dsnet.cohort.annotations.images import ImageFiles
-from dsnet.cohort.annotations.place import place, used
+from dsnet.cohort.annotations.collect import ImageFiles, match, used
 from dsnet.config import Annotations
 from dsnet.errors import UserError
 
@@ -32,20 +31,20 @@ def box(file_name: str = "", uid: str = "", level: str = "L1", row: int = 1) -> 
     )
 
 
-def drawn(*edges: float, row: int = 1, **told: Any) -> Annotation:
+def annotated(*edges: float, row: int = 1, **given: Any) -> Annotation:
     x_min, y_min, x_max, y_max = edges
-    known = {"sop_instance_uid": "1.1", **told}
+    image = {"sop_instance_uid": "1.1", **given}
     return Annotation(
-        SOURCE, "coco", "annotation row", row, "L1", (x_min, y_min, x_max, y_max), **known
+        SOURCE, "coco", "annotation row", row, "L1", (x_min, y_min, x_max, y_max), **image
     )
 
 
 def keys(*annotations: Annotation, among: ImageFiles = FILES) -> list[str]:
-    return list(used(place(list(annotations), among, Annotations()))["file_key"])
+    return list(used(match(list(annotations), among, Annotations()))["file_key"])
 
 
-def fates(*annotations: Annotation, **params: Any) -> list[str]:
-    table = place(list(annotations), FILES, Annotations(**params))
+def statuses(*annotations: Annotation, **params: Any) -> list[str]:
+    table = match(list(annotations), FILES, Annotations(**params))
     schemas.ANNOTATIONS.validate(table)
     return list(table["status"])
 
@@ -77,7 +76,7 @@ def test_a_box_without_image_or_level_stops_or_is_reported(
     assert str(caught.value).startswith(f"annotations[1] annotation row 1: {sentence}")
     assert "annotations.unmatched: report" in str(caught.value)
     assert not any(word in str(caught.value) for word in ("9.9", "dcm", "Miller"))
-    assert fates(annotation, box(uid="1.2"), unmatched="report") == [status, "used"]
+    assert statuses(annotation, box(uid="1.2"), unmatched="report") == [status, "used"]
 
 
 @pytest.mark.parametrize(
@@ -96,14 +95,14 @@ def test_a_wrong_box_is_one_sentence(
     edges: tuple[float, float, float, float], sentence: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        keys(drawn(*edges, row=4))
+        keys(annotated(*edges, row=4))
     assert str(caught.value).startswith(f"annotations[1] annotation row 4: expected {sentence}")
 
 
 def test_a_box_drawn_on_a_scaled_picture_is_refused() -> None:
-    assert keys(drawn(1, 2, 3, 4, size=(100, 80))) == [key(0)]
+    assert keys(annotated(1, 2, 3, 4, size=(100, 80))) == [key(0)]
     with pytest.raises(UserError, match="its image of 100 x 80 pixels, but found one on 200 x 160"):
-        keys(drawn(1, 2, 3, 4, size=(200, 160)))
+        keys(annotated(1, 2, 3, 4, size=(200, 160)))
 
 
 @given(
@@ -115,32 +114,36 @@ def test_a_box_is_placed_exactly_where_it_was_drawn_or_refused(
 ) -> None:
     x_min, y_min, x_max, y_max = edges
     if 0 <= x_min < x_max <= 100 and 0 <= y_min < y_max <= 80:
-        one = place([drawn(*edges)], FILES, Annotations()).iloc[0]
+        one = match([annotated(*edges)], FILES, Annotations()).iloc[0]
         assert (one.x_min, one.y_min, one.x_max, one.y_max) == edges
     else:
         with pytest.raises(UserError):
-            place([drawn(*edges)], FILES, Annotations())
+            match([annotated(*edges)], FILES, Annotations())
 
 
 def test_the_same_box_twice_is_merged_and_others_are_in_conflict() -> None:
-    first, same, other = drawn(10, 10, 50, 50), drawn(10, 10, 50, 51), drawn(10, 10, 50, 60, row=7)
-    assert fates(first, same, box(uid="1.1", level="L2")) == ["used", "merged", "used"]
+    first, same, other = (
+        annotated(10, 10, 50, 50),
+        annotated(10, 10, 50, 51),
+        annotated(10, 10, 50, 60, row=7),
+    )
+    assert statuses(first, same, box(uid="1.1", level="L2")) == ["used", "merged", "used"]
     with pytest.raises(UserError) as caught:
         keys(first, other)
     assert str(caught.value).startswith(
         f"annotations[1] annotation row 7: expected one box of L1 on {key(0)}, but found another "
         "in annotations[1] annotation row 1"
     )
-    reported = fates(first, same, other, box(uid="1.2"), conflict="report")
+    reported = statuses(first, same, other, box(uid="1.2"), conflict="report")
     assert reported == ["conflict", "conflict", "conflict", "used"]
-    assert fates(first, other, conflict_iou=0.7) == ["used", "merged"]
+    assert statuses(first, other, conflict_iou=0.7) == ["used", "merged"]
 
 
 def test_one_format_confirms_another(tmp_path: Path) -> None:
     boxes = {"a/1.dcm": {"L1": (10.0, 20.0, 40.0, 50.0), "L2": (60.0, 20.0, 90.0, 50.0)}}
     write_coco(tmp_path, boxes)
     write_csv(tmp_path, boxes)
-    table = placed(tmp_path, TABLES)
+    table = collected(tmp_path, TABLES)
     assert list(table["format"]) == ["csv", "csv", "coco", "coco"]
     assert list(table["status"]) == ["used", "used", "merged", "merged"]
 
@@ -148,22 +151,24 @@ def test_one_format_confirms_another(tmp_path: Path) -> None:
 def test_of_copies_the_file_name_picks_one() -> None:
     copies = ImageFiles(*images("a/1.dcm", "z/copy.dcm", uids=["1.1", "1.1"]))
     for name, named in (("z/copy.dcm", [False, True]), ("", [False, False])):
-        table = used(place([box(name, "1.1")], copies, Annotations()))
+        table = used(match([box(name, "1.1")], copies, Annotations()))
         assert list(table["file_key"]) == [key(0), key(1)]
         assert list(table["named"]) == named
     both = [box("", "1.1"), box("z/copy.dcm", "1.1")]
-    assert list(used(place(both, copies, Annotations()))["named"]) == [False, True]
+    assert list(used(match(both, copies, Annotations()))["named"]) == [False, True]
 
 
 def test_no_annotations_are_an_empty_table(tmp_path: Path) -> None:
-    table = placed(tmp_path / "annotations", TABLES)
+    table = collected(tmp_path / "annotations", TABLES)
     schemas.ANNOTATIONS.validate(table)
     assert used(table).empty
     assert used(table)["named"].dtype == bool
 
 
 def test_the_list_survives_its_file(tmp_path: Path) -> None:
-    table = place([drawn(1, 2.5, 30, 40), box("c/9.dcm")], FILES, Annotations(unmatched="report"))
+    table = match(
+        [annotated(1, 2.5, 30, 40), box("c/9.dcm")], FILES, Annotations(unmatched="report")
+    )
     schemas.write(schemas.ANNOTATIONS, table, tmp_path / "annotations.csv")
     again = schemas.read(schemas.ANNOTATIONS, tmp_path / "annotations.csv")
     assert again.equals(table)
@@ -175,7 +180,7 @@ def test_files_are_numbered_by_path_and_others_passed_over(tmp_path: Path) -> No
     write_coco(tmp_path / "a", {"a/1.dcm": {"T12": (1.0, 2.0, 3.0, 4.0)}})
     for name in ("a/notes.txt", "._b.json", "picture.png", "a/LIESMICH"):
         written(tmp_path, name, "not an annotation")
-    table = placed(tmp_path, TABLES)
+    table = collected(tmp_path, TABLES)
     assert list(zip(table["table"], table["level"], strict=True)) == [(1, "T12"), (2, "L1")]
 
 
@@ -200,7 +205,7 @@ def test_a_file_of_a_known_kind_that_cannot_be_read_stops(
 ) -> None:
     written(tmp_path, name, text)
     with pytest.raises(UserError) as caught:
-        placed(tmp_path, TABLES)
+        collected(tmp_path, TABLES)
     assert str(caught.value).startswith(f"annotations[1]: expected {sentence}")
     assert caught.value.private == name
 
@@ -208,5 +213,5 @@ def test_a_file_of_a_known_kind_that_cannot_be_read_stops(
 def test_a_list_of_annotations_holds_no_names(tmp_path: Path) -> None:
     written(tmp_path, "DOE_JANE.json", json.dumps({"x": 1}))
     with pytest.raises(UserError) as caught:
-        placed(tmp_path, TABLES)
+        collected(tmp_path, TABLES)
     assert "DOE" not in str(caught.value)

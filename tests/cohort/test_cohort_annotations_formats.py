@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.made_annotations import COLUMNS, ROWS, WRITERS, Boxes, images, key, placed, written
+from support.made_annotations import COLUMNS, ROWS, WRITERS, Boxes, collected, images, key, written
 
-from dsnet.cohort.annotations.level import LEVEL_NAMES, VERSE, level_of
+from dsnet.cohort.annotations.annotation import LEVEL_NAMES, VERSE, level_of
 from dsnet.errors import UserError
 from dsnet.schemas import BOX, LEVELS
 
@@ -17,7 +17,7 @@ TABLES = images(*PATHS)
 
 
 def _span(length: int) -> st.SearchStrategy[tuple[float, float]]:
-    """Return two edges, a pixel apart at least, in hundredths of a pixel."""
+    """Return two edges, at least a pixel between them, in hundredths of a pixel."""
     low = st.integers(0, 100 * length - 100)
     return low.flatmap(
         lambda at: st.tuples(st.just(at / 100), st.integers(at + 100, 100 * length))
@@ -35,23 +35,23 @@ _BOXES = st.dictionaries(
 @pytest.mark.parametrize("name", WRITERS)
 @given(boxes=_BOXES)
 @settings(deadline=None, max_examples=15, derandomize=True)
-def test_every_format_reads_back_what_was_drawn(name: str, boxes: Boxes) -> None:
+def test_every_format_reads_back_what_was_annotated(name: str, boxes: Boxes) -> None:
     write, params = WRITERS[name]
     with TemporaryDirectory() as folder:
         write(Path(folder), boxes)
-        table = placed(Path(folder), TABLES, **params)
+        table = collected(Path(folder), TABLES, **params)
     assert set(table["status"]) == {"used"}
     assert set(table["format"]) == {name}
-    found = {
+    read = {
         (row["file_key"], row["level"]): [row[edge] for edge in BOX]
         for row in table.to_dict("records")
     }
     expected = {
         (key(PATHS.index(path)), level): pytest.approx(list(edges), abs=1e-9)
-        for path, drawn in boxes.items()
-        for level, edges in drawn.items()
+        for path, levels in boxes.items()
+        for level, edges in levels.items()
     }
-    assert found == expected
+    assert read == expected
 
 
 def coco(**changes: Any) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def coco(**changes: Any) -> dict[str, Any]:
 
 
 def edges_of(folder: Path, **params: Any) -> list[float]:
-    (row,) = placed(folder, TABLES, **params).to_dict("records")
+    (row,) = collected(folder, TABLES, **params).to_dict("records")
     return [row[edge] for edge in BOX]
 
 
@@ -95,7 +95,7 @@ NO_IMAGE = [{"id": 1, "image_id": 9, "category_id": 1, "bbox": [1, 2, 3, 4]}]
 def test_a_broken_coco_row_is_one_sentence(tmp_path: Path, content: Any, sentence: str) -> None:
     written(tmp_path, "boxes.json", json.dumps(content))
     with pytest.raises(UserError) as caught:
-        placed(tmp_path, TABLES)
+        collected(tmp_path, TABLES)
     assert str(caught.value).startswith(f"annotations[1] {sentence}")
     assert caught.value.private == "boxes.json"
 
@@ -106,16 +106,16 @@ VOC = (
 )
 
 
-def test_voc_numbers_pixels_from_one_unless_told(tmp_path: Path) -> None:
+def test_voc_numbers_pixels_from_one_by_default(tmp_path: Path) -> None:
     path = written(tmp_path, "1.xml", VOC.format(1))
     assert edges_of(tmp_path) == [0, 0, 100, 80]
     assert edges_of(tmp_path, voc="edges") == [1, 1, 100, 80]
     path.write_text(VOC.format(0))
     with pytest.raises(UserError, match=r"object 1: expected pixel numbers from 1 .*voc: edges"):
-        placed(tmp_path, TABLES)
+        collected(tmp_path, TABLES)
     path.write_text(VOC.format("left"))
     with pytest.raises(UserError, match="object 1: expected a bndbox with xmin"):
-        placed(tmp_path, TABLES)
+        collected(tmp_path, TABLES)
 
 
 @pytest.mark.parametrize(
@@ -131,18 +131,18 @@ def test_a_broken_labelme_shape_is_one_sentence(tmp_path: Path, shape: Any, sent
     content = {"imagePath": "1.dcm", "shapes": [shape]}
     written(tmp_path, "1.json", json.dumps(content))
     with pytest.raises(UserError, match=rf"annotations\[1\] shape 1: expected {sentence}"):
-        placed(tmp_path, TABLES)
+        collected(tmp_path, TABLES)
 
 
 def test_yolo_takes_the_nearest_class_list_and_polygons(tmp_path: Path) -> None:
     written(tmp_path, "classes.txt", "L1\nL2\n")
     written(tmp_path, "labels/1.txt", "1 0.10 0.10 0.30 0.20 0.20 0.40\n\n")
     written(tmp_path, "labels/empty.txt", "\n")
-    (row,) = placed(tmp_path, TABLES).to_dict("records")
+    (row,) = collected(tmp_path, TABLES).to_dict("records")
     assert row["level"] == "L2"
     assert [row[edge] for edge in BOX] == [10, 8, 30, 32]
     written(tmp_path, "labels/obj.names", "T12\nL3\n")
-    assert list(placed(tmp_path, TABLES)["level"]) == ["L3"]
+    assert list(collected(tmp_path, TABLES)["level"]) == ["L3"]
 
 
 def test_yolo_up_to_the_edge_stays_inside(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_broken_yolo_line_is_one_sentence(tmp_path: Path, line: str, sentence:
     written(tmp_path, "classes.txt", "L1\n")
     written(tmp_path, "1.txt", f"0 0.1 0.1 0.1 0.1\n{line}\n")
     with pytest.raises(UserError, match=rf"annotations\[1\] line 2: expected {sentence}"):
-        placed(tmp_path, TABLES)
+        collected(tmp_path, TABLES)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_a_box_table_names_image_and_edges(tmp_path: Path, row: str, sentence: s
     written(tmp_path, "x.csv", f"{header}\n1.dcm,,L2,5,6,7,8\n,,,,\n{row}\n")
     if sentence:
         with pytest.raises(UserError, match=rf"annotations\[1\] row 4: expected {sentence}"):
-            placed(tmp_path, TABLES)
+            collected(tmp_path, TABLES)
     else:
-        table = placed(tmp_path, TABLES, unmatched="report")
+        table = collected(tmp_path, TABLES, unmatched="report")
         assert list(table["row"]) == [2, 4]
         assert list(table["status"]) == ["used", "no_image"]
 
@@ -226,5 +226,5 @@ def test_the_config_has_the_first_word_on_names(tmp_path: Path) -> None:
     assert level_of("L1", {"L1": "L2"}) == "L2"
     assert VERSE[20] == "L1"
     written(tmp_path, "x.json", json.dumps(coco(categories=[{"id": 1, "name": "disc"}])))
-    table = placed(tmp_path, TABLES, level_names={"Disc": "ignore"})
+    table = collected(tmp_path, TABLES, level_names={"Disc": "ignore"})
     assert list(table["status"]) == ["ignored"]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.made_annotations import TO_RAS, placed, write_nifti
+from support.made_annotations import TO_RAS, collected, write_nifti
 from support.made_masks import Stack, joined, placed_at, rotation, turned, write_seg
 
 from dsnet.errors import UserError
@@ -19,7 +19,9 @@ COLUMNS = ["file_key", "level", *BOX, "area_mm2", "status"]
 
 
 def boxes(folder: Path, stack: Stack, **params: Any) -> pd.DataFrame:
-    table = placed(folder, stack.tables(), **{"mask_labels": LABELS, "min_area_mm2": 0, **params})
+    table = collected(
+        folder, stack.tables(), **{"mask_labels": LABELS, "min_area_mm2": 0, **params}
+    )
     return table.sort_values(["file_key", "level"], ignore_index=True)
 
 
@@ -79,12 +81,12 @@ _SCENES = st.fixed_dictionaries(
 
 @given(_SCENES)
 @settings(deadline=None, max_examples=12, derandomize=True)
-def test_an_ellipsoid_is_found_where_it_is(scene: dict[str, Any]) -> None:
+def test_an_ellipsoid_is_boxed_where_it_is(scene: dict[str, Any]) -> None:
     centre, radii = np.array([31.0, -12.0, 450.0]), np.array([9.0, 6.0, 12.0])
     body, shape = rotation(scene["body_deg"]), (44, 44, 44)
     grid = placed_at(scene["mask_deg"], scene["mask_mm"], shape, centre + np.array([1.3, -0.7, 0]))
-    place = grid[:3, :3] @ np.indices(shape).reshape(3, -1) + grid[:3, 3:] - centre[:, None]
-    inside = (((body / radii).T @ place) ** 2).sum(axis=0) <= 1
+    position = grid[:3, :3] @ np.indices(shape).reshape(3, -1) + grid[:3, 3:] - centre[:, None]
+    inside = (((body / radii).T @ position) ** 2).sum(axis=0) <= 1
     values, affine = turned(
         inside.reshape(shape) * np.uint8(20), grid, scene["order"], scene["flips"]
     )
@@ -92,7 +94,7 @@ def test_an_ellipsoid_is_found_where_it_is(scene: dict[str, Any]) -> None:
     stack = Stack(placed_at(scene["slices_deg"], (0.6, 0.8, scene["gap_mm"]), deep, centre), deep)
     with TemporaryDirectory() as folder:
         write_nifti(Path(folder) / "m.nii", values, affine)
-        found = boxes(Path(folder), stack).set_index("file_key")
+        measured = boxes(Path(folder), stack).set_index("file_key")
     # The border of the nearest voxel is off by half its diagonal at most.
     slack = 0.6 * float(np.linalg.norm(scene["mask_mm"]))
     seen = 0
@@ -102,9 +104,9 @@ def test_an_ellipsoid_is_found_where_it_is(scene: dict[str, Any]) -> None:
         least = _section(body, radii - slack, centre, plane)
         most = _section(body, radii + slack, centre, plane)
         if most is None:
-            assert f"S1-{number}" not in found.index
+            assert f"S1-{number}" not in measured.index
         elif least is not None:
-            box = found.loc[f"S1-{number}", list(BOX)].to_numpy(float)
+            box = measured.loc[f"S1-{number}", list(BOX)].to_numpy(float)
             outward = np.array([-1, -1, 1, 1])
             assert (box * outward <= most * outward + 1).all()
             assert (box * outward >= least * outward - 1).all()
@@ -134,11 +136,11 @@ def test_masks_thicker_and_thinner_than_slices(
     stack = axial(slices=12)
     affine = stack.affine @ np.diag([1, 1, step, 1])
     values = np.zeros((20, 16, 24), np.uint8)
-    # From 3.5 to 6.5 mm, and from 3 to 9 mm, above the first slice; slices lie 2 mm apart.
+    # From 3.5 to 6.5 mm, and from 3 to 9 mm, above the first slice; slices are 2 mm apart.
     values[3:9, 4:7, slice(4, 7) if step < 1 else slice(1, 2)] = 20
     write_nifti(tmp_path / "m.nii", values, affine)
-    shown = [int(key[3:]) for key in boxes(tmp_path, stack)["file_key"]]
-    assert sorted(shown) == slices
+    cut = [int(key[3:]) for key in boxes(tmp_path, stack)["file_key"]]
+    assert sorted(cut) == slices
 
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
@@ -220,7 +222,7 @@ def test_a_cohort_without_ct_has_no_series_for_a_mask(tmp_path: Path) -> None:
     index, identities = stack.tables()
     write_nifti(tmp_path / "m.nii", block(stack.shape), stack.affine)
     with pytest.raises(UserError, match="lies in 0 of 0"):
-        placed(tmp_path, (index.assign(modality="MR"), identities), mask_labels=LABELS)
+        collected(tmp_path, (index.assign(modality="MR"), identities), mask_labels=LABELS)
 
 
 def test_a_label_table_in_the_header_is_read(tmp_path: Path) -> None:
@@ -238,14 +240,14 @@ def test_a_label_table_in_the_header_is_read(tmp_path: Path) -> None:
 
 def test_tptbox_cuts_the_body_out_of_the_vertebra(tmp_path: Path) -> None:
     stack = axial()
-    parts = np.where(block(stack.shape) > 0, np.uint8(41), np.uint8(0))
-    parts[5:9, 4:7, 2] = 49
-    parts[5:9, 4:7, 3] = 50
+    subregions = np.where(block(stack.shape) > 0, np.uint8(41), np.uint8(0))
+    subregions[5:9, 4:7, 2] = 49
+    subregions[5:9, 4:7, 3] = 50
     write_nifti(tmp_path / "a_seg-vert_msk.nii.gz", block(stack.shape), stack.affine)
     assert edges(boxes(tmp_path, stack, mask_labels="tptbox")) == [[3, 4, 9, 7]] * 2
-    write_nifti(tmp_path / "a_seg-subreg_msk.nii.gz", parts, stack.affine)
+    write_nifti(tmp_path / "a_seg-subreg_msk.nii.gz", subregions, stack.affine)
     assert edges(boxes(tmp_path, stack, mask_labels="tptbox")) == [[5, 4, 9, 7]] * 2
-    write_nifti(tmp_path / "a_seg-subreg_msk.nii.gz", parts[:-1], stack.affine)
+    write_nifti(tmp_path / "a_seg-subreg_msk.nii.gz", subregions[:-1], stack.affine)
     with pytest.raises(UserError, match="expected a subreg mask on the grid of its vert mask"):
         boxes(tmp_path, stack, mask_labels="tptbox")
 
@@ -271,13 +273,13 @@ def test_a_mask_belongs_to_the_series_that_its_path_names(
     write_nifti(tmp_path / name, block(stack.shape), stack.affine)
     params: Any = {"mask_labels": LABELS, "min_area_mm2": 0}
     if series:
-        found = placed(tmp_path, both, **params)
-        assert list(found["file_key"]) == [f"{series}-2", f"{series}-3"]
+        table = collected(tmp_path, both, **params)
+        assert list(table["file_key"]) == [f"{series}-2", f"{series}-3"]
         return
     with pytest.raises(UserError, match=r"found one that lies in 2 of 2 that it may belong to;"):
-        placed(tmp_path, both, **params)
-    found = placed(tmp_path, both, unmatched="report", **params)
-    assert list(found["status"]) == ["ambiguous"]
+        collected(tmp_path, both, **params)
+    table = collected(tmp_path, both, unmatched="report", **params)
+    assert list(table["status"]) == ["ambiguous"]
 
 
 def test_space_tells_series_apart_and_references_go_first(tmp_path: Path) -> None:
@@ -285,15 +287,15 @@ def test_space_tells_series_apart_and_references_go_first(tmp_path: Path) -> Non
     far.affine[2, 3] += 500
     both = joined(near, far)
     write_nifti(tmp_path / "m.nii", block(far.shape), far.affine)
-    assert set(placed(tmp_path, both, mask_labels=LABELS, min_area_mm2=0)["file_key"]) == {
+    assert set(collected(tmp_path, both, mask_labels=LABELS, min_area_mm2=0)["file_key"]) == {
         "B-2",
         "B-3",
     }
     (tmp_path / "m.nii").unlink()
     write_seg(tmp_path / "A.dcm", far, block(far.shape), {20: "L1"})
-    assert set(placed(tmp_path, both, min_area_mm2=0)["file_key"]) == {"B-2", "B-3"}
+    assert set(collected(tmp_path, both, min_area_mm2=0)["file_key"]) == {"B-2", "B-3"}
     with pytest.raises(UserError, match="lies in 0 of 1"):
-        placed(tmp_path, near.tables(), min_area_mm2=0)
+        collected(tmp_path, near.tables(), min_area_mm2=0)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +325,7 @@ def test_images_without_a_place_get_no_box_from_a_mask(tmp_path: Path) -> None:
     index.loc[3, "image_kind"] = "localizer"
     write_nifti(tmp_path / "m.nii", block(stack.shape), stack.affine)
     with pytest.raises(UserError, match="a mask that shows on a slice of its series"):
-        placed(tmp_path, (index, identities), mask_labels=LABELS, min_area_mm2=0)
+        collected(tmp_path, (index, identities), mask_labels=LABELS, min_area_mm2=0)
     index.loc[3, "image_kind"] = "original"
-    table = placed(tmp_path, (index, identities), mask_labels=LABELS, min_area_mm2=0)
+    table = collected(tmp_path, (index, identities), mask_labels=LABELS, min_area_mm2=0)
     assert list(table["file_key"]) == ["S1-3"]

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from nibabel.processing import resample_from_to
-from support.made_annotations import TO_RAS, placed
+from support.made_annotations import TO_RAS, collected
 from support.made_masks import Stack, turned, write_seg
 
 from dsnet.schemas import BOX
@@ -21,18 +21,18 @@ Hulls = dict[tuple[str, str], list[float]]
 
 def hulls(values: np.ndarray, levels: dict[int, str]) -> Hulls:
     """Return the hull of each label on each slice of (columns, rows, slices)."""
-    found: Hulls = {}
+    edges: Hulls = {}
     for number in range(values.shape[2]):
         for label, level in levels.items():
             columns, rows = np.nonzero(values[:, :, number] == label)
             if len(columns):
-                edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-                found[f"S1-{number}", level] = [float(edge) for edge in edges]
-    return found
+                hull = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                edges[f"S1-{number}", level] = [float(edge) for edge in hull]
+    return edges
 
 
 def boxes(folder: Path, stack: Stack, **params: Any) -> Hulls:
-    table = placed(folder, stack.tables(), min_area_mm2=0, **params)
+    table = collected(folder, stack.tables(), min_area_mm2=0, **params)
     assert set(table["status"]) == {"used"}
     keys = zip(table["file_key"], table["level"], strict=True)
     return dict(zip(keys, table[list(BOX)].to_numpy().tolist(), strict=True))
@@ -65,9 +65,9 @@ def test_tptbox_on_axial_slices_of_another_grid(tmp_path: Path) -> None:
     stack = Stack(affine, (126, 137, 35))
     grid = stack.shape, TO_RAS @ affine
     resampled = [resample_from_to(mask, grid, order=0, cval=0) for mask in (vert, subreg)]
-    bodies, parts = (np.asanyarray(image.dataobj) for image in resampled)
+    bodies, subregions = (np.asanyarray(image.dataobj) for image in resampled)
     for path in TPTBOX.glob("*_msk.nii.gz"):
         (tmp_path / path.name).symlink_to(path)
-    expected = hulls(np.where(parts >= 49, bodies, 0), {21: "L2", 22: "L3", 23: "L4"})
+    expected = hulls(np.where(subregions >= 49, bodies, 0), {21: "L2", 22: "L3", 23: "L4"})
     assert len(expected) == 31
     assert boxes(tmp_path, stack, mask_labels="tptbox") == expected

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dsnet.cohort.columns import PRESETS, REGIONS
-from dsnet.cohort.dxa import check_reading, read_dxa
-from dsnet.cohort.exam import DxaTable, Exam, interval_days, lumbar_mean
+from dsnet.cohort.dxa import PRESETS, check_reading, read_dxa
+from dsnet.cohort.exam import REGIONS, DxaTable, Exam, interval_days, lumbar_mean
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config import DXA_COLUMNS, BmdReference, Dxa, DxaReference
 from dsnet.errors import UserError
@@ -217,14 +216,14 @@ def test_an_exam_without_lumbar_value_gets_none() -> None:
 
 def test_leaving_out_is_an_option(tmp_path: Path) -> None:
     path = written(tmp_path, "1,2020-01-01,-2,-2.2,-2.4,1,-1.4", "2,2020-01-01,-2,1,,,-0.5")
-    told = {
+    tables = {
         reading: read_dxa(path, params=Dxa(outlier_levels=reading))
         for reading in ("keep", "leave_out")
     }
-    assert told["keep"].exams["1"][0].t_scores["L1-L4"] == Decimal("-1.4")
-    assert told["leave_out"].exams["1"][0].t_scores["L1-L4"] == Decimal("-2.2")
-    assert told["leave_out"].exams["1"][0].t_scores["L4"] == Decimal(1)
-    assert "L1-L4" not in told["leave_out"].exams["2"][0].t_scores
+    assert tables["keep"].exams["1"][0].t_scores["L1-L4"] == Decimal("-1.4")
+    assert tables["leave_out"].exams["1"][0].t_scores["L1-L4"] == Decimal("-2.2")
+    assert tables["leave_out"].exams["1"][0].t_scores["L4"] == Decimal(1)
+    assert "L1-L4" not in tables["leave_out"].exams["2"][0].t_scores
 
 
 def test_t_scores_come_from_bmd_only_with_a_named_reference(tmp_path: Path) -> None:

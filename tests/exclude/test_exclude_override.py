@@ -6,7 +6,7 @@ import pytest
 from support.made_index import UNREADABLE, boxes, evidence, key
 
 from dsnet.cohort.review import Decision
-from dsnet.cohort.table import Row
+from dsnet.cohort.spreadsheet import Row
 from dsnet.config import Exclude
 from dsnet.errors import UserError
 from dsnet.exclude.ledger import exclusions_table, ledger_table

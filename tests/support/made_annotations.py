@@ -56,7 +56,9 @@ def images(
     return index, identities
 
 
-def placed(folder: Path, tables: tuple[pd.DataFrame, pd.DataFrame], **params: Any) -> pd.DataFrame:
+def collected(
+    folder: Path, tables: tuple[pd.DataFrame, pd.DataFrame], **params: Any
+) -> pd.DataFrame:
     return collect(folder, *tables, Annotations(**params))
 
 
@@ -75,12 +77,12 @@ def write_coco(folder: Path, boxes: Boxes) -> None:
 
 
 def write_labelme(folder: Path, boxes: Boxes) -> None:
-    for number, (path, drawn) in enumerate(boxes.items()):
+    for number, (path, levels) in enumerate(boxes.items()):
         shapes = [
             {"label": level, "points": [[u, v], [x, y]], "shape_type": "rectangle"}
             if number % 2
             else {"label": level, "points": [[x, v], [u, y], [x, y]], "shape_type": "polygon"}
-            for level, (x, y, u, v) in drawn.items()
+            for level, (x, y, u, v) in levels.items()
         ]
         size = {"imageWidth": COLUMNS, "imageHeight": ROWS}
         content = {"shapes": shapes, "imagePath": f"..\\dicom\\{path}", **size}
@@ -89,12 +91,12 @@ def write_labelme(folder: Path, boxes: Boxes) -> None:
 
 def write_voc(folder: Path, boxes: Boxes) -> None:
     """Write edges: the tests' boxes are no whole pixels."""
-    for number, (path, drawn) in enumerate(boxes.items()):
+    for number, (path, levels) in enumerate(boxes.items()):
         root = ET.Element("annotation")
         ET.SubElement(root, "filename").text = path
         size = ET.SubElement(root, "size")
         ET.SubElement(size, "width").text, ET.SubElement(size, "height").text = "100", "80"
-        for level, edges in drawn.items():
+        for level, edges in levels.items():
             entry = ET.SubElement(root, "object")
             ET.SubElement(entry, "name").text = level
             box = ET.SubElement(entry, "bndbox")
@@ -104,13 +106,13 @@ def write_voc(folder: Path, boxes: Boxes) -> None:
 
 
 def write_yolo(folder: Path, boxes: Boxes) -> None:
-    levels = sorted({level for each in boxes.values() for level in each})
-    written(folder, "yolo/data.yaml", json.dumps({"names": levels}))
-    for path, drawn in boxes.items():
+    names = sorted({level for each in boxes.values() for level in each})
+    written(folder, "yolo/data.yaml", json.dumps({"names": names}))
+    for path, levels in boxes.items():
         lines = [
-            f"{levels.index(level)} {(x + u) / 2 / COLUMNS:.6f} {(y + v) / 2 / ROWS:.6f}"
+            f"{names.index(level)} {(x + u) / 2 / COLUMNS:.6f} {(y + v) / 2 / ROWS:.6f}"
             f" {(u - x) / COLUMNS:.6f} {(v - y) / ROWS:.6f}"
-            for level, (x, y, u, v) in drawn.items()
+            for level, (x, y, u, v) in levels.items()
         ]
         written(folder, f"yolo/labels/{path.removesuffix('.dcm')}.txt", "\n".join(lines))
 
@@ -119,8 +121,8 @@ def write_csv(folder: Path, boxes: Boxes) -> None:
     """Write as a German spreadsheet does."""
     rows = [
         f"{path};{level};" + ";".join(repr(edge).replace(".", ",") for edge in edges)
-        for path, drawn in boxes.items()
-        for level, edges in drawn.items()
+        for path, levels in boxes.items()
+        for level, edges in levels.items()
     ]
     written(folder, "boxes.csv", "\r\n".join([f"file_name;level;{';'.join(BOX)}", *rows]))
 

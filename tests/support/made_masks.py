@@ -48,8 +48,8 @@ class Stack:
             row_spacing_mm=steps[1],
         )
         planes = [" ".join(map(repr, self.plane(n))) for n in range(slices)]
-        told = {"file_key": index["file_key"], "plane": planes}
-        return index, identities.assign(series_instance_uid=self.uid, **told)
+        identified = {"file_key": index["file_key"], "plane": planes}
+        return index, identities.assign(series_instance_uid=self.uid, **identified)
 
     @property
     def uid(self) -> str:
@@ -103,8 +103,8 @@ def write_seg(
         for number, name in enumerate(names.values(), start=1)
     ]
     pixels = np.ascontiguousarray(labels.transpose(2, 1, 0))
-    told = (f"{stack.uid}.0", 1, f"{stack.uid}.0.1", 1, "maker", "model", "1", "0")
-    hd.seg.Segmentation(stack.headers(), pixels, kind, described, *told).save_as(path)
+    equipment = (f"{stack.uid}.0", 1, f"{stack.uid}.0.1", 1, "maker", "model", "1", "0")
+    hd.seg.Segmentation(stack.headers(), pixels, kind, described, *equipment).save_as(path)
 
 
 def joined(*stacks: Stack) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,6 +1,6 @@
-"""Boxes and masks of vertebral bodies, drawn with any tool, as one list of boxes.
+"""Boxes and masks of vertebral bodies, annotated with any tool, as one list of boxes.
 
-One module per format (`coco`, `voc`, `labelme`, `yolo`, `box_table`, `nifti`, `seg`); `read` finds
-the files, `mask` cuts masks into boxes, `place` says what became of each box, and `collect` is all
-of it in one call. The formats are described in docs/annotations.md.
+`read` recognises the files and reads them (`box_formats`, `mask_formats`), `mask_geometry` cuts
+masks into boxes, and `collect` matches boxes with images and says what became of each. The formats
+are described in docs/annotations.md.
 """

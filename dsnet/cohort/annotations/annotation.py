@@ -1,6 +1,8 @@
-"""One annotated vertebral body, whatever tool drew it."""
+"""One annotated vertebral body from any tool, and the level that its name means."""
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,8 +12,44 @@ from dsnet.errors import UserError
 Edges = tuple[float, float, float, float]
 """x_min, y_min, x_max, y_max in pixels, as `dsnet.schemas.BOX` counts them."""
 
-NOWHERE: Final[Edges] = (math.nan, math.nan, math.nan, math.nan)
+NO_EDGES: Final[Edges] = (math.nan, math.nan, math.nan, math.nan)
 """The edges of an annotation without a box."""
+
+
+LEVEL_NAMES: Final = frozenset(
+    [f"C{n}" for n in range(1, 8)]
+    + [f"T{n}" for n in range(1, 13)]
+    + [f"L{n}" for n in range(1, 7)]
+    + [f"S{n}" for n in range(1, 6)]
+)
+"""Levels that an annotation may name; of these, DXA measures L1 to L4."""
+
+IGNORE: Final = "ignore"
+"""Value in ``annotations.level_names`` of a name whose annotations are to be left out."""
+
+VERSE: Final = {
+    **{7 + n: f"T{n}" for n in range(1, 13)},
+    **{19 + n: f"L{n}" for n in range(1, 7)},
+}
+"""Thoracic and lumbar numbers of VerSe (Sekuboyina et al. 2021, doi 10.1016/j.media.2021.102166),
+which TPTBox took over."""
+
+_REGIONS: Final = {
+    **dict.fromkeys(("l", "lumbar"), "L"),
+    **dict.fromkeys(("t", "th", "d", "thoracic", "dorsal"), "T"),
+    **dict.fromkeys(("s", "sacral"), "S"),
+    **dict.fromkeys(("c", "cervical"), "C"),
+}
+_NUMBER_WORDS: Final = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+)
+_ORDINALS: Final = {word: number for number, word in enumerate(_NUMBER_WORDS.split(), start=1)}
+_FILLER_WORDS: Final = (
+    "vertebra vertebrae vertebral body bodies corpus level spine bone mask seg segmentation of the"
+)
+_FILLERS: Final = frozenset(_FILLER_WORDS.split())
+_WORD: Final = re.compile(r"[a-z]+|\d+")
+_ORDINAL_END: Final = re.compile(r"(?<=\d)(st|nd|rd|th)\b")
 
 
 @dataclass(frozen=True)
@@ -36,9 +74,9 @@ class Source:
         """The file's name in messages."""
         return f"annotations[{self.number}]"
 
-    def error(self, expected: str, came: str, remedy: str, place: str = "") -> UserError:
-        """Return the error that the file, or one `place` in it, deserves."""
-        where = f"{self.table} {place}".rstrip()
+    def error(self, expected: str, came: str, remedy: str, row: str = "") -> UserError:
+        """Return the error to raise for the file, or for one row of it (``object 7``)."""
+        where = f"{self.table} {row}".rstrip()
         return UserError(where, expected=expected, came=came, remedy=remedy, private=self.relative)
 
     def unmatched(self, status: str, *, expected: str, came: str, remedy: str) -> "UnmatchedError":
@@ -62,28 +100,29 @@ class Annotation:
     source : Source
     format : str
         As in `dsnet.schemas.ANNOTATIONS`.
-    place, row : str, int
+    row_kind, row : str, int
         Where it stands in the file, such as ``annotation row`` and 7. Of a mask: its label.
     label : str
         The level, as written.
     edges : tuple of 4 floats
-        In pixels, or in parts of the image's width and height if `fraction`; or `NOWHERE`.
+        In pixels, or in fractions of the image's width and height if `fraction`; or `NO_EDGES`.
     sop_instance_uid, file_name : str
         The image, by either or both; "" when not given. A file name counts from ``dicom/``.
     file_key : str
-        The image, where the reader has found it itself.
+        The image, where the reader of the file could determine it.
     size : tuple of 2 ints or None
-        Columns and rows of the image that it was drawn on, where the file says so.
+        Columns and rows of the picture that was annotated, where the file states them.
     fraction : bool
     area_mm2 : float or None
         Of the mask on the slice; None for a box.
     status : str
-        What the reader already knows of its status (`dsnet.schemas.ANNOTATIONS`); "" if nothing.
+        The status (`dsnet.schemas.ANNOTATIONS`), where the reader of the file could determine it;
+        else "".
     """
 
     source: Source
     format: str
-    place: str
+    row_kind: str
     row: int
     label: str
     edges: Edges
@@ -98,10 +137,10 @@ class Annotation:
     @property
     def where(self) -> str:
         """Table and row for messages, such as ``annotations[1] annotation row 7``."""
-        return f"{self.source.table} {self.place} {self.row}"
+        return f"{self.source.table} {self.row_kind} {self.row}"
 
     def error(self, *, expected: str, came: str, remedy: str) -> UserError:
-        """Return the error that this row deserves."""
+        """Return the error to raise for this row."""
         return UserError(
             self.where, expected=expected, came=came, remedy=remedy, private=self.private
         )
@@ -119,12 +158,12 @@ class Annotation:
 
     @property
     def private(self) -> str:
-        """What says more than a message may: names and UIDs."""
+        """Names and UIDs, which a public message may not repeat."""
         return f"{self.source.relative}: {self.label} {self.file_name or self.sop_instance_uid}"
 
 
 class UnmatchedError(UserError):
-    """An annotation without an image or a level: ``annotations.unmatched`` says what then.
+    """An annotation without an image or a level; ``annotations.unmatched`` decides what follows.
 
     Attributes
     ----------
@@ -152,3 +191,39 @@ def positive_size(width: object, height: object) -> tuple[int, int] | None:
     except ValueError:
         return None
     return (columns, rows) if columns > 0 and rows > 0 else None
+
+
+def level_of(name: str, names: Mapping[str, str]) -> str:
+    """Return the level that `name` means, `IGNORE`, or "" if it names no level.
+
+    `names` comes first, without regard to case. Then the name may hold one region (``L``,
+    ``lumbar``, ``T``, ``Th``, ``D``, ``thoracic``, ``S`` ...), one number (``1``, ``01``,
+    ``first``) and filler words (``vertebrae``, ``body`` ...), in any order and separated by
+    anything. A number alone counts as in VerSe. Any other word makes it unknown: "L1 pedicle" and
+    "L1-L2" are no vertebral bodies.
+
+    Parameters
+    ----------
+    name : str
+    names : mapping of str to str
+        The config key ``annotations.level_names``.
+
+    Examples
+    --------
+    >>> [level_of(name, {}) for name in ("vertebrae_L1", "Lumbar 2 body", "Th12", "20", "L1-L2")]
+    ['L1', 'L2', 'T12', 'L1', '']
+    """
+    plain = name.strip().casefold()
+    configured = {key.strip().casefold(): value for key, value in names.items()}.get(plain)
+    if configured is not None:
+        return configured
+    words = [word for word in _WORD.findall(_ORDINAL_END.sub("", plain)) if word not in _FILLERS]
+    regions = {_REGIONS[word] for word in words if word in _REGIONS}
+    numbers = [word for word in words if word not in _REGIONS]
+    if len(numbers) != 1 or len(regions) > 1:
+        return ""
+    number = int(numbers[0]) if numbers[0].isdigit() else _ORDINALS.get(numbers[0], 0)
+    if not regions:
+        return VERSE.get(number, "") if plain.isdigit() else ""
+    level = f"{regions.pop()}{number}"
+    return level if level in LEVEL_NAMES else ""

@@ -1,4 +1,4 @@
-"""Finding the annotation files of a cohort by their content, and reading them."""
+"""The annotation files of a cohort, recognised by their content, as one list of annotations."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -8,14 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from dsnet.cohort.annotations.annotation import NOWHERE, Annotation, Source, UnmatchedError
-from dsnet.cohort.annotations.box_table import read_box_table
-from dsnet.cohort.annotations.coco import read_coco
-from dsnet.cohort.annotations.labelme import read_labelme
-from dsnet.cohort.annotations.mask import Body, cut
-from dsnet.cohort.annotations.series import Series
-from dsnet.cohort.annotations.voc import read_voc
-from dsnet.cohort.annotations.yolo import CLASS_LISTS, Names, read_yolo
+from dsnet.cohort.annotations.annotation import NO_EDGES, Annotation, Source, UnmatchedError
+from dsnet.cohort.annotations.box_formats import (
+    CLASS_LISTS,
+    ClassNames,
+    read_box_table,
+    read_coco,
+    read_labelme,
+    read_voc,
+    read_yolo,
+)
+from dsnet.cohort.annotations.mask_geometry import Body, Series, cut
 from dsnet.config import Annotations
 
 _NIFTI, _SEG = ("nifti", "label"), ("seg", "segment")
@@ -23,7 +26,7 @@ _NIFTI, _SEG = ("nifti", "label"), ("seg", "segment")
 
 _DICOM_AT, _DICOM = 128, b"DICM"
 _UNREAD = frozenset({".nrrd", ".mha", ".mhd", ".xlsx"})
-"""Suffixes of what may hold annotations, in formats that are not read."""
+"""Suffixes of formats that may hold annotations and are not read."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Reader:
     index: pd.DataFrame
     identities: pd.DataFrame
     params: Annotations
-    _class_names: dict[Path, Names | None] = field(default_factory=dict)
+    _class_names: dict[Path, ClassNames | None] = field(default_factory=dict)
 
     @cached_property
     def _series(self) -> Series:
@@ -50,16 +53,16 @@ class Reader:
     def read(self, folder: Path) -> list[Annotation]:
         """Return all annotations below `folder`, by path and row; none without a folder.
 
-        Hidden files, and files that no format uses, are passed over.
+        Hidden files, and files that no format uses, are skipped.
 
         Raises
         ------
         UserError
-            If a file is of a known kind but no known format, or a row cannot be read.
+            If a file of a recognised kind is in no recognised format, or a row cannot be read.
         """
         paths = (path for path in folder.rglob("*") if not path.name.startswith("."))
-        found = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
-        files = ((relative, path) for relative, path in found if path.is_file())
+        by_path = sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+        files = ((relative, path) for relative, path in by_path if path.is_file())
         annotations: list[Annotation] = []
         number = 1
         for relative, path in files:
@@ -92,13 +95,13 @@ class Reader:
 
     def _nifti(self, source: Source) -> list[Annotation]:
         # nibabel takes a second to import: only where there is a mask.
-        from dsnet.cohort.annotations.nifti import read_nifti  # noqa: PLC0415
+        from dsnet.cohort.annotations.mask_formats import read_nifti  # noqa: PLC0415
 
         bodies = read_nifti(source, self.params)
         return [] if bodies is None else self._boxes(source, _NIFTI, bodies, set())
 
     def _seg(self, source: Source) -> list[Annotation]:
-        from dsnet.cohort.annotations.seg import read_seg  # noqa: PLC0415 - as above
+        from dsnet.cohort.annotations.mask_formats import read_seg  # noqa: PLC0415 - as above
 
         segments = read_seg(source, self.params)
         return self._boxes(source, _SEG, segments.bodies, segments.references)
@@ -108,36 +111,36 @@ class Reader:
     ) -> list[Annotation]:
         """Return a box for each body and slice of the mask's series."""
         blank = [
-            Annotation(source, *kind, row, label, NOWHERE)
+            Annotation(source, *kind, row, label, NO_EDGES)
             for row, label in [(body.row, body.label) for body in bodies] or [(0, "")]
         ]
         try:
             series_key = self._series.holding(source, bodies, references)
-            found = [
+            boxes = [
                 one
                 for body, missed in zip(bodies, blank, strict=True)
                 for one in self._cut(body, missed, series_key)
             ]
-            if all(one.status == "outside" for one in found):
+            if all(one.status == "outside" for one in boxes):
                 raise _no_slice(source)
         except UnmatchedError as error:
             if self.params.unmatched == "stop":
                 raise
             return [replace(one, status=error.status) for one in blank]
-        return found
+        return boxes
 
     def _cut(self, body: Body, blank: Annotation, series_key: str) -> list[Annotation]:
-        """Return `blank` with a box, for each slice that shows the body; or as outside."""
+        """Return `blank` with a box, for each slice that cuts the body; or as outside."""
         slices = self._series.slices
-        found = []
+        boxes = []
         for number in self._series.rows[series_key]:
             columns, rows = (int(length) for length in slices.size[number])
-            shown = cut(body, slices.affine[number], (columns, rows), self.params.min_area_mm2)
-            if shown is not None:
-                placed = replace(blank, edges=shown.edges, file_key=slices.file_key[number])
-                status = "sliver" if shown.sliver else ""
-                found.append(replace(placed, area_mm2=shown.area_mm2, status=status))
-        return found or [replace(blank, status="outside")]
+            section = cut(body, slices.affine[number], (columns, rows), self.params.min_area_mm2)
+            if section is not None:
+                box = replace(blank, edges=section.edges, file_key=slices.file_key[number])
+                status = "sliver" if section.sliver else ""
+                boxes.append(replace(box, area_mm2=section.area_mm2, status=status))
+        return boxes or [replace(blank, status="outside")]
 
 
 def _no_slice(source: Source) -> UnmatchedError:

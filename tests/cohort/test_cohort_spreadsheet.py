@@ -4,7 +4,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from dsnet.cohort.table import describe, read_table
+from dsnet.cohort.spreadsheet import describe, read_table
 from dsnet.errors import UserError
 
 
