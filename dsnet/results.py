@@ -225,6 +225,12 @@ class Results:
         """Whose numbers these are, in the words that every table and figure repeats."""
         return note_of({**self.slices, "leaky": "leaky" in self.split.columns})
 
+    @cached_property
+    def thumbnails(self) -> "pd.DataFrame | None":
+        """`dsnet.schemas.THUMBNAILS` of excluded images; None where they were not made."""
+        made = (self.cohort / "thumbnails.parquet").exists()
+        return self._table("THUMBNAILS", "thumbnails.parquet") if made else None
+
     def predictions(self, run: str, subset: str) -> "pd.DataFrame":
         """Return `dsnet.schemas.PREDICTIONS` of one training on one subset.
 
