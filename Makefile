@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 export GOMP_SPINCOUNT ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 test lint format bench lock clean
+.PHONY: help table1 test lint format config bench lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ lint: $(READY) ## check style, types and workflow
 format: $(READY) ## put all files into the common form
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
+
+config: $(READY) ## write the comments of config.yaml, its schema and its table from the types
+	$(BIN)/python -m dsnet.config.documents
 
 bench: $(READY) ## time ingestion against a plain pydicom loop
 	$(BIN)/python benchmarks/ingest.py

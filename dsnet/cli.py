@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 
-from dsnet.config import Config, load
+from dsnet.config.load import Config, load
 from dsnet.errors import UserError
 from dsnet.results import SOURCE, Results
 from dsnet.step import reporting
@@ -260,6 +259,10 @@ def adopt(
 
 
 def _config(files: list[Path]) -> Config:
+    # Snakemake's own reading and merging, so that both always see the same config.
+    from snakemake.common.configfile import load_configfile  # noqa: PLC0415 - slow to import
+    from snakemake.utils import update_config  # noqa: PLC0415 - as above
+
     values: dict[str, object] = {}
     for path in dict.fromkeys([*CONFIG, *files]):
         if not path.exists():
@@ -269,18 +272,8 @@ def _config(files: list[Path]) -> Config:
                 came="no file",
                 remedy="call dsnet in the project's folder, or name one with --configfile",
             )
-        _update(values, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        update_config(values, load_configfile(path))
     return load(values)
-
-
-def _update(values: dict[str, object], more: dict[str, object]) -> None:
-    """Merge nested keys, as Snakemake merges config files."""
-    for key, value in more.items():
-        old = values.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            _update(old, value)
-        else:
-            values[key] = value
 
 
 def _check_terminal(show_private: bool) -> None:

@@ -21,7 +21,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import BaseModel, ValidationError
 
-from dsnet.config import explain
+from dsnet.config.section import explain
 from dsnet.errors import UserError
 from dsnet.files import write_text
 

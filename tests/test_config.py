@@ -3,8 +3,12 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import BaseModel
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
 
-from dsnet.config import Config, Criteria, load
+from dsnet.config import documents
+from dsnet.config.cohort import Criteria
+from dsnet.config.load import Config, load
 from dsnet.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -57,13 +61,27 @@ def test_shipped_configs_are_valid(name: str) -> None:
     load(values)
 
 
-def test_the_papers_settings() -> None:
-    values = yaml.safe_load((CONFIG / "paper.yaml").read_text(encoding="utf-8"))
-    config = load({"cohort": "data/raw", **values})
-    assert config.slices.size_px == 512
-    assert (config.train.epochs, config.train.batch_size) == (100, 9)
-    assert config.train.learning_rate == 0.01
-    assert (config.detector.weights, config.detector.loss) == ("paper", "dice")
+def test_the_papers_settings_are_the_defaults_and_win_over_the_demos() -> None:
+    values = load_configfile(CONFIG / "config.yaml")
+    update_config(values, load_configfile(CONFIG / "paper.yaml"))
+    paper, defaults = load(values), Config(cohort=Path("data/phantom"))
+    for section in set(Config.sections()) - {"phantom"}:
+        assert getattr(paper, section) == getattr(defaults, section), section
+    assert (paper.train.epochs, paper.train.batch_size, paper.train.learning_rate) == (100, 9, 0.01)
+    assert (paper.detector.weights, paper.detector.loss) == ("paper", "dice")
+    assert (paper.slices.size_px, paper.train.validate_every) == (512, 1)
+
+
+def test_what_is_written_from_the_types_is_up_to_date() -> None:
+    text = (CONFIG / "config.yaml").read_text(encoding="utf-8")
+    assert text == documents.commented_yaml(yaml.safe_load(text))
+    assert (CONFIG / "schema.json").read_text(encoding="utf-8") == documents.schema()
+    assert (CONFIG / "README.md").read_text(encoding="utf-8").endswith(documents.reference())
+
+
+def test_every_key_has_a_meaning() -> None:
+    meanings = documents.reference().splitlines()[2:]
+    assert [line for line in meanings if line.endswith("|  |")] == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dsnet import step
-from dsnet.config import Split
+from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 
 

@@ -3,7 +3,7 @@
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 from dsnet.exclude.registry import criteria_table
 
 

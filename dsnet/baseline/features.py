@@ -5,7 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dsnet.baseline.region import region
-from dsnet.config import Baseline
+from dsnet.config.evaluate import Baseline
 from dsnet.evaluate.matching import Floats
 from dsnet.schemas import BOX, FEATURES, FEATURES_HU
 from dsnet.slices.store import SliceStore

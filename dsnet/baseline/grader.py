@@ -8,7 +8,7 @@ import pandas as pd
 from dsnet.baseline.multinomial import Multinomial
 from dsnet.baseline.nearest import Nearest
 from dsnet.baseline.thresholds import osteoporosis_alone, three_classes
-from dsnet.config import Baseline
+from dsnet.config.evaluate import Baseline
 from dsnet.evaluate.matching import Floats
 from dsnet.schemas import CLASSES, FEATURES_HU
 

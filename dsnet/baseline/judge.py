@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from dsnet.baseline.detections import as_detections
-from dsnet.config import Evaluate
+from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate.matching import Floats
 from dsnet.evaluate.metrics import UNITS
 from dsnet.evaluate.report import report

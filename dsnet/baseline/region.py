@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dsnet.config import Baseline
+from dsnet.config.evaluate import Baseline
 from dsnet.evaluate.matching import Flags, Floats
 
 

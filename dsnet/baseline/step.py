@@ -9,7 +9,7 @@ from dsnet import schemas
 from dsnet.baseline.features import annotated, best_boxes, detected
 from dsnet.baseline.grader import Grader
 from dsnet.baseline.judge import judge, scene_of
-from dsnet.config import Baseline, Evaluate
+from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.evaluate.about import read_about
 from dsnet.files import write_json
 from dsnet.schemas import FEATURES, FEATURES_HU, SUBSETS

@@ -13,7 +13,7 @@ A level or a patient is then judged as a detector's is, by the classes of its bo
 
 import numpy as np
 
-from dsnet.config import Baseline
+from dsnet.config.evaluate import Baseline
 from dsnet.evaluate.matching import Floats
 from dsnet.schemas import CLASSES
 

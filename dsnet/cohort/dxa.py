@@ -14,7 +14,7 @@ from typing import Final, get_args
 
 from dsnet.cohort.exam import PRINTED, REGIONS, SPINE, DxaTable, Exam, lumbar_mean
 from dsnet.cohort.spreadsheet import Row, describe, normalised, read_table
-from dsnet.config import DXA_COLUMNS, Dxa, DxaReference, TScoreSource
+from dsnet.config.cohort import DXA_COLUMNS, Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError
 from dsnet.schemas import LEVELS
 

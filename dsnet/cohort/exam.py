@@ -8,7 +8,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
-from dsnet.config import TScoreSource
+from dsnet.config.cohort import TScoreSource
 from dsnet.schemas import LEVELS
 
 SPINE: Final = "L1-L4"

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Deidentify
+from dsnet.config.output import Deidentify
 from dsnet.deidentify.burned_in import Reason, refusal
 from dsnet.deidentify.profile import Keys, Secret, remove_identity
 from dsnet.dicom import header

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torchvision import models
 from torchvision.models import WeightsEnum, detection
 
-from dsnet.config import Backbone, Detector
+from dsnet.config.detector import Backbone, Detector
 from dsnet.detect.body import Body, mobilenet_v2, mobilenet_v3_large, resnet50, vgg16
 from dsnet.errors import UserError
 

@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor
 from torch.nn import functional
 
-from dsnet.config import Detector
+from dsnet.config.detector import Detector
 
 ClassLoss = Callable[[Tensor, Tensor], Tensor]
 """From logits (regions, classes) and int64 labels (regions,) to a scalar; class 0 is background."""

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
-from dsnet.config import Backbone, Detector, Variant
+from dsnet.config.detector import Backbone, Detector, Variant
 from dsnet.detect.attention import attention_module
 from dsnet.detect.backbone import (
     BACKBONE,

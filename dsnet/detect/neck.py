@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
-from dsnet.config import Backbone
+from dsnet.config.detector import Backbone
 from dsnet.detect.backbone import ATTENDED, BACKBONE
 from dsnet.detect.body import Norm
 

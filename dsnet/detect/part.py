@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dsnet import schemas
-from dsnet.config import Window
+from dsnet.config.detector import Window
 from dsnet.detect.window import apply_windows
 from dsnet.errors import UserError
 from dsnet.slices.store import SliceStore

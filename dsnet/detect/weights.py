@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from dsnet.config import Backbone, Detector
+from dsnet.config.detector import Backbone, Detector
 from dsnet.detect.backbone import (
     ATTENDED,
     BODY,

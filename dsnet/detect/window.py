@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsnet.config import Window
+from dsnet.config.detector import Window
 
 
 def apply_windows(hu: NDArray[np.int16 | np.float32], windows: Sequence[Window]) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dsnet.config import Evaluate
+from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.about import note_of, read_about
 from dsnet.evaluate.paired import differences as paired_differences

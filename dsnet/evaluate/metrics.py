@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dsnet.config import PatientLabel
+from dsnet.config.evaluate import PatientLabel
 from dsnet.evaluate.ap import COCO_IOU, Ranking, mean_defined, rank, ratio
 from dsnet.evaluate.grading import GRADES, Units, grade
 from dsnet.evaluate.matching import Flags, Floats, Integers, match

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dsnet.config import Evaluate
+from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate import bootstrap
 from dsnet.evaluate.matching import Floats
 from dsnet.evaluate.metrics import compared

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dsnet.config import Evaluate
+from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate import bootstrap, curves, grading, permutation
 from dsnet.evaluate.about import read_about
 from dsnet.evaluate.calibration import fit_temperature, scale

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dsnet.config import PatientLabel
+from dsnet.config.evaluate import PatientLabel
 from dsnet.evaluate.grading import Units
 from dsnet.evaluate.matching import Flags, Floats, Integers
 from dsnet.evaluate.scene import Scene

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 
 Mask = npt.NDArray[np.bool_]
 """One truth value per file, in the order of the index."""

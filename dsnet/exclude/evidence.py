@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from dsnet.config import TScoreSource
+from dsnet.config.cohort import TScoreSource
 from dsnet.match.exams import level_scores
 from dsnet.schemas import HISTORIES, LEVELS
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 from dsnet.exclude.criterion import Mask
 from dsnet.exclude.registry import REVIEW, REVIEW_CODE, REVIEW_REASON, Described, criteria_table
 from dsnet.exclude.verdict import Verdict

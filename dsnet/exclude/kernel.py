@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from dsnet.config import Vendor
+from dsnet.config.cohort import Vendor
 
 _BONE = {
     "ge": r"(HD ?)?(BONE ?(PLUS|\+)?|EDGE|ULTRA)",

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 from dsnet.exclude.registry import CRITERIA, REVIEW, REVIEW_CODE, REVIEW_REASON
 from dsnet.exclude.verdict import Verdict
 from dsnet.schemas import EXCLUSIONS, LEDGER

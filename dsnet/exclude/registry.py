@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 from dsnet.exclude import anatomy, density, history, quality
 from dsnet.exclude.criterion import Criterion
 

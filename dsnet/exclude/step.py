@@ -6,7 +6,7 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.cohort.annotations.collect import used
-from dsnet.config import Exclude, Label
+from dsnet.config.cohort import Exclude, Label
 from dsnet.exclude.evidence import gather
 from dsnet.exclude.flow import flow as flow_of
 from dsnet.exclude.ledger import exclusions_table, ledger_table

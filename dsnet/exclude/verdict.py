@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 from dsnet.exclude.criterion import Case, Finding, Mask
 from dsnet.exclude.registry import CRITERIA, REVIEW
 

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from dsnet import schemas
-from dsnet.config import Window
+from dsnet.config.detector import Window
 from dsnet.evaluate.about import note_of, read_about, read_grid
 from dsnet.figures.choice import RULE, Chosen, choose
 from dsnet.figures.style import BLACK, CLASS_LOOKS, Caption, panels, save, styled

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Ingest
+from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts

@@ -16,7 +16,7 @@ import pandas as pd
 from dsnet import schemas
 from dsnet.baseline.multinomial import Multinomial, class_indices
 from dsnet.baseline.nearest import Nearest
-from dsnet.config import Evaluate, Leakage
+from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.evaluate.about import read_about
 from dsnet.evaluate.bootstrap import COVERAGE, estimate
 from dsnet.evaluate.grading import grade

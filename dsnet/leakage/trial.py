@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.config import Leakage, Split
+from dsnet.config.cohort import Split
+from dsnet.config.evaluate import Leakage
 from dsnet.errors import UserError
 from dsnet.files import sha256, write_json
 from dsnet.leakage.shuffle import shuffled

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pandas as pd
 
 from dsnet.cohort.exam import DxaTable, Exam, interval_days
-from dsnet.config import TScoreSource
+from dsnet.config.cohort import TScoreSource
 from dsnet.private import PrivateCohort
 from dsnet.schemas import EXAMS, LEVELS, REGIONS
 

@@ -12,7 +12,7 @@ from dsnet.cohort.exam import DxaTable
 from dsnet.cohort.folder import CohortFolder
 from dsnet.cohort.identity import lone_ids, write_id_match
 from dsnet.cohort.review import read_review
-from dsnet.config import Annotations, Dxa, Label
+from dsnet.config.cohort import Annotations, Dxa, Label
 from dsnet.errors import UserError
 from dsnet.match.decisions import decisions_table
 from dsnet.match.exams import exams_table

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Phantom
+from dsnet.config.cohort import Phantom
 from dsnet.errors import UserError
 from dsnet.files import whole, write_json, write_text
 from dsnet.phantom.bone import BOUNDARY_TENTHS

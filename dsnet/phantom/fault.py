@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dsnet.config import Criteria
+from dsnet.config.cohort import Criteria
 from dsnet.schemas import LEVELS
 
 ORDER = tuple(Criteria.model_fields)

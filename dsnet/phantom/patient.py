@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 
-from dsnet.config import Phantom
+from dsnet.config.cohort import Phantom
 from dsnet.phantom.anatomy import Build, Cut, Place, draw_build, render
 from dsnet.phantom.bone import Bone, draw_bone
 from dsnet.phantom.canvas import Plane

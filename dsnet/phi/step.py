@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rich.progress import track
 
-from dsnet.config import PhiCheck
+from dsnet.config.output import PhiCheck
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.phi.containers import Hit, SearchResult, Source, read_patterns, search_file

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torchvision.models.detection import FasterRCNN
 
-from dsnet.config import Detector, Evaluate, Section, Variant
+from dsnet.config.detector import Detector, Variant
+from dsnet.config.evaluate import Evaluate
+from dsnet.config.section import Section
 from dsnet.detect.device import all_cpus, this_machine
 from dsnet.detect.model import build
 from dsnet.detect.predict import detect

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dsnet import schemas
-from dsnet.config import Detector, Variant
+from dsnet.config.detector import Detector, Variant
 from dsnet.detect.device import reproducible, this_machine
 from dsnet.detect.model import build
 from dsnet.detect.part import Part

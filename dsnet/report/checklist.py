@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dsnet.config import Config
+from dsnet.config.load import Config
 from dsnet.files import write_text
 from dsnet.report.diagram import part_counts
 from dsnet.report.page import environment

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from dsnet.config import Config
+from dsnet.config.load import Config
 from dsnet.report import meaning, record, sample
 from dsnet.report.describe import GROUPS, Block
 from dsnet.report.record import Record

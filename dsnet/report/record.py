@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsnet.config import Config
+from dsnet.config.load import Config
 from dsnet.errors import UserError
 from dsnet.report.tables import Json, read_json
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.config import Config
+from dsnet.config.load import Config
 from dsnet.errors import UserError
 from dsnet.files import write_text
 from dsnet.report import thumbnail

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsnet.config import Slices
+from dsnet.config.cohort import Slices
 from dsnet.errors import UserError
 from dsnet.processes import cpus, open_pool
 from dsnet.slices.grid import Edges

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Dxa, Slices
+from dsnet.config.cohort import Dxa, Slices
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole, write_json

@@ -17,7 +17,8 @@ from pydicom import dcmread
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Report, Window
+from dsnet.config.detector import Window
+from dsnet.config.output import Report
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native
 from dsnet.results import Results

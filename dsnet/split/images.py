@@ -4,7 +4,7 @@ import hashlib
 
 import pandas as pd
 
-from dsnet.config import Split
+from dsnet.config.cohort import Split
 from dsnet.schemas import CLASSES
 from dsnet.split.draw import deal
 from dsnet.split.leak import stamp

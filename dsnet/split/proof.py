@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from dsnet.config import Split
+from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.schemas import CLASSES, SUBSETS
 from dsnet.split import leak

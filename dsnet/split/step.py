@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.config import Split
+from dsnet.config.cohort import Split
 from dsnet.files import write_json
 from dsnet.split.draw import draw
 from dsnet.split.images import draw_images, images_of

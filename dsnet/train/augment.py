@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dsnet.config import Train
+from dsnet.config.detector import Train
 from dsnet.slices.grid import AIR_HU
 from dsnet.train.stream import Use, generator
 

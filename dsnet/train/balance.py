@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dsnet.config import Train
+from dsnet.config.detector import Train
 from dsnet.detect.part import Part
 from dsnet.schemas import CLASSES
 from dsnet.train.stream import Use, generator

@@ -10,7 +10,7 @@ import lightning
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from dsnet.config import Train
+from dsnet.config.detector import Train
 from dsnet.detect.device import Machine
 from dsnet.train.checkpoint import WholeCheckpoints
 from dsnet.train.folder import RunFolder

@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torchvision.models.detection import FasterRCNN
 
 from dsnet import schemas
-from dsnet.config import Train
+from dsnet.config.detector import Train
 from dsnet.detect.part import Part
 from dsnet.detect.predict import predict
 from dsnet.evaluate.metrics import statistics

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from dsnet.config import Train
+from dsnet.config.detector import Train
 from dsnet.detect.device import Machine
 from dsnet.errors import UserError
 from dsnet.train.sampler import PER_DEVICE

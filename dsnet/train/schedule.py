@@ -2,7 +2,7 @@
 
 import math
 
-from dsnet.config import Train
+from dsnet.config.detector import Train
 
 _DROPS = (0.60, 0.85)  # of all steps; torchvision's reference drops after 16 and 22 of 26 epochs
 

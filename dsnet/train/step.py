@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dsnet import schemas
-from dsnet.config import Detector, Train, Variant
+from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.attention.residual import gammas
 from dsnet.detect.backbone import ATTENDED
 from dsnet.detect.device import reproducible, this_machine

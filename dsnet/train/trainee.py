@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.detection import FasterRCNN
 
-from dsnet.config import Train
+from dsnet.config.detector import Train
 from dsnet.detect.attention.residual import gammas
 from dsnet.detect.part import Example, Part
 from dsnet.errors import UserError

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dsnet.pseudonym import open_vault
 from rich.console import Console, RenderableType
 
 from dsnet import schemas
@@ -25,10 +26,9 @@ from dsnet.audit.view import (
     patient_view,
 )
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.pseudonym import open_vault
 
 
 def key(letter: str, number: int) -> str:

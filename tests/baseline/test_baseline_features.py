@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dsnet.baseline.features import annotated, best_boxes, detected, measure
 from dsnet.baseline.region import region
-from dsnet.config import Baseline
+from dsnet.config.evaluate import Baseline
 from dsnet.schemas import BOX, CLASSES, FEATURES_HU
 from dsnet.slices.store import SliceStore
 

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from dsnet.baseline.grader import Grader
 from dsnet.baseline.multinomial import STRENGTHS, Multinomial, class_indices, hu
 from dsnet.baseline.nearest import Nearest
-from dsnet.config import Baseline
+from dsnet.config.evaluate import Baseline
 from dsnet.errors import UserError
 from dsnet.schemas import CLASSES, FEATURES_HU
 

@@ -9,7 +9,7 @@ import pytest
 from dsnet import schemas
 from dsnet.baseline.detections import as_detections
 from dsnet.baseline.step import grade_annotated, grade_detected
-from dsnet.config import Baseline, Evaluate
+from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.evaluate.grading import GRADES
 from dsnet.schemas import BOX, CLASSES
 from dsnet.step import run

@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from dsnet.baseline.thresholds import osteoporosis_alone, three_classes
-from dsnet.config import Baseline
+from dsnet.config.evaluate import Baseline
 from dsnet.schemas import CLASSES
 
 

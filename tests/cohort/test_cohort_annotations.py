@@ -10,7 +10,7 @@ from support.made_annotations import collected, images, key, write_coco, write_c
 from dsnet import schemas
 from dsnet.cohort.annotations.annotation import Annotation, Source
 from dsnet.cohort.annotations.collect import ImageFiles, match, used
-from dsnet.config import Annotations
+from dsnet.config.cohort import Annotations
 from dsnet.errors import UserError
 
 TABLES = images("a/1.dcm", "a/2.dcm", "b/2.dcm", uids=["1.1", "1.2", ""])

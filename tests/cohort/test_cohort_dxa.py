@@ -7,7 +7,7 @@ import pytest
 from dsnet.cohort.dxa import PRESETS, check_reading, read_dxa
 from dsnet.cohort.exam import REGIONS, DxaTable, Exam, interval_days, lumbar_mean
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import DXA_COLUMNS, BmdReference, Dxa, DxaReference
+from dsnet.config.cohort import DXA_COLUMNS, BmdReference, Dxa, DxaReference
 from dsnet.errors import UserError
 
 HEADER = "patient_id,exam_date,L1_t_score,L2_t_score,L3_t_score,L4_t_score,L1-L4_t_score\n"

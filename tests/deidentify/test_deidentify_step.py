@@ -7,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pydicom
 import pytest
+from dsnet.pseudonym import open_vault
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Deidentify, Ingest, Phantom, PhiCheck
+from dsnet.config.cohort import Ingest, Phantom
+from dsnet.config.output import Deidentify, PhiCheck
 from dsnet.deidentify.burned_in import Reason
 from dsnet.deidentify.profile import Keys, Secret
 from dsnet.deidentify.step import Task, write_deidentified, write_slice
@@ -19,7 +21,6 @@ from dsnet.ingest.step import ingest
 from dsnet.phantom.fault import KEPT, Case
 from dsnet.phantom.patient import Plan, write_patient
 from dsnet.phi.step import check
-from dsnet.pseudonym import open_vault
 
 SYNTAXES = ("explicit", "implicit", "rle", "jpeg2000", "deflated")
 

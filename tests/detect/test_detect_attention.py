@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import SqueezeExcitation
 
-from dsnet.config import AttentionOptions
+from dsnet.config.detector import AttentionOptions
 from dsnet.detect.attention import ATTENTION, DS, ECA, SE, SK, Residual, attention_module
 
 CHANNELS = 6

@@ -12,7 +12,7 @@ from torchvision.models.detection import (
     FasterRCNN_ResNet50_FPN_Weights,
 )
 
-from dsnet.config import Backbone, Detector
+from dsnet.config.detector import Backbone, Detector
 from dsnet.detect.backbone import (
     BACKBONE,
     attention_channels,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from dsnet.config import Detector
+from dsnet.config.detector import Detector
 from dsnet.detect.loss import class_loss, dice, dice_ce
 
 

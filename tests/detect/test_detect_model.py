@@ -11,7 +11,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FrozenBatchNorm2d, box_iou
 
-from dsnet.config import Attention, AttentionOptions, Backbone, Detector, Variant
+from dsnet.config.detector import Attention, AttentionOptions, Backbone, Detector, Variant
 from dsnet.detect.attention import ATTENTION
 from dsnet.detect.backbone import BACKBONE
 from dsnet.detect.model import build, map_stride, trainable_layers

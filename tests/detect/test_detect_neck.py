@@ -10,7 +10,7 @@ from torchvision.models.detection.backbone_utils import (
 )
 from torchvision.models.detection.ssd import _vgg_extractor
 
-from dsnet.config import Backbone
+from dsnet.config.detector import Backbone
 from dsnet.detect.backbone import BACKBONE
 from dsnet.detect.neck import build_backbone, insert
 

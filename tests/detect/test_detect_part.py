@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dsnet import schemas
-from dsnet.config import Detector
+from dsnet.config.detector import Detector
 from dsnet.detect.part import Part
 from dsnet.errors import UserError
 

@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from dsnet import schemas
-from dsnet.config import Detector, Variant
+from dsnet.config.detector import Detector, Variant
 from dsnet.detect.model import MAX_BOXES, SCORE_FLOOR, build
 from dsnet.detect.part import Part
 from dsnet.detect.predict import predict

@@ -18,7 +18,7 @@ from torchvision.models.detection import (
     fasterrcnn_resnet50_fpn,
 )
 
-from dsnet.config import Attention, Backbone, Detector, Variant
+from dsnet.config.detector import Attention, Backbone, Detector, Variant
 from dsnet.detect.backbone import BACKBONE
 from dsnet.detect.model import build
 from dsnet.detect.weights import Start, load_start, load_trained, read_state

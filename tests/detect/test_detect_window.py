@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dsnet.config import Detector, Window
+from dsnet.config.detector import Detector, Window
 from dsnet.detect.window import apply_windows
 
 pixels = st.lists(st.integers(-(2**15), 2**15 - 1), min_size=1, max_size=8)

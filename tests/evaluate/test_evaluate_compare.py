@@ -5,7 +5,7 @@ import pytest
 from support.random_scenes import right_and_wrong, to_tables
 
 from dsnet import schemas
-from dsnet.config import Evaluate
+from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.compare import COLUMNS, compare, pairs
 from dsnet.step import run

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.random_scenes import once, random_scene, right_and_wrong, scenes, with_box_each
 
-from dsnet.config import Evaluate
+from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate.matching import Floats
 from dsnet.evaluate.metrics import compared
 from dsnet.evaluate.paired import differences, holm, joined, swaps

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.random_scenes import make_scene, scenes, to_tables, with_box_each
 
 from dsnet import schemas
-from dsnet.config import Evaluate
+from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.metrics import DEFINITIONS
 from dsnet.evaluate.report import evaluate, report

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from support.random_scenes import make_scene, random_scene, scenes, to_tables, with_box_each
 
 from dsnet import schemas
-from dsnet.config import Evaluate
+from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate import scene as under_test
 from dsnet.evaluate.report import report

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.random_scenes import make_scene, once, scenes
 
-from dsnet.config import PatientLabel
+from dsnet.config.evaluate import PatientLabel
 from dsnet.evaluate.metrics import UNITS, judged_units, statistics
 from dsnet.evaluate.scene import Scene
 from dsnet.evaluate.units import class_vectors, found, levels, patients, pool

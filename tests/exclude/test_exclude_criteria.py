@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from support.made_index import UNREADABLE, boxes, dxa, evidence, exam, key, verdict
 
-from dsnet.config import Criteria, Exclude
+from dsnet.config.cohort import Criteria, Exclude
 from dsnet.exclude.registry import CRITERIA, criteria_table
 from dsnet.exclude.verdict import Verdict
 

@@ -22,7 +22,7 @@ from support.made_index import (
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Criteria, Exclude
+from dsnet.config.cohort import Criteria, Exclude
 from dsnet.exclude.evidence import gather
 from dsnet.exclude.flow import flow
 from dsnet.exclude.ledger import exclusions_table, ledger_table

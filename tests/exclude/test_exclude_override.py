@@ -3,14 +3,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from dsnet.exclude.override import override
 from support.made_index import UNREADABLE, boxes, evidence, key
 
 from dsnet.cohort.review import Decision
 from dsnet.cohort.spreadsheet import Row
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 from dsnet.errors import UserError
 from dsnet.exclude.ledger import exclusions_table, ledger_table
-from dsnet.exclude.override import override
 from dsnet.exclude.verdict import Verdict, judge
 
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from dsnet.pseudonym import open_vault
 from support.made_index import UNREADABLE, cohort
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Annotations, Dxa, Exclude
+from dsnet.config.cohort import Annotations, Dxa, Exclude
 from dsnet.errors import UserError
 from dsnet.exclude.step import exclude
-from dsnet.pseudonym import open_vault
 
 ROWS: list[dict[str, Any]] = [{}, {"patient": 2}, UNREADABLE]
 DXA = "patient_id,exam_date,L1-L4_t_score\r\n"

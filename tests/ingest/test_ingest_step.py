@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dsnet.pseudonym import open_vault
 from support.ct_builder import ct_slice, save
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Ingest
+from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
 from dsnet.errors import UserError
 from dsnet.ingest import workers
 from dsnet.ingest.cache import Cache
 from dsnet.ingest.step import ingest
-from dsnet.pseudonym import open_vault
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dsnet.pseudonym import open_vault
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Dxa, Label
+from dsnet.config.cohort import Dxa, Label
 from dsnet.errors import UserError
 from dsnet.label.step import label
-from dsnet.pseudonym import open_vault
 
 FILE, IMAGE, SERIES = "F-" + "0" * 16, "I-" + "0" * 16, "S-" + "0" * 16
 PATIENT, STUDY = "P-" + "0" * 16, "E-" + "0" * 16

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
-from dsnet.config import Evaluate, Leakage, Split
+from dsnet.config.cohort import Split
+from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.leakage.control import control, lots
 from dsnet.leakage.trial import split_by_image
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from dsnet import schemas
-from dsnet.config import Leakage, Split, Window
+from dsnet.config.cohort import Split
+from dsnet.config.detector import Window
+from dsnet.config.evaluate import Leakage
 from dsnet.detect.part import Part
 from dsnet.errors import UserError
 from dsnet.files import sha256

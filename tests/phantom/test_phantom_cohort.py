@@ -10,7 +10,7 @@ import pytest
 from support.made_phantom import TINY, Made
 
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Criteria, Phantom
+from dsnet.config.cohort import Criteria, Phantom
 from dsnet.errors import UserError
 from dsnet.phantom import make_phantom
 from dsnet.phantom.cohort import plan_cohort

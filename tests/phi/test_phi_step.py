@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dsnet.pseudonym import open_vault
 from support.planted_phi import WRITERS
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import PhiCheck
+from dsnet.config.output import PhiCheck
 from dsnet.errors import UserError
 from dsnet.phi import step
 from dsnet.phi.step import ALLOWED, Summary, Task, check
-from dsnet.pseudonym import open_vault
 
 PATIENT = "P-0123456789abcdef"
 OTHER = "P-fedcba9876543210"

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsnet.config import Detector, Evaluate, Variant
+from dsnet.config.detector import Detector, Variant
+from dsnet.config.evaluate import Evaluate
 from dsnet.detect.model import build
 from dsnet.predict import speed
 from dsnet.predict.speed import Models, interleaved, measure, summary

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dsnet.report.thumbnail import Gallery
 from support.made_results import Made, make_tables, proof
 
-from dsnet.config import Config
+from dsnet.config.load import Config
 from dsnet.report.pack import pack
 from dsnet.report.page import Content, render
 from dsnet.report.tables import Tables
-from dsnet.report.thumbnail import Gallery
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.made_results import HOSPITAL_IDS, Made, make, make_exclusions, make_flow
 
 from dsnet import schemas
-from dsnet.config import Config
+from dsnet.config.load import Config
 from dsnet.errors import UserError
 from dsnet.report.meaning import EXCLUSIONS, LEDGER, meaning
 from dsnet.report.pack import column, keys

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
-from dsnet.config import BmdReference, Dxa, DxaReference, Slices
+from dsnet.config.cohort import BmdReference, Dxa, DxaReference, Slices
 from dsnet.errors import UserError
 from dsnet.files import sha256
 from dsnet.slices import build

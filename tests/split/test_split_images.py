@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dsnet import schemas
-from dsnet.config import Split
+from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.schemas import CLASSES
 from dsnet.split.images import draw_images, images_of

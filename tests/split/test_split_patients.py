@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.config import Split
+from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.schemas import SUBSETS
 from dsnet.split.draw import draw

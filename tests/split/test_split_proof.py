@@ -4,7 +4,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dsnet.config import Split
+from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.schemas import SUBSETS
 from dsnet.split.draw import draw

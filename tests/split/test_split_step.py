@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
-from dsnet.config import Split
+from dsnet.config.cohort import Split
 from dsnet.split.step import split_patients
 from dsnet.step import run
 

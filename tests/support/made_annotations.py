@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dsnet.cohort.annotations.collect import collect
-from dsnet.config import Annotations
+from dsnet.config.cohort import Annotations
 from dsnet.schemas import BOX
 
 Edges = tuple[float, float, float, float]

@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import pandas as pd
+from dsnet.exclude.override import Override, override
 
 from dsnet import schemas
 from dsnet.cohort.exam import DxaTable, Exam
-from dsnet.config import Exclude
+from dsnet.config.cohort import Exclude
 from dsnet.exclude.evidence import gather
-from dsnet.exclude.override import Override, override
 from dsnet.exclude.verdict import Verdict, judge
 
 GOOD: dict[str, Any] = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsnet.config import Phantom
+from dsnet.config.cohort import Phantom
 from dsnet.phantom import make_phantom
 
 TINY = Phantom(patients_per_class=5, matrix_px=128)

@@ -7,17 +7,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from dsnet.pseudonym import open_vault
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Config, Exclude
+from dsnet.config.cohort import Exclude
+from dsnet.config.load import Config
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
 from dsnet.exclude.flow import Counter
 from dsnet.exclude.registry import REVIEW, REVIEW_CODE, criteria_table
-from dsnet.pseudonym import open_vault
 from dsnet.report.tables import Tables
 
 SIZE_PX = 48

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dsnet.config import Train
+from dsnet.config.detector import Train
 from dsnet.slices.grid import AIR_HU
 from dsnet.train.augment import augment, flip, turn
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.config import Detector, Train
+from dsnet.config.detector import Detector, Train
 from dsnet.detect.part import Part
 from dsnet.schemas import CLASSES
 from dsnet.train.balance import class_weights, downsample, strata

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from dsnet.config import Detector, Train, Variant
+from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.model import build
 from dsnet.detect.part import Part
 from dsnet.train.folder import RunFolder

@@ -12,7 +12,7 @@ import torch
 from support import small_training
 
 from dsnet import schemas
-from dsnet.config import Detector, Train, Variant
+from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.device import Machine
 from dsnet.detect.model import build
 from dsnet.errors import UserError

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.config import Train
+from dsnet.config.detector import Train
 from dsnet.train.schedule import learning_rate
 
 steps = st.integers(1, 500)

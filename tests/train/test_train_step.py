@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dsnet import schemas
-from dsnet.config import Attention, Detector, Train, Variant
+from dsnet.config.detector import Attention, Detector, Train, Variant
 from dsnet.detect.model import build
 from dsnet.detect.part import Example
 from dsnet.detect.weights import load_trained

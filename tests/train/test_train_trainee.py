@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dsnet.config import Detector, Train, Variant
+from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.model import build
 from dsnet.detect.part import Part
 from dsnet.errors import UserError

@@ -1,19 +1,19 @@
 """All Python of the workflow: the checked config, the cohort's state and the shared paths."""
 
-import hashlib
-import json
 import os
+import shlex
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import get_args
 
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config import Attention, Backbone, load
+from dsnet.config.detector import Attention, Backbone
+from dsnet.config.load import load
 from dsnet.errors import UserError
-from dsnet.ingest.source import check_source
 from dsnet.phantom.origin import is_pristine
+from dsnet.results import SOURCE, check_source, read_source
+from dsnet.source_digest import source_digest
 
 PHANTOM = "data/phantom"
 PHANTOM_ANSWERS = "data/phantom-answers.json"
@@ -28,12 +28,14 @@ def checked(function, *arguments):
 
 
 CONFIG = checked(load, config)
+# Whose files go through the rules from ingest to slices, and where everything is written.
 COHORT = CohortFolder(CONFIG.cohort)
-IS_PHANTOM = CONFIG.cohort.as_posix() == PHANTOM
 RESULTS = CONFIG.results.as_posix()
 TABLES = f"{RESULTS}/cohort"
+IS_PHANTOM = CONFIG.cohort.as_posix() == PHANTOM
 VARIANT = "{backbone}/{attention}"
 RUN = f"{VARIANT}/seed{{seed}}"
+SEEDS = list(CONFIG.train.seeds)
 
 # The detectors of each table, in the paper's order, and all of them.
 TABLE1 = [f"resnet50/{attention}" for attention in ("none", "se", "sk", "ds")]
@@ -43,29 +45,9 @@ TABLE2 = [
     for attention in ("none", "ds")
 ]
 DETECTORS = list(dict.fromkeys([*TABLE1, *TABLE2]))
-# What Table 3 measures, and whose ROC curve stands beside the detectors'.
-TABLE3 = [
-    "resnet50/ds",
-    "resnet50/none",
-    "hu/thresholds",
-    "hu/multinomial",
-    "hu_detected/thresholds",
-    "hu_detected/multinomial",
-]
-ROC_BASELINES = ["hu/multinomial"]
-FIGURES = [
-    "figure4",
-    "precision_recall",
-    "roc",
-    "calibration",
-    "froc",
-    "confusion_box",
-    "confusion_level",
-    "confusion_patient",
-    "forest",
-    "learning",
-    "patients",
-]
+
+# What every rule runs: a module of the package with the options that `step` and `files` return.
+STEP = "python -m {params.step} {params.files} --log {log:q}"
 
 # Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
 shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
@@ -81,52 +63,52 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def cohort(wildcards):
-    """Return the cohort folder."""
-    return CONFIG.cohort.as_posix()
+def options(name, value):
+    """Return the options of a step's parameter: one for each item of a list."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [f"--{name.replace('_', '-')}={one}" for one in values]
 
 
-def below_results(folder):
-    """Return a params function whose value is a folder of the results."""
-    return lambda wildcards: f"{RESULTS}/{folder}"
+def step(module, *sections, wildcards=(), **values):
+    """Return a params function: what a rule runs, and all that it depends on but files.
 
+    A plain param, so that Snakemake records it: the rule runs again when its sections of the
+    config, its values or the digest of its source change.
 
-def section(name):
-    """Return one part of the config as JSON: a rule is run anew for its own part alone."""
-    return getattr(CONFIG, name).model_dump_json()
-
-
-def training():
-    """Return the train section as one training sees it: another seed more trains no old one anew."""
-    return CONFIG.train.model_dump_json(exclude={"seeds"})
-
-
-def variant(wildcards):
-    """Return which detector a job is about, as JSON."""
-    return json.dumps(
-        {"backbone": wildcards.backbone, "attention": wildcards.attention}
-    )
-
-
-@cache
-def modules(*packages):
-    """Return a digest of the source of `packages`: Snakemake's code trigger follows no imports.
-
-    Of the content alone: a fresh clone, whose files are all new, makes nothing anew.
+    `module` is below the package, such as ``split.step``; `sections` are sections of the config,
+    handed over under their own names; `wildcards` are those that the step has parameters for.
     """
-    root = Path(workflow.basedir) / "dsnet"
-    files = [root / "schemas.py"]
-    for package in packages:
-        files += sorted(
-            path
-            for path in (root / package).rglob("*.*")
-            if path.suffix in (".py", ".jinja", ".css", ".js")
-        )
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    name = f"dsnet.{module}"
+
+    def command(wildcards_of_job):
+        words = [name, f"--code={source_digest(name)}"]
+        for section in sections:
+            words += options(section, SECTIONS[section])
+        for wildcard in wildcards:
+            words += options(wildcard, wildcards_of_job[wildcard])
+        for key, value in values.items():
+            words += options(key, value)
+        return shlex.join(words)
+
+    return command
+
+
+def files(wildcards, input, output):
+    """Return a step's options for the named files of its rule; those named `needs` are not passed."""
+    named = [*input.items(), *output.items()]
+    words = [
+        word for name, value in named if name != "needs" for word in options(name, value)
+    ]
+    return shlex.join(words)
+
+
+# Sections of the config as JSON. A training sees no seeds but its own: another one trains no old
+# one again.
+SECTIONS = {
+    **{name: getattr(CONFIG, name).model_dump_json() for name in CONFIG.sections()},
+    "train": CONFIG.train.model_dump_json(exclude={"seeds"}),
+    "config": CONFIG.model_dump_json(),
+}
 
 
 def cohort_marker():
@@ -138,39 +120,42 @@ def cohort_marker():
 
 
 def cohort_state():
-    """Return what changes when the cohort does."""
-    if IS_PHANTOM and (
-        not COHORT.path.exists() or is_pristine(COHORT, Path(PHANTOM_ANSWERS))
+    """Return what changes when the cohort does; spawned jobs, which plan nothing, do not look."""
+    if not workflow.is_main_process:
+        return ""
+    if not COHORT.path.exists() or (
+        IS_PHANTOM and is_pristine(COHORT, Path(PHANTOM_ANSWERS))
     ):
         return "as generated"
     return COHORT.fingerprint()
 
 
-def digest(wildcards):
-    """Return the slice store's digest, through the checkpoint that spares what comes after it."""
-    return checkpoints.slices.get().output.digest
+COHORT_STATE = cohort_state()
 
 
-def seeds():
-    """Return the seeds that each variant is trained with."""
-    return list(CONFIG.train.seeds)
+def slices(name):
+    """Return an input function: a file of the slice store, through the checkpoint.
+
+    What comes after the checkpoint is planned again once the digest is known, so that a cohort
+    that changed without changing one included slice trains nothing again.
+    """
+    return lambda wildcards: getattr(checkpoints.slices.get().output, name)
 
 
-def first(name, variants):
+def split_of_slices(wildcards):
+    """Return the split, once the slices that it splits are stored."""
+    checkpoints.slices.get()
+    return f"{TABLES}/split.csv"
+
+
+def of_first_seed(name, variants):
     """Return a file of each variant's training with the first seed, as size and speed need."""
-    return [
-        f"{RESULTS}/models/{variant}/seed{seeds()[0]}/{name}" for variant in variants
-    ]
+    return [f"{RESULTS}/models/{variant}/seed{SEEDS[0]}/{name}" for variant in variants]
 
 
-def first_weights(variants):
-    """Return the weights of each variant with the first seed."""
-    return first("weights.pt", variants)
-
-
-def first_manifests(variants):
-    """Return the run manifest of each variant with the first seed."""
-    return first("manifest.json", variants)
+def metrics_of(methods):
+    """Return the metrics of detectors or baselines."""
+    return [f"{RESULTS}/metrics/{method}.json" for method in methods]
 
 
 def figure_files(*names):
@@ -180,45 +165,21 @@ def figure_files(*names):
     )
 
 
-def reported():
-    """Return the tables and figures on the report's page."""
-    names = ("table1", "table2", "table3", "differences", "leakage")
-    return [f"{RESULTS}/{name}.csv" for name in names] + figure_files(*FIGURES)
-
-
-def everything():
-    """Return all that the workflow makes without being asked for it by name."""
-    others = (
-        "report.html",
-        "checklist.md",
-        "cohort/flow.png",
-        "predictions/ground_truth.json",
-    )
-    return reported() + [f"{RESULTS}/{name}" for name in others]
-
-
-def timed(variants):
-    """Return the detectors to be timed in one run, and where their weights lie, as JSON."""
-    models = []
-    for variant, weights in zip(variants, first_weights(variants)):
-        backbone, attention = variant.split("/")
-        models.append(
-            {"backbone": backbone, "attention": attention, "weights": weights}
-        )
-    return json.dumps({"models": models})
-
-
 def check_cohort():
     """Stop before anything is planned if the cohort is not the one that the results are of."""
-    if not IS_PHANTOM and not COHORT.path.is_dir():
+    if not IS_PHANTOM and not COHORT.path.is_dir() and not (CONFIG.results / SOURCE).exists():
         raise UserError(
             "config key cohort",
             expected="a cohort folder",
             came="a path where there is none",
             remedy="correct the key, or put the folder there",
         )
-    if COHORT.path.exists():
-        check_source(Path(f"{TABLES}/source.json"), COHORT, CONFIG.private)
+    # The phantom is made by the workflow: another seed simply makes other results.
+    if not IS_PHANTOM or (
+        (CONFIG.results / SOURCE).exists()
+        and read_source(CONFIG.results).phantom_seed is None
+    ):
+        check_source(CONFIG.results, CONFIG.private, COHORT.path)
 
 
 def check_pointer():
@@ -227,10 +188,18 @@ def check_pointer():
     Not inside ``dvc repro``, which sets DVC_STAGE, holds DVC's lock and has just looked itself.
     """
     pointer = cohort_marker()
-    if IS_PHANTOM or not pointer or "DVC_STAGE" in os.environ:
+    if IS_PHANTOM or not pointer or not COHORT.path.exists() or "DVC_STAGE" in os.environ:
         return
-    status = subprocess.run([sys.executable, "-m", "dvc", "status", "--quiet", pointer])
-    if status.returncode:
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--quiet", pointer]
+    ).returncode
+    if status == 255:
+        print(
+            "dsnet: another DVC command holds its lock, so that the cohort was not compared with "
+            f"{pointer}; going on.",
+            file=sys.stderr,
+        )
+    elif status:
         raise UserError(
             pointer,
             expected="the data that DVC recorded",
@@ -255,6 +224,7 @@ def check_results():
         )
 
 
-checked(check_cohort)
-checked(check_pointer)
-checked(check_results)
+if workflow.is_main_process:
+    checked(check_cohort)
+    checked(check_pointer)
+    checked(check_results)

@@ -1,7 +1,7 @@
 rule deidentify:
-    """Write the included slices as DICOM that identifies nobody; on request only."""
+    """Write the included slices as DICOM without identity; on request only."""
     input:
-        index=f"{TABLES}/index.parquet",
+        source=f"{TABLES}/source.json",
         ledger=f"{TABLES}/ledger.csv",
     output:
         files=f"{RESULTS}/deidentified/files.csv",
@@ -12,11 +12,12 @@ rule deidentify:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
-        code=modules("deidentify"),
-        config=section("deidentify"),
-        cohort=cohort,
-        private=CONFIG.private.as_posix(),
+        step=step(
+            "deidentify.step",
+            "deidentify",
+            cohort=CONFIG.cohort,
+            private=CONFIG.private,
+        ),
+        files=files,
     shell:
-        "python -m dsnet.deidentify --params {params.config:q} --cohort {params.cohort:q}"
-        " --private {params.private:q} --ledger {input.ledger:q} --files {output.files:q}"
-        " --refused {output.refused:q} --log {log:q}"
+        STEP

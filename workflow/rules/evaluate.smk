@@ -1,8 +1,11 @@
 rule predict:
-    """Write what one detector finds on the test and validation parts."""
+    """Write the detections of one detector on the test and validation subsets."""
     input:
-        digest=digest,
         weights=f"{RESULTS}/models/{RUN}/weights.pt",
+        digest=slices("digest"),
+        store=ancient(slices("store")),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
     output:
         test=f"{RESULTS}/predictions/{RUN}/test.parquet",
         validation=f"{RESULTS}/predictions/{RUN}/validation.parquet",
@@ -15,24 +18,18 @@ rule predict:
     resources:
         gpu=1,
     params:
-        code=modules("detect"),
-        detector=section("detector"),
-        variant=variant,
-        store=f"{TABLES}/slices.npy",
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
+        step=step("predict.step", "detector", wildcards=("backbone", "attention")),
+        files=files,
     shell:
-        "python -m dsnet.predict.step --detector {params.detector:q}"
-        " --variant {params.variant:q} --weights {input.weights:q} --digest {input.digest:q}"
-        " --store {params.store:q} --boxes {params.boxes:q} --split {params.split:q}"
-        " --test {output.test:q} --validation {output.validation:q}"
-        " --coco-results {output.coco_results:q} --log {log:q}"
+        STEP
 
 
 rule ground_truth:
-    """Write the ground truth of the test part for whoever recomputes AP with pycocotools."""
+    """Write the ground truth of the test subset for a recomputation of AP with pycocotools."""
     input:
-        digest=digest,
+        digest=slices("digest"),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
     output:
         truth=f"{RESULTS}/predictions/ground_truth.json",
     log:
@@ -40,22 +37,26 @@ rule ground_truth:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("evaluate"),
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
+        step=step("evaluate.coco"),
+        files=files,
     shell:
-        "python -m dsnet.evaluate.coco --digest {input.digest:q} --boxes {params.boxes:q}"
-        " --split {params.split:q} --truth {output.truth:q} --log {log:q}"
+        STEP
 
 
 rule evaluate:
     """Turn one detector's predictions with all seeds into numbers with intervals."""
     input:
-        digest=digest,
-        predictions=expand(
-            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/{{part}}.parquet",
-            seed=seeds(),
-            part=("test", "validation"),
+        digest=slices("digest"),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
+        test=expand(
+            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/test.parquet",
+            seed=SEEDS,
+            allow_missing=True,
+        ),
+        validation=expand(
+            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/validation.parquet",
+            seed=SEEDS,
             allow_missing=True,
         ),
     output:
@@ -65,27 +66,23 @@ rule evaluate:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("evaluate"),
-        config=section("evaluate"),
-        seeds=",".join(str(seed) for seed in seeds()),
-        predictions=lambda wildcards: f"{RESULTS}/predictions/{wildcards.backbone}/{wildcards.attention}",
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
+        step=step("evaluate.step", "evaluate", seeds=SEEDS),
+        files=files,
     shell:
-        "python -m dsnet.evaluate --params {params.config:q} --predictions {params.predictions:q}"
-        " --seeds {params.seeds:q} --boxes {params.boxes:q} --split {params.split:q}"
-        " --digest {input.digest:q} --metrics {output.metrics:q} --log {log:q}"
+        STEP
 
 
 rule compare:
     """Set each attention against none on the same patients, Holm-corrected."""
     input:
-        digest=digest,
-        predictions=expand(
+        needs=expand(
             f"{RESULTS}/predictions/{{variant}}/seed{{seed}}/test.parquet",
             variant=DETECTORS,
-            seed=seeds(),
+            seed=SEEDS,
         ),
+        digest=slices("digest"),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
     output:
         differences=report(
             f"{RESULTS}/differences.csv",
@@ -97,25 +94,25 @@ rule compare:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("evaluate"),
-        config=section("evaluate"),
-        variants=",".join(DETECTORS),
-        seeds=",".join(str(seed) for seed in seeds()),
-        predictions=below_results("predictions"),
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
+        step=step(
+            "evaluate.compare",
+            "evaluate",
+            variants=DETECTORS,
+            seeds=SEEDS,
+            predictions=f"{RESULTS}/predictions",
+        ),
+        files=files,
     shell:
-        "python -m dsnet.evaluate.compare --params {params.config:q}"
-        " --variants {params.variants:q} --seeds {params.seeds:q}"
-        " --predictions {params.predictions:q} --boxes {params.boxes:q} --split {params.split:q}"
-        " --digest {input.digest:q} --differences {output.differences:q} --log {log:q}"
+        STEP
 
 
 rule speed:
     """Time all detectors of Table 1 in turn, in one process."""
     input:
-        digest=digest,
-        weights=first_weights(TABLE1),
+        weights=of_first_seed("weights.pt", TABLE1),
+        digest=slices("digest"),
+        store=ancient(slices("store")),
+        boxes=ancient(slices("boxes")),
     output:
         speed=f"{RESULTS}/speed.json",
     log:
@@ -126,31 +123,24 @@ rule speed:
     resources:
         gpu=1,
     params:
-        code=modules("detect"),
-        config=section("evaluate"),
-        detector=section("detector"),
-        variants=timed(TABLE1),
-        store=f"{TABLES}/slices.npy",
-        boxes=f"{TABLES}/slices.csv",
+        step=step("predict.speed", "detector", variants=TABLE1, **SPEED),
+        files=files,
     shell:
-        "python -m dsnet.predict.speed --params {params.config:q} --detector {params.detector:q}"
-        " --variants {params.variants:q} --digest {input.digest:q} --store {params.store:q}"
-        " --boxes {params.boxes:q} --speed {output.speed:q} --log {log:q}"
+        STEP
 
 
 # The detectors of every table: a run of its own, since ratios hold within one run only, and Table 1
 # alone must not wait for the others to be trained.
 use rule speed as speed_all with:
     input:
-        digest=digest,
-        weights=first_weights(DETECTORS),
+        weights=of_first_seed("weights.pt", DETECTORS),
+        digest=slices("digest"),
+        store=ancient(slices("store")),
+        boxes=ancient(slices("boxes")),
     output:
         speed=f"{RESULTS}/speed_all.json",
     log:
         "logs/speed_all.log",
     params:
-        config=section("evaluate"),
-        detector=section("detector"),
-        variants=timed(DETECTORS),
-        store=f"{TABLES}/slices.npy",
-        boxes=f"{TABLES}/slices.csv",
+        step=step("predict.speed", "detector", variants=DETECTORS, **SPEED),
+        files=files,

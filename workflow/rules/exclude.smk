@@ -1,30 +1,22 @@
 rule exclude:
-    """Judge every file by every criterion, and say why."""
+    """Apply every criterion to every file, and say why it is in or out."""
     input:
+        source=f"{TABLES}/source.json",
         index=f"{TABLES}/index.parquet",
-    output:
         boxes=f"{TABLES}/annotations.csv",
+        exams=f"{TABLES}/exams.csv",
+        patients=f"{TABLES}/patients.csv",
+        decisions=f"{TABLES}/decisions.csv",
+    output:
         ledger=f"{TABLES}/ledger.csv",
         exclusions=f"{TABLES}/exclusions.csv",
         flow=f"{TABLES}/flow.json",
-        exams=f"{TABLES}/dxa_exams.csv",
     log:
         "logs/exclude.log",
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("exclude", "cohort"),
-        config=section("exclude"),
-        annotations=section("annotations"),
-        reading=CONFIG.label.t_score,
-        dxa=section("dxa"),
-        cohort=cohort,
-        private=CONFIG.private.as_posix(),
-        state=cohort_state(),
+        step=step("exclude.step", "exclude", "label"),
+        files=files,
     shell:
-        "python -m dsnet.exclude --params {params.config:q} --reading {params.t_score:q}"
-        " --cohort {params.cohort:q} --private {params.private:q} --index {input.index:q}"
-        " --ledger {output.ledger:q} --exclusions {output.exclusions:q} --flow {output.flow:q}"
-        " --dxa {params.dxa:q} --exams {output.exams:q}"
-        " --annotations {params.annotations:q} --boxes {output.boxes:q}"
-        " --log {log:q}"
+        STEP

@@ -9,9 +9,7 @@ rule phantom:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
-        code=modules("phantom"),
-        config=section("phantom"),
-        folder=subpath(output.cohort, parent=True),
+        step=step("phantom.step", "phantom"),
+        files=files,
     shell:
-        "python -m dsnet.phantom --params {params.config:q} --cohort {params.folder:q}"
-        " --answers {output.answers:q} --log {log:q}"
+        STEP

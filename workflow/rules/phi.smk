@@ -1,8 +1,7 @@
 rule phi_check:
     """Search every output for identifying values, last of all, and fail on one."""
     input:
-        index=f"{TABLES}/index.parquet",
-        finished=everything(),
+        needs=[f"{TABLES}/source.json", *EVERYTHING],
     output:
         # The report is a log: Snakemake would delete an output when the rule fails, and with it
         # where to look.
@@ -14,15 +13,13 @@ rule phi_check:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
-        code=modules("phi"),
-        config=section("phi_check"),
-        cohort=cohort,
-        private=CONFIG.private.as_posix(),
-        results=subpath(output.passed, parent=True),
-        logs="logs",
-        records=".snakemake",
+        step=step(
+            "phi.step",
+            "phi_check",
+            private=CONFIG.private,
+            results=RESULTS,
+            logs="logs",
+            records=".snakemake",
+        ),
     shell:
-        "python -m dsnet.phi --params {params.config:q} --cohort {params.cohort:q}"
-        " --private {params.private:q} --index {input.index:q} --results {params.results:q}"
-        " --logs {params.logs:q} --records {params.records:q} --report {log.report:q}"
-        " --log {log.step:q}"
+        "python -m {params.step} --report {log.report:q} --log {log.step:q}"

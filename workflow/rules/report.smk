@@ -1,11 +1,7 @@
 rule flow_diagram:
-    """Draw what became of every file, image and patient."""
+    """Show how many files, images and patients each criterion excluded."""
     input:
-        flow=f"{TABLES}/flow.json",
-        ledger=f"{TABLES}/ledger.csv",
-        exclusions=f"{TABLES}/exclusions.csv",
-        labels=f"{TABLES}/labels.csv",
-        split=f"{TABLES}/split.csv",
+        needs=cohort_tables(),
     output:
         svg=report(
             f"{TABLES}/flow.svg",
@@ -19,27 +15,22 @@ rule flow_diagram:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("report"),
+        step=step("report.diagram", results=RESULTS),
+        files=files,
     shell:
-        "python -m dsnet.report.diagram --flow {input.flow:q} --ledger {input.ledger:q}"
-        " --exclusions {input.exclusions:q} --labels {input.labels:q} --split {input.split:q}"
-        " --svg {output.svg:q} --png {output.png:q} --log {log:q}"
+        STEP
 
 
 rule report:
     """Put everything on one page that needs no network."""
     input:
-        index=f"{TABLES}/index.parquet",
-        flow=f"{TABLES}/flow.json",
-        diagram=f"{TABLES}/flow.svg",
-        ledger=f"{TABLES}/ledger.csv",
-        exclusions=f"{TABLES}/exclusions.csv",
-        labels=f"{TABLES}/labels.csv",
-        split=f"{TABLES}/split.csv",
-        proof=f"{TABLES}/split_proof.json",
-        store=f"{TABLES}/slices.npy",
-        boxes=f"{TABLES}/slices.csv",
-        tables=reported(),
+        needs=[
+            *cohort_tables(),
+            f"{TABLES}/thumbnails.parquet",
+            f"{TABLES}/slices.json",
+            f"{TABLES}/flow.svg",
+            *REPORTED,
+        ],
     output:
         page=report(
             f"{RESULTS}/report.html",
@@ -52,28 +43,16 @@ rule report:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("report"),
-        config=CONFIG.model_dump_json(),
-        results=subpath(output.page, parent=True),
-        state=cohort_state(),
+        step=step("report.step", "config", results=RESULTS),
+        files=files,
     shell:
-        "python -m dsnet.report --config {params.config:q} --results {params.results:q}"
-        " --index {input.index:q} --flow {input.flow:q} --diagram {input.diagram:q}"
-        " --ledger {input.ledger:q} --exclusions {input.exclusions:q} --labels {input.labels:q}"
-        " --split {input.split:q} --proof {input.proof:q} --store {input.store:q}"
-        " --boxes {input.boxes:q} --page {output.page:q} --log {log:q}"
+        STEP
 
 
 rule checklist:
     """Draft the reporting checklists, with blanks for what only people can write."""
     input:
-        flow=f"{TABLES}/flow.json",
-        ledger=f"{TABLES}/ledger.csv",
-        exclusions=f"{TABLES}/exclusions.csv",
-        labels=f"{TABLES}/labels.csv",
-        split=f"{TABLES}/split.csv",
-        proof=f"{TABLES}/split_proof.json",
-        tables=reported(),
+        needs=[*cohort_tables(), *REPORTED],
     output:
         checklist=f"{RESULTS}/checklist.md",
     log:
@@ -81,11 +60,7 @@ rule checklist:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("report"),
-        config=CONFIG.model_dump_json(),
-        results=subpath(output.checklist, parent=True),
+        step=step("report.checklist", "config", results=RESULTS),
+        files=files,
     shell:
-        "python -m dsnet.report.checklist --config {params.config:q} --results {params.results:q}"
-        " --flow {input.flow:q} --ledger {input.ledger:q} --exclusions {input.exclusions:q}"
-        " --labels {input.labels:q} --split {input.split:q} --proof {input.proof:q}"
-        " --checklist {output.checklist:q} --log {log:q}"
+        STEP

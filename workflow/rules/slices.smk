@@ -1,8 +1,9 @@
 # A checkpoint: what comes after it is planned again once the digest is known, so that a cohort
-# that changed without changing one included slice trains nothing anew.
+# that changed without changing one included slice trains nothing again.
 checkpoint slices:
     """Store every included slice once, on one grid, as 16-bit HU."""
     input:
+        source=f"{TABLES}/source.json",
         index=f"{TABLES}/index.parquet",
         labels=f"{TABLES}/labels.csv",
         split=f"{TABLES}/split.csv",
@@ -16,13 +17,37 @@ checkpoint slices:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
-        code=modules("slices", "ingest"),
-        config=section("slices"),
-        cohort=cohort,
-        private=CONFIG.private.as_posix(),
-        dxa=section("dxa"),
+        step=step(
+            "slices.step",
+            "slices",
+            "dxa",
+            cohort=CONFIG.cohort,
+            private=CONFIG.private,
+        ),
+        files=files,
     shell:
-        "python -m dsnet.slices --params {params.config:q} --cohort {params.cohort:q}"
-        " --private {params.private:q} --index {input.index:q} --labels {input.labels:q}"
-        " --split {input.split:q} --store {output.store:q} --boxes {output.boxes:q}"
-        " --digest {output.digest:q} --dxa {params.dxa:q} --log {log:q}"
+        STEP
+
+
+rule thumbnails:
+    """Make small pictures of excluded images, for the report."""
+    input:
+        source=f"{TABLES}/source.json",
+        index=f"{TABLES}/index.parquet",
+        ledger=f"{TABLES}/ledger.csv",
+    output:
+        pictures=f"{TABLES}/thumbnails.parquet",
+    log:
+        "logs/thumbnails.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step(
+            "slices.thumbnails",
+            "report",
+            cohort=CONFIG.cohort,
+            private=CONFIG.private,
+        ),
+        files=files,
+    shell:
+        STEP

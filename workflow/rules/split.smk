@@ -1,5 +1,5 @@
 rule split:
-    """Part the patients into training, validation and test, and prove that nothing is shared."""
+    """Divide the patients into training, validation and test, and prove that nothing is shared."""
     input:
         labels=f"{TABLES}/labels.csv",
         index=f"{TABLES}/index.parquet",
@@ -16,8 +16,7 @@ rule split:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("split"),
-        config=section("split"),
+        step=step("split.step", "split"),
+        files=files,
     shell:
-        "python -m dsnet.split --params {params.config:q} --labels {input.labels:q}"
-        " --index {input.index:q} --split {output.split:q} --proof {output.proof:q} --log {log:q}"
+        STEP

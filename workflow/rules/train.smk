@@ -1,7 +1,10 @@
 rule train:
     """Train one detector; one at a time, since each takes all cores."""
     input:
-        digest=digest,
+        digest=slices("digest"),
+        store=ancient(slices("store")),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
     output:
         weights=f"{RESULTS}/models/{RUN}/weights.pt",
         history=f"{RESULTS}/models/{RUN}/history.csv",
@@ -14,19 +17,15 @@ rule train:
     resources:
         gpu=1,
     params:
-        code=modules("detect", "train"),
-        detector=section("detector"),
-        config=training(),
-        variant=variant,
-        store=f"{TABLES}/slices.npy",
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
+        step=step(
+            "train.step",
+            "detector",
+            "train",
+            wildcards=("backbone", "attention", "seed"),
+        ),
+        files=files,
         # Not an output: Snakemake deletes outputs after a failure, and the checkpoints are what
-        # an interrupted training goes on from.
-        checkpoints=f"{RESULTS}/checkpoints/{RUN}",
+        # an interrupted training resumes from.
+        checkpoints=f"--checkpoints={RESULTS}/checkpoints/{RUN}",
     shell:
-        "python -m dsnet.train --detector {params.detector:q} --params {params.config:q}"
-        " --variant {params.variant:q} --seed {wildcards.seed:q} --digest {input.digest:q} --store {params.store:q}"
-        " --boxes {params.boxes:q} --split {params.split:q} --weights {output.weights:q}"
-        " --history {output.history:q} --manifest {output.manifest:q}"
-        " --checkpoints {params.checkpoints:q} --log {log:q}"
+        STEP + " {params.checkpoints}"

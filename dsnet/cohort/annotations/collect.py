@@ -18,7 +18,7 @@ from dsnet.cohort.annotations.annotation import (
     level_of,
 )
 from dsnet.cohort.annotations.read import Reader
-from dsnet.config import Annotations
+from dsnet.config.cohort import Annotations
 from dsnet.schemas import ANNOTATIONS, BOX
 
 _PICTURE_SUFFIXES = frozenset(

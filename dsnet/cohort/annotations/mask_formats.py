@@ -32,7 +32,7 @@ from pydicom.sr.codedict import codes
 
 from dsnet.cohort.annotations.annotation import LEVEL_NAMES, VERSE, Source, level_of
 from dsnet.cohort.annotations.mask_geometry import Body, Floats, bodies
-from dsnet.config import Annotations
+from dsnet.config.cohort import Annotations
 from dsnet.dicom.reader import quiet
 
 TOTAL: Final = {

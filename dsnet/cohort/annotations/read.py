@@ -19,7 +19,7 @@ from dsnet.cohort.annotations.box_formats import (
     read_yolo,
 )
 from dsnet.cohort.annotations.mask_geometry import Body, Series, cut
-from dsnet.config import Annotations
+from dsnet.config.cohort import Annotations
 
 _NIFTI, _SEG = ("nifti", "label"), ("seg", "segment")
 """Format, and what its rows are."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from dsnet.config import Attention, AttentionOptions
+from dsnet.config.detector import Attention, AttentionOptions
 from dsnet.detect.attention.ds import DS
 from dsnet.detect.attention.eca import ECA
 from dsnet.detect.attention.residual import Residual

@@ -1,0 +1,37 @@
+"""Sections of what people read and share."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dsnet.config.section import Section
+
+
+class Report(Section):
+    """What the report shows."""
+
+    thumbnails: Annotated[int, Field(ge=0, le=2000)] = 240
+    """Small pictures in results/report.html, chosen by a rule that the page states; 0 for none.
+    They are images of patients, without headers: choose 0 for a report that leaves the
+    hospital.
+    """
+    min_cell: Annotated[int, Field(ge=0)] = 5
+    """Of cohorts that are not synthetic: a sex or an age group with fewer patients than this in any
+    part is hidden, since small numbers may identify somebody; 0 shows all.
+    """
+
+
+class Deidentify(Section):
+    """Included slices as DICOM without identity (PS3.15)."""
+
+    processes: Annotated[int, Field(ge=0)] = 0
+    """Writing processes; 0 means one for each core. Fewer where others need the machine."""
+
+
+class PhiCheck(Section):
+    """The search of all outputs for identifying values."""
+
+    processes: Annotated[int, Field(ge=0)] = 0
+    """Searching processes; 0 means one for each core. Fewer where memory is scarce: each holds a
+    file.
+    """

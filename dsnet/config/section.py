@@ -1,0 +1,48 @@
+"""What all sections of the config share."""
+
+import difflib
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Positive = Annotated[int, Field(ge=1)]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the config; a key that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return, in one line, which keys of `model` are wrong, what they hold and what is allowed."""
+    return "; ".join(_explain_one(dict(item), model) for item in error.errors())
+
+
+def _explain_one(item: dict[str, Any], model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {key} = {item['input']!r} ({_known(item['loc'], model)})"
+    if item["type"] == "missing":
+        return f"no key {key}"
+    return f"{key} = {item['input']!r} ({item['msg'].lower()})"
+
+
+def _known(location: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    """Return the keys allowed at the place of a misspelt one, the likeliest first."""
+    section = model
+    for part in location[:-1]:
+        candidate = (
+            section.model_fields[str(part)].annotation
+            if str(part) in section.model_fields
+            else None
+        )
+        if not (isinstance(candidate, type) and issubclass(candidate, BaseModel)):
+            break
+        section = candidate
+    names = list(section.model_fields)
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}allowed: {', '.join(names)}"

@@ -1,0 +1,27 @@
+rule match:
+    """Say which annotation, exam, history and decision belongs to which file and patient."""
+    input:
+        source=f"{TABLES}/source.json",
+        index=f"{TABLES}/index.parquet",
+    output:
+        boxes=f"{TABLES}/annotations.csv",
+        exams=f"{TABLES}/exams.csv",
+        patients=f"{TABLES}/patients.csv",
+        decisions=f"{TABLES}/decisions.csv",
+    log:
+        "logs/match.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step(
+            "match.step",
+            "annotations",
+            "dxa",
+            "label",
+            cohort=CONFIG.cohort,
+            private=CONFIG.private,
+        ),
+        files=files,
+        state=COHORT_STATE,
+    shell:
+        STEP
