@@ -67,17 +67,12 @@ def _command(step: Callable[..., None]) -> Callable[..., None]:
             _record(log, f"done in {time.monotonic() - begun:.1f} s")
 
     parameters = [_option(parameter) for parameter in inspect.signature(step).parameters.values()]
-    for name, kind, help_text in (
-        ("log", Path | None, "Where to record how the step ended."),
-        ("code", str, "Digest of the step's source; not read."),
-    ):
-        annotation = Annotated[kind, typer.Option(help=help_text)]
-        default = "" if kind is str else None
-        parameters.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-            )
-        )
+    log = Annotated[Path | None, typer.Option(help="Where to record how the step ended.")]
+    code = Annotated[str, typer.Option(help="Digest of the step's source; not read.")]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, default, kind in (("log", None, log), ("code", "", code))
+    ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
     return command
 

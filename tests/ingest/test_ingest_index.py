@@ -10,14 +10,14 @@ from support.ct_builder import ct_slice, read, save
 from dsnet import schemas
 from dsnet.dicom.scan import Found, scan
 from dsnet.ingest.index import tables
-from dsnet.pseudonym import Vault
+from dsnet.private import PrivateCohort
 
 
 def made(root: Path, key: bytes = bytes(32), files: list[Found] | None = None) -> pd.DataFrame:
     """Return index and map joined, by relative path."""
     files = scan(root) if files is None else files
     facts = {file.relative: read(Path(file.path)) for file in files}
-    index, identities = tables(files, facts, Vault(key, root))
+    index, identities = tables(files, facts, PrivateCohort("a" * 16, key, root))
     schemas.INDEX.validate(index)
     schemas.MAP.validate(identities)
     joined = index.merge(identities[["file_key", "relative_path"]], on="file_key", validate="1:1")
@@ -45,9 +45,34 @@ def test_known_identities_are_merged_across_folders(tmp_path: Path) -> None:
     assert rows.loc["x/1", "patient_key"] == rows.loc["y/1", "patient_key"]
     assert rows.loc["x/1", "image_key"] == rows.loc["y/1", "image_key"]
     assert rows["patient_key"].nunique() == 2
-    assert rows.loc["x/1", "patient_key"] == Vault(bytes(32), tmp_path).pseudonym(
-        "patient", "000123"
+    private = PrivateCohort("a" * 16, bytes(32), tmp_path)
+    assert rows.loc["x/1", "patient_key"] == private.pseudonym("patient", "000123")
+
+
+def test_keys_made_from_paths_differ_between_cohorts(tmp_path: Path) -> None:
+    save(ct_slice(PatientID="", SOPInstanceUID=""), tmp_path / "IM00001")
+    files = scan(tmp_path)
+    facts = {file.relative: read(Path(file.path)) for file in files}
+    one, other = (
+        tables(files, facts, PrivateCohort(name * 16, bytes(32), tmp_path))[0].iloc[0]
+        for name in "ab"
     )
+    for column in ("file_key", "image_key", "patient_key"):
+        assert one[column] != other[column]
+    assert one["study_key"] == other["study_key"]
+
+
+def test_one_series_uid_of_two_patients_is_two_series(tmp_path: Path) -> None:
+    for patient in ("1", "2"):
+        save(ct_slice(PatientID=patient), tmp_path / patient)
+    rows = made(tmp_path)
+    assert rows["series_key"].nunique() == 2
+
+
+def test_ties_are_settled_by_the_rank_of_the_path(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        save(ct_slice(), tmp_path / name)
+    assert made(tmp_path)["path_rank"].to_dict() == {"a": 0, "b": 1, "c": 2}
 
 
 def test_an_unreadable_file_has_a_row_and_nothing_else(tmp_path: Path) -> None:
@@ -79,7 +104,7 @@ def test_order_and_spacing_come_from_positions_alone(tmp_path: Path) -> None:
 @settings(
     deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_row_order_hangs_neither_on_the_key_nor_on_the_order_of_files(
+def test_row_order_depends_neither_on_the_key_nor_on_the_order_of_files(
     tmp_path: Path, key: bytes, order: list[int]
 ) -> None:
     if not (tmp_path / "notes").exists():
@@ -89,7 +114,7 @@ def test_row_order_hangs_neither_on_the_key_nor_on_the_order_of_files(
             save(dataset, tmp_path / f"{number}")
         (tmp_path / "notes").write_text("nothing")
     files = scan(tmp_path)
-    rows = made(tmp_path, key, [files[place] for place in order])
+    rows = made(tmp_path, key, [files[number] for number in order])
     assert list(rows["relative_path"]) == list(made(tmp_path)["relative_path"])
     assert rows["relative_path"].iloc[-1] == "notes"
     readable = rows[rows["readable"]]

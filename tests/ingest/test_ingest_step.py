@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from dsnet.pseudonym import open_vault
 from support.ct_builder import ct_slice, save
 
 from dsnet import schemas
-from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
 from dsnet.errors import UserError
 from dsnet.ingest import workers
 from dsnet.ingest.cache import Cache
 from dsnet.ingest.step import ingest
+from dsnet.private import PrivateCohort
+from dsnet.results import Results
 
 
 @pytest.fixture
@@ -47,66 +47,67 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(cohort: Path, **params: object) -> pd.DataFrame:
-    out = cohort.parent
+    out = cohort.parent / "results" / "cohort"
     ingest(
-        params=Ingest(**params),
+        ingest=Ingest(**params),
         cohort=cohort,
-        private=out / "private",
-        index=out / "results" / "index.parquet",
-        source=out / "results" / "source.json",
+        private=cohort.parent / "private",
+        index=out / "index.parquet",
+        source=out / "source.json",
     )
-    return schemas.read(schemas.INDEX, out / "results" / "index.parquet")
+    return Results(out.parent).index
+
+
+def private_of(cohort: Path) -> PrivateCohort:
+    return Results(cohort.parent / "results").private(cohort.parent / "private", cohort)
 
 
 def test_index_map_and_stamp(cohort: Path) -> None:
     index = run(cohort)
-    vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
-    identities = schemas.read(schemas.MAP, vault.map_path)
+    private = private_of(cohort)
+    identities = private.read_map()
     assert len(index) == len(identities) == 7
     assert set(index["file_key"]) == set(identities["file_key"])
     assert set(identities["patient_id"]) == {"000123", "000456", ""}
     assert set(identities["ct_date"]) == {"2020-02-29", ""}
-    source = json.loads((cohort.parent / "results" / "source.json").read_text())
+    source = json.loads((cohort.parent / "results" / "cohort" / "source.json").read_text())
     assert (source["files"], source["readable"], source["decoded"]) == (7, 6, 6)
     assert source["bytes"] == sum(
         path.stat().st_size for path in (cohort / "dicom").rglob("*") if path.is_file()
     )
-    assert source["key"] == vault.fingerprint
+    assert source["key"] == private.fingerprint
 
 
 @pytest.mark.skipif(os.name == "nt", reason="modes as POSIX has them")
-def test_only_the_owner_may_enter_the_vault(cohort: Path) -> None:
+def test_only_the_owner_may_enter_the_private_folder(cohort: Path) -> None:
     before = os.umask(0)
     try:
         run(cohort)
     finally:
         os.umask(before)
-    vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in vault.folder.iterdir()}
-    assert modes == {
-        "map.parquet": 0o600,
-        "identifying.parquet": 0o600,
-        "ingest.sqlite": 0o600,
-    }
-    assert stat.S_IMODE(vault.folder.stat().st_mode) == 0o700
+    private = private_of(cohort)
+    files = [path for path in (cohort.parent / "private").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".parquet", ".sqlite", ".key"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert stat.S_IMODE(private.folder.stat().st_mode) == 0o700
 
 
-def test_no_identity_leaves_the_vault(cohort: Path) -> None:
+def test_no_identity_leaves_the_private_folder(cohort: Path) -> None:
     index = run(cohort)
     uids = [ct_slice().StudyInstanceUID, ct_slice().SeriesInstanceUID]
     words = ["000123", "000456", "Thornabee", "Brannock", "IM0", "2020-02-29", "20200229", *uids]
-    text = index.to_csv() + (cohort.parent / "results" / "source.json").read_text()
-    content = (cohort.parent / "results" / "index.parquet").read_bytes()
+    text = index.to_csv() + (cohort.parent / "results" / "cohort" / "source.json").read_text()
+    content = (cohort.parent / "results" / "cohort" / "index.parquet").read_bytes()
     for word in words:
         assert word not in text
         assert word.encode() not in content
 
 
-def test_identifying_values_go_to_the_vault(cohort: Path) -> None:
+def test_identifying_values_go_to_the_private_folder(cohort: Path) -> None:
     (cohort / "dxa.csv").write_text("patient_id,exam_date\n000777,03.04.2021\n")
     run(cohort)
-    vault = open_vault(cohort.parent / "private", CohortFolder(cohort))
-    first = schemas.read(schemas.IDENTIFYING, vault.identifying_path)
+    private = private_of(cohort)
+    first = schemas.read(schemas.IDENTIFYING, private.identifying_path)
     values = set(zip(first["value"], first["kind"], strict=True))
     assert values >= {
         ("000123", "PatientID"),
@@ -119,12 +120,12 @@ def test_identifying_values_go_to_the_vault(cohort: Path) -> None:
         ("NOTES.TXT", "path"),
         ("NOTES", "path"),
     }
-    known = schemas.read(schemas.MAP, vault.map_path)
+    known = private.read_map()
     owners = first.loc[first["value"] == "000123", ["kind", "patient_key"]].to_numpy().tolist()
     key = known.loc[known["patient_id"] == "000123", "patient_key"].iloc[0]
     assert ["PatientID", key] in owners
     run(cohort)
-    again = schemas.read(schemas.IDENTIFYING, vault.identifying_path)
+    again = schemas.read(schemas.IDENTIFYING, private.identifying_path)
     pd.testing.assert_frame_equal(again, first)
 
 
@@ -174,7 +175,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 
 def test_over_processes_it_is_the_same(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(cohort)
-    shutil.rmtree(next((cohort.parent / "private").glob("*/ingest.sqlite")).parent)
+    next((cohort.parent / "private").glob("ingest-*.sqlite")).unlink()
     monkeypatch.setattr(workers, "_FEW", 0)
     pd.testing.assert_frame_equal(run(cohort, processes=2), first)
 
@@ -190,7 +191,7 @@ def test_a_cohort_without_files(tmp_path: Path, missing: bool) -> None:
 
 def test_results_of_another_key_stay_as_they_are(cohort: Path) -> None:
     run(cohort)
-    results = cohort.parent / "results"
+    results = cohort.parent / "results" / "cohort"
     before = {path.name: path.read_bytes() for path in results.iterdir()}
     (cohort.parent / "private" / "pseudonym.key").write_text("ab" * 32)
     with pytest.raises(UserError, match="another key"):
@@ -199,8 +200,9 @@ def test_results_of_another_key_stay_as_they_are(cohort: Path) -> None:
 
 
 def test_the_command_line_is_silent_and_names_no_one(cohort: Path) -> None:
-    command = [sys.executable, "-m", "dsnet.ingest", "--params", "{}", "--cohort", str(cohort)]
-    command += ["--private", "private", "--index", "i.parquet", "--source", "s.json"]
+    command = [sys.executable, "-m", "dsnet.ingest.step", "--ingest", "{}", "--cohort", str(cohort)]
+    command += ["--private", "private", "--index", "r/cohort/i.parquet"]
+    command += ["--source", "r/cohort/source.json"]
     (cohort / "dicom" / "BAD").write_bytes(bytes(128) + b"DICM" + b"Thornabee")
     done = subprocess.run(command, capture_output=True, text=True, cwd=cohort.parent, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
