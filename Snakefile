@@ -14,6 +14,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/phantom.smk"
 include: "workflow/rules/ingest.smk"
+include: "workflow/rules/match.smk"
 include: "workflow/rules/exclude.smk"
 include: "workflow/rules/label.smk"
 include: "workflow/rules/split.smk"
@@ -32,6 +33,6 @@ include: "workflow/rules/phi.smk"
 rule all:
     default_target: True
     input:
-        everything(),
+        EVERYTHING,
         f"{RESULTS}/phi_check.passed",
     localrule: True

@@ -390,6 +390,8 @@ def identify(
         if existing is not None and existing.phantom_seed is None:
             raise _another_cohort(folder)
         return open_private(private, phantom_id(seed), phantom_seed=seed, create=True)
+    if existing is not None and existing.phantom_seed is not None:
+        raise _another_cohort(folder)  # whose key everybody can compute
     if existing is not None:
         known = _open_checked(existing, folder, private, None)
         if not share_images(marks, mapped_marks(private, existing.cohort_id), grown=True):

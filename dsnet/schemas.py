@@ -467,6 +467,9 @@ def read(schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
         text = {name: str for name, column in schema.columns.items() if _is_text(column)}
         blank = {name: [""] for name in schema.columns if name not in text}
         frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=blank)
+        if frame.empty:  # without rows pandas knows no types
+            types = {name: column.dtype.type for name, column in schema.columns.items()}
+            frame = frame.astype({name: types[name] for name in frame.columns if name in types})
     else:
         frame = pd.read_parquet(path)
     return _check(schema, frame)

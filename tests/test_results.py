@@ -203,6 +203,9 @@ def test_a_copied_cohort_json_makes_no_key_public(tmp_path: Path) -> None:
     shutil.copy(cohort / "cohort.json", tmp_path / "phantom")
     phantom = run(tmp_path / "p", tmp_path / "phantom", "results")
     assert phantom.source.phantom_seed == 5
+    shutil.copy(cohort / "dicom" / "IM00000", tmp_path / "phantom" / "dicom" / "real")
+    with pytest.raises(UserError, match="results of another one"):
+        run(tmp_path / "p", tmp_path / "phantom", "results")
     assert not (tmp_path / "p" / "private" / "pseudonym.key").exists()
 
 

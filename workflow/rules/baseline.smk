@@ -1,61 +1,51 @@
 # What is written in results/metrics/hu (annotated boxes) and hu_detected (a detector's boxes).
-HU_METHODS = ("thresholds", "balanced", "multinomial", "nearest")
-HU_DETECTOR = f"resnet50/none/seed{CONFIG.train.seeds[0]}"
+HU_METHODS = ("thresholds", "balanced", "multinomial")
+HU_DETECTOR = f"resnet50/none/seed{SEEDS[0]}"
 
 
 rule baseline:
-    """Grade the test part by the HU in its annotated boxes, without a network."""
+    """Grade the test subset by the HU in its annotated boxes, without a network."""
     input:
-        digest=digest,
+        digest=slices("digest"),
+        store=ancient(slices("store")),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
     output:
         features=f"{RESULTS}/baseline/features.csv",
         model=f"{RESULTS}/baseline/model.json",
-        metrics=expand(f"{RESULTS}/metrics/hu/{{method}}.json", method=HU_METHODS),
+        written=metrics_of(f"hu/{method}" for method in HU_METHODS),
     log:
         "logs/baseline.log",
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("baseline", "evaluate", "slices"),
-        config=section("baseline"),
-        judging=section("evaluate"),
-        store=f"{TABLES}/slices.npy",
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
-        metrics=below_results("metrics/hu"),
+        step=step(
+            "baseline.step", "baseline", "evaluate", metrics=f"{RESULTS}/metrics/hu"
+        ),
+        files=files,
     shell:
-        "python -m dsnet.baseline --params {params.config:q} --judging {params.judging:q}"
-        " --digest {input.digest:q} --store {params.store:q} --boxes {params.boxes:q}"
-        " --split {params.split:q} --features {output.features:q} --model {output.model:q}"
-        " --metrics {params.metrics:q} --log {log:q}"
+        STEP
 
 
-rule baseline_detected:
-    """Grade the test part by the HU in the boxes that the plain ResNet50 detector found."""
+# The same in the boxes that the plain ResNet50 detector localised.
+use rule baseline as baseline_detected with:
     input:
-        digest=digest,
+        digest=slices("digest"),
+        store=ancient(slices("store")),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
         detections=f"{RESULTS}/predictions/{HU_DETECTOR}/test.parquet",
     output:
         features=f"{RESULTS}/baseline/features_detected.csv",
         model=f"{RESULTS}/baseline/model_detected.json",
-        metrics=expand(
-            f"{RESULTS}/metrics/hu_detected/{{method}}.json", method=HU_METHODS
-        ),
+        written=metrics_of(f"hu_detected/{method}" for method in HU_METHODS),
     log:
         "logs/baseline_detected.log",
-    conda:
-        "../envs/dsnet.yaml"
     params:
-        code=modules("baseline", "evaluate", "slices"),
-        config=section("baseline"),
-        judging=section("evaluate"),
-        store=f"{TABLES}/slices.npy",
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
-        metrics=below_results("metrics/hu_detected"),
-    shell:
-        "python -m dsnet.baseline.detected --params {params.config:q}"
-        " --judging {params.judging:q} --detections {input.detections:q}"
-        " --digest {input.digest:q} --store {params.store:q} --boxes {params.boxes:q}"
-        " --split {params.split:q} --features {output.features:q} --model {output.model:q}"
-        " --metrics {params.metrics:q} --log {log:q}"
+        step=step(
+            "baseline.step",
+            "baseline",
+            "evaluate",
+            metrics=f"{RESULTS}/metrics/hu_detected",
+        ),
+        files=files,

@@ -45,6 +45,33 @@ TABLE2 = [
     for attention in ("none", "ds")
 ]
 DETECTORS = list(dict.fromkeys([*TABLE1, *TABLE2]))
+# What Table 3 measures, and whose ROC curve stands beside the detectors'.
+TABLE3 = [
+    "resnet50/ds",
+    "resnet50/none",
+    "hu/thresholds",
+    "hu/multinomial",
+    "hu_detected/thresholds",
+    "hu_detected/multinomial",
+]
+ROC_BASELINES = ["hu/multinomial"]
+# Figures that follow from metrics alone, and all figures of the report.
+CURVES = [
+    "precision_recall",
+    "roc",
+    "calibration",
+    "froc",
+    "confusion_box",
+    "confusion_level",
+    "confusion_patient",
+]
+FIGURES = ["figure4", *CURVES, "forest", "learning", "patients"]
+# What several steps are told.
+FOLDERS = {"metrics": f"{RESULTS}/metrics", "models": f"{RESULTS}/models"}
+SPEED = {
+    "images": CONFIG.evaluate.speed_images,
+    "warmup": CONFIG.evaluate.speed_warmup,
+}
 
 # What every rule runs: a module of the package with the options that `step` and `files` return.
 STEP = "python -m {params.step} {params.files} --log {log:q}"
@@ -69,6 +96,11 @@ def options(name, value):
     return [f"--{name.replace('_', '-')}={one}" for one in values]
 
 
+def filled(value, wildcards_of_job):
+    """Return a value with a job's wildcards put in."""
+    return value.format(**wildcards_of_job) if isinstance(value, str) else value
+
+
 def step(module, *sections, wildcards=(), **values):
     """Return a params function: what a rule runs, and all that it depends on but files.
 
@@ -87,17 +119,24 @@ def step(module, *sections, wildcards=(), **values):
         for wildcard in wildcards:
             words += options(wildcard, wildcards_of_job[wildcard])
         for key, value in values.items():
-            words += options(key, value)
+            words += options(key, filled(value, wildcards_of_job))
         return shlex.join(words)
 
     return command
 
 
 def files(wildcards, input, output):
-    """Return a step's options for the named files of its rule; those named `needs` are not passed."""
+    """Return a step's options for the files of its rule.
+
+    Those named `needs` or `written` are not passed: the step finds them in a folder that it is
+    given.
+    """
     named = [*input.items(), *output.items()]
     words = [
-        word for name, value in named if name != "needs" for word in options(name, value)
+        word
+        for name, value in named
+        if name not in ("needs", "written")
+        for word in options(name, value)
     ]
     return shlex.join(words)
 
@@ -165,9 +204,47 @@ def figure_files(*names):
     )
 
 
+def cohort_tables():
+    """Return what the steps from ingest to split write of every file and patient."""
+    names = (
+        "source.json",
+        "index.parquet",
+        "annotations.csv",
+        "exams.csv",
+        "patients.csv",
+        "ledger.csv",
+        "exclusions.csv",
+        "flow.json",
+        "labels.csv",
+        "split.csv",
+        "split_proof.json",
+    )
+    return [f"{TABLES}/{name}" for name in names]
+
+
+# Tables and figures on the report's page, and all that is made without being asked for by name.
+REPORTED = [
+    f"{RESULTS}/{name}.csv"
+    for name in ("table1", "table2", "table3", "differences", "leakage")
+] + figure_files(*FIGURES)
+EVERYTHING = REPORTED + [
+    f"{RESULTS}/{name}"
+    for name in (
+        "report.html",
+        "checklist.md",
+        "cohort/flow.png",
+        "predictions/ground_truth.json",
+    )
+]
+
+
 def check_cohort():
     """Stop before anything is planned if the cohort is not the one that the results are of."""
-    if not IS_PHANTOM and not COHORT.path.is_dir() and not (CONFIG.results / SOURCE).exists():
+    if (
+        not IS_PHANTOM
+        and not COHORT.path.is_dir()
+        and not (CONFIG.results / SOURCE).exists()
+    ):
         raise UserError(
             "config key cohort",
             expected="a cohort folder",
@@ -188,7 +265,12 @@ def check_pointer():
     Not inside ``dvc repro``, which sets DVC_STAGE, holds DVC's lock and has just looked itself.
     """
     pointer = cohort_marker()
-    if IS_PHANTOM or not pointer or not COHORT.path.exists() or "DVC_STAGE" in os.environ:
+    if (
+        IS_PHANTOM
+        or not pointer
+        or not COHORT.path.exists()
+        or "DVC_STAGE" in os.environ
+    ):
         return
     status = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--quiet", pointer]

@@ -46,19 +46,15 @@ rule ground_truth:
 rule evaluate:
     """Turn one detector's predictions with all seeds into numbers with intervals."""
     input:
+        needs=expand(
+            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/{{subset}}.parquet",
+            seed=SEEDS,
+            subset=("test", "validation"),
+            allow_missing=True,
+        ),
         digest=slices("digest"),
         boxes=ancient(slices("boxes")),
         split=ancient(split_of_slices),
-        test=expand(
-            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/test.parquet",
-            seed=SEEDS,
-            allow_missing=True,
-        ),
-        validation=expand(
-            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/validation.parquet",
-            seed=SEEDS,
-            allow_missing=True,
-        ),
     output:
         metrics=f"{RESULTS}/metrics/{VARIANT}.json",
     log:
@@ -66,7 +62,12 @@ rule evaluate:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("evaluate.step", "evaluate", seeds=SEEDS),
+        step=step(
+            "evaluate.step",
+            "evaluate",
+            seeds=SEEDS,
+            predictions=f"{RESULTS}/predictions/{VARIANT}",
+        ),
         files=files,
     shell:
         STEP

@@ -1,12 +1,18 @@
 # A trial is the same slices under another split or other training labels, in a folder of its own:
-# {trial} is LEAKY/true (split by image), patient/shuffled (training labels drawn by lot) or, for
-# the HU models alone, LEAKY/shuffled. Steps and store are those of the honest run.
+# {trial} is LEAKY/true (split by image), patient/shuffled (training labels shuffled) or, for the HU
+# models alone, LEAKY/shuffled. Steps and store are those of the honest run.
 TRIAL = f"{RESULTS}/leakage/{{trial}}"
 TRIAL_LOG = "logs/leakage/{trial}"
+LEAKY_TRUE = f"{RESULTS}/leakage/LEAKY/true"
 LEAKAGE_DETECTOR = (
     f"{CONFIG.leakage.detector.backbone}/{CONFIG.leakage.detector.attention}"
 )
-LEAKAGE_SEED = CONFIG.train.seeds[0]
+TRIAL_FILES = {
+    "digest": f"{TRIAL}/slices.json",
+    "store": ancient(slices("store")),
+    "boxes": ancient(f"{TRIAL}/slices.csv"),
+    "split": ancient(f"{TRIAL}/split.csv"),
+}
 
 
 wildcard_constraints:
@@ -16,33 +22,27 @@ wildcard_constraints:
 rule trial:
     """Write boxes, split and digest of a trial."""
     input:
-        digest=digest,
+        digest=slices("digest"),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
     output:
-        boxes=f"{TRIAL}/slices.csv",
-        split=f"{TRIAL}/split.csv",
-        digest=f"{TRIAL}/slices.json",
+        trial_boxes=f"{TRIAL}/slices.csv",
+        trial_split=f"{TRIAL}/split.csv",
+        trial_digest=f"{TRIAL}/slices.json",
     log:
         f"{TRIAL_LOG}/trial.log",
-    wildcard_constraints:
-        trial="LEAKY/true|patient/shuffled",
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("leakage", "split"),
-        config=section("leakage"),
-        splitting=section("split"),
-        boxes=f"{TABLES}/slices.csv",
-        split=f"{TABLES}/split.csv",
+        step=step("leakage.trial", "leakage", "split", wildcards=("trial",)),
+        files=files,
     shell:
-        "python -m dsnet.leakage --params {params.config:q} --splitting {params.splitting:q}"
-        " --trial {wildcards.trial:q} --boxes {params.boxes:q} --split {params.split:q}"
-        " --digest {input.digest:q} --trial-boxes {output.boxes:q} --trial-split {output.split:q}"
-        " --trial-digest {output.digest:q} --log {log:q}"
+        STEP
 
 
 use rule train as trial_train with:
     input:
-        digest=f"{TRIAL}/slices.json",
+        **TRIAL_FILES,
     output:
         weights=f"{TRIAL}/models/{RUN}/weights.pt",
         history=f"{TRIAL}/models/{RUN}/history.csv",
@@ -50,14 +50,12 @@ use rule train as trial_train with:
     log:
         f"{TRIAL_LOG}/train/{RUN}.log",
     params:
-        boxes=f"{TRIAL}/slices.csv",
-        split=f"{TRIAL}/split.csv",
-        checkpoints=f"{RESULTS}/checkpoints/leakage/{{trial}}/{RUN}",
+        checkpoints=f"--checkpoints={RESULTS}/checkpoints/leakage/{{trial}}/{RUN}",
 
 
 use rule predict as trial_predict with:
     input:
-        digest=f"{TRIAL}/slices.json",
+        **TRIAL_FILES,
         weights=f"{TRIAL}/models/{RUN}/weights.pt",
     output:
         test=f"{TRIAL}/predictions/{RUN}/test.parquet",
@@ -65,52 +63,92 @@ use rule predict as trial_predict with:
         coco_results=f"{TRIAL}/predictions/{RUN}/coco_results.json",
     log:
         f"{TRIAL_LOG}/predict/{RUN}.log",
-    params:
-        boxes=f"{TRIAL}/slices.csv",
-        split=f"{TRIAL}/split.csv",
 
 
 use rule evaluate as trial_evaluate with:
     input:
-        digest=f"{TRIAL}/slices.json",
-        test=f"{TRIAL}/predictions/{{backbone}}/{{attention}}/seed{LEAKAGE_SEED}/test.parquet",
-        validation=f"{TRIAL}/predictions/{{backbone}}/{{attention}}/seed{LEAKAGE_SEED}/validation.parquet",
+        needs=expand(
+            f"{TRIAL}/predictions/{VARIANT}/seed{SEEDS[0]}/{{subset}}.parquet",
+            subset=("test", "validation"),
+            allow_missing=True,
+        ),
+        digest=TRIAL_FILES["digest"],
+        boxes=TRIAL_FILES["boxes"],
+        split=TRIAL_FILES["split"],
     output:
         metrics=f"{TRIAL}/metrics/{{backbone}}/{{attention}}.json",
     log:
         f"{TRIAL_LOG}/evaluate/{{backbone}}/{{attention}}.log",
     params:
-        seeds=str(LEAKAGE_SEED),
-        predictions=subpath(input.test, ancestor=2),
-        boxes=f"{TRIAL}/slices.csv",
-        split=f"{TRIAL}/split.csv",
+        step=step(
+            "evaluate.step",
+            "evaluate",
+            seeds=SEEDS[:1],
+            predictions=f"{TRIAL}/predictions/{VARIANT}",
+        ),
+        files=files,
 
 
 use rule baseline as leaky_baseline with:
     input:
-        digest=f"{RESULTS}/leakage/LEAKY/true/slices.json",
+        digest=f"{LEAKY_TRUE}/slices.json",
+        store=ancient(slices("store")),
+        boxes=f"{LEAKY_TRUE}/slices.csv",
+        split=f"{LEAKY_TRUE}/split.csv",
     output:
-        features=f"{RESULTS}/leakage/LEAKY/true/features.csv",
-        model=f"{RESULTS}/leakage/LEAKY/true/model.json",
-        metrics=expand(
-            f"{RESULTS}/leakage/LEAKY/true/metrics/hu/{{method}}.json",
-            method=HU_METHODS,
-        ),
+        features=f"{LEAKY_TRUE}/features.csv",
+        model=f"{LEAKY_TRUE}/model.json",
+        written=[f"{LEAKY_TRUE}/metrics/hu/{method}.json" for method in HU_METHODS],
     log:
         "logs/leakage/LEAKY/true/baseline.log",
     params:
-        boxes=f"{RESULTS}/leakage/LEAKY/true/slices.csv",
-        split=f"{RESULTS}/leakage/LEAKY/true/split.csv",
-        metrics=below_results("leakage/LEAKY/true/metrics/hu"),
+        step=step(
+            "baseline.step",
+            "baseline",
+            "evaluate",
+            metrics=f"{LEAKY_TRUE}/metrics/hu",
+        ),
+        files=files,
+
+
+rule nearest:
+    """Grade by the nearest training image's label: what a model that only remembers would reach."""
+    input:
+        features=f"{RESULTS}/baseline/features.csv",
+        digest=slices("digest"),
+        split=ancient(split_of_slices),
+    output:
+        metrics=f"{RESULTS}/metrics/hu/nearest.json",
+    log:
+        "logs/nearest.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step("leakage.nearest", "evaluate"),
+        files=files,
+    shell:
+        STEP
+
+
+use rule nearest as leaky_nearest with:
+    input:
+        features=f"{LEAKY_TRUE}/features.csv",
+        digest=f"{LEAKY_TRUE}/slices.json",
+        split=f"{LEAKY_TRUE}/split.csv",
+    output:
+        metrics=f"{LEAKY_TRUE}/metrics/hu/nearest.json",
+    log:
+        "logs/leakage/LEAKY/true/nearest.log",
 
 
 rule control:
-    """Let the HU models learn labels drawn by lot, under the split by patient."""
+    """Let the HU models learn shuffled labels, under the split by patient."""
     input:
-        digest=digest,
         features=f"{RESULTS}/baseline/features.csv",
+        digest=slices("digest"),
+        split=ancient(split_of_slices),
     output:
-        metrics=expand(
+        written=expand(
             f"{RESULTS}/leakage/patient/shuffled/metrics/hu/{{method}}.json",
             method=("multinomial", "nearest"),
         ),
@@ -119,49 +157,54 @@ rule control:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("leakage", "baseline", "evaluate"),
-        config=section("leakage"),
-        judging=section("evaluate"),
-        split=f"{TABLES}/split.csv",
-        metrics=below_results("leakage/patient/shuffled/metrics/hu"),
+        step=step(
+            "leakage.control",
+            "leakage",
+            "evaluate",
+            metrics=f"{RESULTS}/leakage/patient/shuffled/metrics/hu",
+        ),
+        files=files,
     shell:
-        "python -m dsnet.leakage.control --params {params.config:q} --judging {params.judging:q}"
-        " --features {input.features:q} --digest {input.digest:q} --split {params.split:q}"
-        " --metrics {params.metrics:q} --log {log:q}"
+        STEP
 
 
 use rule control as leaky_control with:
     input:
-        digest=f"{RESULTS}/leakage/LEAKY/true/slices.json",
-        features=f"{RESULTS}/leakage/LEAKY/true/features.csv",
+        features=f"{LEAKY_TRUE}/features.csv",
+        digest=f"{LEAKY_TRUE}/slices.json",
+        split=f"{LEAKY_TRUE}/split.csv",
     output:
-        metrics=expand(
+        written=expand(
             f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu/{{method}}.json",
             method=("multinomial", "nearest"),
         ),
     log:
         "logs/leakage/LEAKY/shuffled/control.log",
     params:
-        split=f"{RESULTS}/leakage/LEAKY/true/split.csv",
-        metrics=below_results("leakage/LEAKY/shuffled/metrics/hu"),
+        step=step(
+            "leakage.control",
+            "leakage",
+            "evaluate",
+            metrics=f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu",
+        ),
+        files=files,
 
 
 rule leakage:
     """Set the split by image against the split by patient, and shuffled labels against true ones."""
     input:
-        honest=expand(
-            f"{RESULTS}/metrics/{{method}}.json",
-            method=("hu/multinomial", "hu/nearest", LEAKAGE_DETECTOR),
-        ),
-        trials=expand(
-            f"{RESULTS}/leakage/{{trial}}/metrics/{{method}}.json",
-            trial=("LEAKY/true", "patient/shuffled"),
-            method=("hu/multinomial", "hu/nearest", LEAKAGE_DETECTOR),
-        ),
-        lots=expand(
-            f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu/{{method}}.json",
-            method=("multinomial", "nearest"),
-        ),
+        needs=[
+            *metrics_of(["hu/multinomial", "hu/nearest", LEAKAGE_DETECTOR]),
+            *expand(
+                f"{RESULTS}/leakage/{{trial}}/metrics/{{method}}.json",
+                trial=("LEAKY/true", "patient/shuffled"),
+                method=("hu/multinomial", "hu/nearest", LEAKAGE_DETECTOR),
+            ),
+            *expand(
+                f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu/{{method}}.json",
+                method=("multinomial", "nearest"),
+            ),
+        ],
     output:
         table=report(
             f"{RESULTS}/leakage.csv",
@@ -173,10 +216,12 @@ rule leakage:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("leakage", "tables"),
-        metrics=below_results("metrics"),
-        trials=below_results("leakage"),
-        detector=LEAKAGE_DETECTOR,
+        step=step(
+            "tables.leakage",
+            metrics=f"{RESULTS}/metrics",
+            trials=f"{RESULTS}/leakage",
+            detector=LEAKAGE_DETECTOR,
+        ),
+        files=files,
     shell:
-        "python -m dsnet.leakage.table --metrics {params.metrics:q} --trials {params.trials:q}"
-        " --detector {params.detector:q} --table {output.table:q} --log {log:q}"
+        STEP

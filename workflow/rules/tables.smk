@@ -1,8 +1,7 @@
 rule table1:
     """Set ResNet50 with each attention beside the paper's figures."""
     input:
-        metrics=expand(f"{RESULTS}/metrics/{{variant}}.json", variant=TABLE1),
-        manifests=first_manifests(TABLE1),
+        needs=[*metrics_of(TABLE1), *of_first_seed("manifest.json", TABLE1)],
         speed=f"{RESULTS}/speed.json",
     output:
         table=report(
@@ -16,22 +15,16 @@ rule table1:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("tables"),
-        variants=",".join(TABLE1),
-        seeds=",".join(str(seed) for seed in seeds()),
-        metrics=below_results("metrics"),
-        models=below_results("models"),
+        step=step("tables.detectors", variants=TABLE1, seeds=SEEDS, **FOLDERS),
+        files=files,
     shell:
-        "python -m dsnet.tables --variants {params.variants:q} --seeds {params.seeds:q}"
-        " --metrics {params.metrics:q} --models {params.models:q} --speed {input.speed:q}"
-        " --table {output.table:q} --summary {output.summary:q} --log {log:q}"
+        STEP
 
 
 # Each backbone without and with DS.
 use rule table1 as table2 with:
     input:
-        metrics=expand(f"{RESULTS}/metrics/{{variant}}.json", variant=TABLE2),
-        manifests=first_manifests(TABLE2),
+        needs=[*metrics_of(TABLE2), *of_first_seed("manifest.json", TABLE2)],
         speed=f"{RESULTS}/speed_all.json",
     output:
         table=report(
@@ -43,17 +36,15 @@ use rule table1 as table2 with:
     log:
         "logs/table2.log",
     params:
-        variants=",".join(TABLE2),
-        seeds=",".join(str(seed) for seed in seeds()),
-        metrics=below_results("metrics"),
-        models=below_results("models"),
+        step=step("tables.detectors", variants=TABLE2, seeds=SEEDS, **FOLDERS),
+        files=files,
 
 
 rule table3:
     """Set what was measured beside the literature as the paper reports it."""
     input:
-        digest=digest,
-        metrics=expand(f"{RESULTS}/metrics/{{variant}}.json", variant=TABLE3),
+        needs=metrics_of(TABLE3),
+        digest=slices("digest"),
     output:
         table=report(
             f"{RESULTS}/table3.csv",
@@ -65,10 +56,7 @@ rule table3:
     conda:
         "../envs/dsnet.yaml"
     params:
-        code=modules("tables"),
-        variants=",".join(TABLE3),
-        metrics=below_results("metrics"),
+        step=step("tables.literature", variants=TABLE3, metrics=f"{RESULTS}/metrics"),
+        files=files,
     shell:
-        "python -m dsnet.tables.literature --variants {params.variants:q}"
-        " --metrics {params.metrics:q} --digest {input.digest:q} --table {output.table:q}"
-        " --log {log:q}"
+        STEP

@@ -1,0 +1,119 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dsnet
+from dsnet import source_digest as module
+from dsnet.source_digest import closure, source_digest
+
+ROOT = Path(dsnet.__file__).parent
+RULES = ROOT.parent / "workflow" / "rules"
+STEPS = sorted(
+    {
+        f"dsnet.{module}"
+        for path in RULES.glob("*.smk")
+        for module in re.findall(r'\bstep\(\s*"([\w.]+)"', path.read_text(encoding="utf-8"))
+    }
+)
+
+IMPORTED = """
+import importlib, json, sys
+found = {}
+for step in sys.argv[1:]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "dsnet"]:
+        del sys.modules[name]
+    importlib.import_module(step)
+    own = [module for name, module in sys.modules.items() if name.split(".")[0] == "dsnet"]
+    found[step] = sorted(module.__file__ for module in own)
+print(json.dumps(found))
+"""
+
+
+def names(module: str) -> set[str]:
+    """Return the closure as paths below the package."""
+    return {path.relative_to(ROOT).as_posix() for path in closure(module)}
+
+
+def test_the_closure_holds_all_that_is_really_imported() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", IMPORTED, *STEPS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = json.loads(done.stdout)
+    assert len(STEPS) > 15
+    for step in STEPS:
+        assert set(imported[step]) <= {str(path) for path in closure(step)}, step
+
+
+def test_every_rule_depends_on_the_module_that_it_runs() -> None:
+    for step in STEPS:
+        assert f"{step.removeprefix('dsnet.').replace('.', '/')}.py" in names(step)
+
+
+def test_templates_and_scripts_belong_to_their_package() -> None:
+    assert "report/templates/report.css" in names("dsnet.report.step")
+    assert "report/templates/report.css" not in names("dsnet.ingest.step")
+
+
+def test_a_training_depends_on_no_statistic_and_on_no_other_section_of_the_config() -> None:
+    """The boundary of docs/adr/0002: what a change of must never cost days of GPU."""
+    mine = names("dsnet.train.step")
+    packages = {name.partition("/")[0] for name in mine if "/" in name}
+    assert packages.isdisjoint(
+        {"tables", "figures", "report", "audit", "phi", "deidentify", "baseline", "leakage"}
+        | {"phantom", "ingest", "match", "exclude", "label", "cohort", "dicom"}
+    )
+    config = {name for name in mine if name.startswith("config/")}
+    assert config == {"config/__init__.py", "config/section.py", "config/detector.py"}
+
+
+def test_the_digest_changes_with_a_file_of_the_closure_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "__init__.py": "",
+        "one.py": "def f():\n    from dsnet import two\n",
+        "two.py": "import json\n",
+        "other.py": "from dsnet.one import f\n",
+    }.items():
+        (tmp_path / "dsnet" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "dsnet" / name).write_text(text)
+
+    def digests() -> dict[str, str]:
+        for function in (module._read, module._imports, module._data):
+            function.cache_clear()
+        return {name: source_digest(f"dsnet.{name}") for name in ("one", "two", "other")}
+
+    monkeypatch.setattr(module, "_ROOT", tmp_path / "dsnet")
+    try:
+        before = digests()
+        (tmp_path / "dsnet" / "two.py").write_text("import re\n")
+        after = digests()
+        assert {name: before[name] == after[name] for name in before} == {
+            "one": False,
+            "two": False,
+            "other": False,
+        }
+        (tmp_path / "dsnet" / "other.py").write_text("")
+        assert {name: digests()[name] == after[name] for name in after} == {
+            "one": True,
+            "two": True,
+            "other": False,
+        }
+    finally:
+        monkeypatch.undo()
+        digests_of_the_package = (module._read, module._imports, module._data)
+        for function in digests_of_the_package:
+            function.cache_clear()
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = (
+        "import sys; from dsnet.source_digest import source_digest\n"
+        f"[source_digest(step) for step in {STEPS!r}]\n"
+        "print({'numpy', 'pandas', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
