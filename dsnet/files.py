@@ -1,5 +1,6 @@
 """Files that are whole or absent: temporary name, then rename."""
 
+import errno
 import hashlib
 import json
 import os
@@ -31,15 +32,20 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _flush(temporary)
         temporary.replace(path)
-    except PermissionError as error:
-        raise _unwritable(path, error) from error
     except OSError as error:
         if error.errno in _UNWRITABLE:
             raise _unwritable(path, error) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file to the disk: a rename alone may outlive a crash without it."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,14 +80,19 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-_UNWRITABLE = {28: "the disk is full", 30: "the file system is read-only"}
+_UNWRITABLE = {
+    errno.EACCES: "permission was denied",
+    errno.EPERM: "permission was denied",
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EROFS: "the file system is read-only",
+}
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
-    cause = _UNWRITABLE.get(error.errno or 0, "permission was denied")
     return UserError(
         f"{path.parent}",
         expected="a folder that can be written",
-        came=f"that {cause}",
+        came=f"that {_UNWRITABLE[error.errno or 0]}",
         remedy="free or unlock it, or set the config key results to another folder",
     )

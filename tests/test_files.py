@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,27 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert target.read_text() == "all"
 
 
-@pytest.mark.parametrize(("number", "cause"), [(13, "denied"), (28, "full"), (30, "read-only")])
+def test_the_bytes_are_on_the_disk_before_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "table.csv"
+    before: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda _: before.append(not target.exists()))
+    files.write_text(target, "all")
+    assert before == [True]
+    assert target.read_text() == "all"
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (errno.EACCES, "denied"),
+        (errno.EPERM, "denied"),
+        (errno.ENOSPC, "full"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only"),
+    ],
+)
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, number: int, cause: str) -> None:
     def fail() -> None:
         raise OSError(number, "as the system says")
