@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dsnet.evaluate.metrics import DEFINITIONS
-from dsnet.tables.step import RATIOS
+from dsnet.tables.detectors import RATIOS
 
 SEEDS = (3, 5)
 GRADED = tuple(name for name in DEFINITIONS if name.startswith(("level_", "patient_")))
