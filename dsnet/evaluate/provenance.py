@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from dsnet import schemas
 from dsnet.errors import UserError
+from dsnet.files import sha256
 from dsnet.schemas import LEAKY, is_leaky
 
 
@@ -30,7 +31,8 @@ def read_provenance(digest: Path, split: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``cohort`` (its name), ``synthetic`` and ``leaky`` (whether the split is by image).
+        ``cohort`` (its name), ``synthetic``, ``leaky`` (whether the split is by image) and
+        ``slices_sha256``, the SHA-256 of the digest: files with the same one belong together.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def read_provenance(digest: Path, split: Path) -> dict[str, Any]:
     """
     facts = _read(digest, cohort=str, synthetic=bool)
     leaky = is_leaky(schemas.read(schemas.SPLIT, split))
-    return {**facts, "leaky": leaky}
+    return {**facts, "leaky": leaky, "slices_sha256": sha256(digest)}
 
 
 def read_grid(digest: Path) -> Grid:

@@ -1,6 +1,6 @@
 """The metrics of one detector over its seeds, as JSON: ``python -m dsnet.evaluate.step``.
 
-The file holds, in this order: ``cohort``, ``synthetic``, ``leaky``; ``subset``,
+The file holds, in this order: ``cohort``, ``synthetic``, ``leaky``, ``slices_sha256``; ``subset``,
 ``seeds``; ``counts``, ``thresholds`` and ``interval``, which all detectors of a table share;
 ``metrics`` by the names of ``definitions``, each with ``value`` (mean over the seeds), ``low`` and
 ``high`` (the patients' interval of that mean), ``seed_sd`` (between the seeds) and ``by_seed``;

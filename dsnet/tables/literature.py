@@ -154,8 +154,9 @@ def _measured(entry: Entry, name: str, unit: Unit) -> Json:
 
 
 def _check_alike(entries: Sequence[Entry]) -> None:
-    def evaluated_on(entry: Entry) -> tuple[str, int]:
-        return data_note(entry.report), entry.report["counts"]["patients"]
+    def evaluated_on(entry: Entry) -> tuple[str, str, int]:
+        report = entry.report
+        return data_note(report), report["slices_sha256"], report["counts"]["patients"]
 
     for entry in entries:
         if evaluated_on(entry) != evaluated_on(entries[0]):

@@ -112,7 +112,7 @@ def percent(fraction: float | None) -> float | None:
 
 def evaluated_on(report: Json) -> Json:
     """Return what all reports of a table must share: cohort, subset, images, thresholds."""
-    shared = ("cohort", "synthetic", "subset", "thresholds", "interval")
+    shared = ("cohort", "synthetic", "slices_sha256", "subset", "thresholds", "interval")
     counts = {name: n for name, n in report["counts"].items() if name != "detections"}
     return {**{name: report[name] for name in shared}, "counts": counts}
 

@@ -10,6 +10,7 @@ from dsnet import schemas
 from dsnet.baseline.step import as_predictions, grade
 from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.evaluate.grading import GRADES
+from dsnet.files import sha256
 from dsnet.schemas import BOX, CLASSES
 from dsnet.step import run
 
@@ -60,6 +61,7 @@ def test_metrics_have_a_detectors_form_without_localisation(
     for method in METHODS:
         made = read(graded["metrics"] / f"{method}.json")
         assert (made["cohort"], made["synthetic"], made["leaky"]) == ("ellipses", True, False)
+        assert made["slices_sha256"] == sha256(ellipses.digest)
         assert made["seeds"] == []
         assert made["counts"]["patients"] == 3
         assert names == set(made["metrics"]) == set(made["definitions"])

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def test_says_what_the_numbers_are_made_from(files: tuple[Path, Path]) -> None:
         "cohort": "made up",
         "synthetic": True,
         "leaky": False,
+        "slices_sha256": hashlib.sha256(digest.read_bytes()).hexdigest(),
     }
     assert read_provenance(digest, split) == expected
     assert read_provenance(digest, split.with_name("leaky.csv")) == {**expected, "leaky": True}

@@ -24,6 +24,7 @@ from dsnet.evaluate.step import (
     precision_recall,
     roc,
 )
+from dsnet.files import sha256
 from dsnet.schemas import CLASSES
 from dsnet.step import run
 
@@ -155,6 +156,7 @@ def test_step_writes_the_metrics(files: dict[str, Path]) -> None:
     assert made["cohort"] == "made up"
     assert made["synthetic"] is True
     assert made["leaky"] is False
+    assert made["slices_sha256"] == sha256(files["digest"])
     assert made["metrics"]["map"]["value"] == pytest.approx(1)
     assert made["metrics"]["map"]["seed_sd"] == 0
     assert made["chance"]["above_chance"] is True

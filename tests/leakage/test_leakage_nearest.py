@@ -11,6 +11,7 @@ from dsnet.baseline.models import class_indices
 from dsnet.baseline.step import grade
 from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.errors import UserError
+from dsnet.files import sha256
 from dsnet.leakage.nearest import Nearest, grade_nearest
 from dsnet.schemas import CLASSES, FEATURES_HU
 from dsnet.step import run
@@ -67,6 +68,7 @@ def test_the_step_grades_the_test_subset_from_the_features_file(
     other = json.loads((tmp_path / "metrics" / "multinomial.json").read_text())
     assert list(made) == list(other)
     assert set(made["metrics"]) == set(other["metrics"])
+    assert made["slices_sha256"] == sha256(ellipses.digest)
     assert made["metrics"]["patient_accuracy"]["value"] == 1
     assert made["metrics"]["localised_macro_auc"]["value"] == 1
 

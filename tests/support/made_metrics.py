@@ -20,6 +20,7 @@ def report(value: float) -> dict[str, Any]:
         "cohort": "made",
         "synthetic": True,
         "leaky": True,
+        "slices_sha256": "0" * 64,
         "subset": "test",
         "seeds": [0, 1],
         "counts": {"patients": 5, "images": 9},

@@ -27,6 +27,7 @@ def report(value: float, names: tuple[str, ...] = tuple(DEFINITIONS)) -> dict[st
     return {
         "cohort": "phantom",
         "synthetic": True,
+        "slices_sha256": "0" * 64,
         "subset": "test",
         "seeds": list(SEEDS),
         "counts": {"patients": 12, "images": 96, "boxes": 96, "detections": int(1000 * value)},

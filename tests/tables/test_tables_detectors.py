@@ -158,6 +158,7 @@ def test_leaky_files_stamp_the_table(results: Results) -> None:
         {"thresholds": {"iou": 0.4, "score": 0.5}},
         {"seeds": [3]},
         {"synthetic": False},
+        {"slices_sha256": "1" * 64},
     ],
 )
 def test_detectors_evaluated_otherwise_are_refused(results: Results, other: dict[str, Any]) -> None:

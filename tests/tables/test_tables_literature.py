@@ -80,6 +80,7 @@ def test_undefined_is_an_empty_cell(folder: Path) -> None:
     [
         {"counts": {"patients": 11, "images": 96}},
         {"leaky": True},
+        {"slices_sha256": "1" * 64},
     ],
 )
 def test_methods_evaluated_on_others_are_refused(folder: Path, other: dict[str, Any]) -> None:
