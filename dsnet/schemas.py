@@ -17,6 +17,19 @@ LEVELS = ("L1", "L2", "L3", "L4")
 
 SUBSETS = ("train", "validation", "test")
 
+SCORE_FLOOR = 0.001
+"""Detections of lower probability are dropped (docs/interpretations.md#16b)."""
+
+MAX_DETECTIONS = 100
+"""Detections kept of an image, and counted of an image and class: the best (COCO's ``maxDets``)."""
+
+SUPPRESSION_IOU = 0.5
+"""Non-maximum suppression: of two boxes that overlap more, the one of lower score is dropped
+(torchvision's ``box_nms_thresh``)."""
+
+LEAKY = "LEAKY"
+"""What every file and table says that depends on a split by image."""
+
 _FILE, _IMAGE, _SERIES, _STUDY, _PATIENT = (f"{letter}-[0-9a-f]{{16}}" for letter in "FISEP")
 """Patterns of the pseudonyms."""
 
@@ -339,7 +352,7 @@ SPLIT = pa.DataFrameSchema(
     unique=["image_key"],
     columns={
         # In a split by image alone (split.unit): the mark of what measures leakage.
-        "leaky": pa.Column(str, pa.Check.eq("LEAKY"), required=False),
+        "leaky": pa.Column(str, pa.Check.eq(LEAKY), required=False),
         "image_key": _text(_IMAGE),
         "patient_key": _text(_PATIENT),
         "subset": _words(*SUBSETS),
@@ -347,6 +360,12 @@ SPLIT = pa.DataFrameSchema(
         "stratum": _words(*CLASSES),
     },
 )
+
+
+def is_leaky(split: pd.DataFrame) -> bool:
+    """Return whether a table under `SPLIT` is a split by image, in which patients are shared."""
+    return "leaky" in split.columns
+
 
 SLICES = pa.DataFrameSchema(
     name="slices.csv",

@@ -1,1 +1,1 @@
-"""What a user would pick instead of a network: grading bone by its Hounsfield units."""
+"""What a user would choose instead of a network: grading bone by its Hounsfield units."""

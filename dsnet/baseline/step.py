@@ -1,4 +1,8 @@
-"""The baseline step: boxes and a split in, measurements and their judgement out."""
+"""Grading the test subset by HU: ``python -m dsnet.baseline.step``.
+
+A baseline's classes are written in the form of a detector's predictions, so that both are
+evaluated alike, on the same resamples of the same patients.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,19 +11,25 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.baseline.features import annotated, best_boxes, detected
-from dsnet.baseline.grader import Grader
-from dsnet.baseline.judge import judge, scene_of
+from dsnet.baseline.models import Grader
 from dsnet.config.evaluate import Baseline, Evaluate
-from dsnet.evaluate.about import read_about
+from dsnet.evaluate.grading import UNITS
+from dsnet.evaluate.provenance import read_provenance
+from dsnet.evaluate.scene import Floats, scene
+from dsnet.evaluate.step import metrics_of
 from dsnet.files import write_json
-from dsnet.schemas import FEATURES, FEATURES_HU, SUBSETS
+from dsnet.schemas import BOX, CLASSES, FEATURES, FEATURES_HU, PREDICTIONS, SCORE_FLOOR, SUBSETS
 from dsnet.slices.store import SliceStore
+from dsnet.step import run
+
+_CURVES = ("roc", "calibration")
+"""Curves that mean something where the boxes are the annotated ones."""
 
 
-def grade_annotated(
+def grade(
     *,
     params: Baseline,
-    judging: Evaluate,
+    evaluation: Evaluate,
     digest: Path,
     store: Path,
     boxes: Path,
@@ -27,111 +37,143 @@ def grade_annotated(
     features: Path,
     model: Path,
     metrics: Path,
+    detections: Path | None = None,
 ) -> None:
-    """Grade the test part by the HU in its annotated boxes.
+    """Grade the test subset by the HU in its annotated boxes, or in a detector's own.
+
+    The models are always fitted on annotated boxes: training has annotations, later use has none.
 
     Parameters
     ----------
     params : Baseline
-    judging : Evaluate
-        As for the detectors.
+    evaluation : Evaluate
+        As for the detectors; a detector's box is measured from the same score on.
     digest : Path
         ``slices.json``, which names the cohort and says whether it is synthetic.
     store, boxes, split : Path
         The slice store, `schemas.SLICES` and `schemas.SPLIT`.
     features : Path
-        Written: `schemas.FEATURES`, one row per annotated box of all parts.
+        Written: `schemas.FEATURES`, one row per annotated box of all subsets.
     model : Path
         Written: how many boxes were measured, and what was fitted, as JSON.
     metrics : Path
-        Folder, in which are written, in the form of `dsnet.evaluate.report`: ``thresholds.json``
+        Folder, in which are written, in the form of `dsnet.evaluate.step`: ``thresholds.json``
         (three classes by two thresholds), ``balanced.json`` (osteoporosis alone by the balanced
-        threshold), ``multinomial.json`` and ``nearest.json`` (fitted on the training part).
+        threshold) and ``multinomial.json`` (fitted on the training subset).
+    detections : Path, optional
+        A detector's predictions of the test subset, under `schemas.PREDICTIONS`. A slice on which
+        it reports no box has no measurement. Annotated boxes are measured unless given.
     """
-    measured = annotated(SliceStore(store, boxes), _drawn(boxes, split), params)
-    grader = _fit(measured, params, features, model)
-    data = {"digest": digest, "boxes": boxes, "split": split}
-    _judge(measured, grader, judging, **data, metrics=metrics, given=True)
+    images, rows = SliceStore(store, boxes), boxes_with_subset(boxes, split)
+    if detections is None:
+        measured = annotated(images, rows, params)
+    else:
+        test = rows["subset"] == "test"
+        best = best_boxes(schemas.read(PREDICTIONS, detections), evaluation.score)
+        measured = pd.concat(
+            [annotated(images, rows[~test], params), detected(images, rows[test], best, params)],
+            ignore_index=True,
+        )
+    grader = Grader.fit(measured[measured["subset"] != "test"], params)
+    schemas.write(FEATURES, measured[list(FEATURES.columns)], features)
+    counts = {name: _counts(measured[measured["subset"] == name]) for name in SUBSETS}
+    write_json(model, {"vertebrae": counts, "multinomial": grader.facts()})
+    usable = measured.dropna(subset=list(FEATURES_HU))
+    for method, probability in grader.grades(usable).items():
+        content = baseline_metrics(
+            usable,
+            probability,
+            evaluation,
+            boxes=boxes,
+            split=split,
+            given=detections is None,
+        )
+        write_json(metrics / f"{method}.json", {**read_provenance(digest, split), **content})
 
 
-def grade_detected(
+def boxes_with_subset(boxes: Path, split: Path) -> pd.DataFrame:
+    """Return `schemas.SLICES` with the subset of each image."""
+    rows = schemas.read(schemas.SLICES, boxes)
+    subsets = schemas.read(schemas.SPLIT, split).set_index("image_key")["subset"]
+    return rows.assign(subset=rows["image_key"].map(subsets))
+
+
+def baseline_metrics(
+    measured: pd.DataFrame,
+    probability: Floats,
+    evaluation: Evaluate,
     *,
-    params: Baseline,
-    judging: Evaluate,
-    detections: Path,
-    digest: Path,
-    store: Path,
     boxes: Path,
     split: Path,
-    features: Path,
-    model: Path,
-    metrics: Path,
-) -> None:
-    """Grade the test part by the HU in a detector's own boxes.
+    given: bool,
+) -> dict[str, Any]:
+    """Return the content of a baseline's metrics file, in the form of a detector's.
 
-    The models are those of `grade_annotated`: training has annotations, later use has none.
+    There is no training, so there are no seeds. Boxes that were given are no evidence of
+    localisation: then only what is graded by its class stays, and ``chance`` is about the mean
+    average precision with which the classes rank the given boxes.
 
     Parameters
     ----------
-    params : Baseline
-    judging : Evaluate
-        As for the detectors; a box is measured from the same score on.
-    detections : Path
-        What the detector found on the test part, under `schemas.PREDICTIONS`. A slice on which
-        it found nothing has no measurement.
-    digest, store, boxes, split, features, model, metrics : Path
-        As for `grade_annotated`.
+    measured : DataFrame
+        Measured rows as `dsnet.baseline.features.annotated` returns them, of test and validation
+        and perhaps others.
+    probability : float64 (n, 3)
+        Their classes; rows sum to 1.
+    evaluation : Evaluate
+    boxes, split : Path
+        `schemas.SLICES` and `schemas.SPLIT`.
+    given : bool
+        Whether the test subset's boxes are the annotated ones.
     """
-    images, drawn = SliceStore(store, boxes), _drawn(boxes, split)
-    test = drawn["subset"] == "test"
-    found = best_boxes(schemas.read(schemas.PREDICTIONS, detections), judging.score)
-    parts = [annotated(images, drawn[~test], params), detected(images, drawn[test], found, params)]
-    measured = pd.concat(parts, ignore_index=True)
-    grader = _fit(measured, params, features, model)
-    data = {"digest": digest, "boxes": boxes, "split": split}
-    _judge(measured, grader, judging, **data, metrics=metrics, given=False)
+    predictions = as_predictions(measured, probability)
+    rows, images = schemas.read(schemas.SLICES, boxes), schemas.read(schemas.SPLIT, split)
+    test, validation = (
+        scene(predictions, rows, images[images["subset"] == name])
+        for name in ("test", "validation")
+    )
+    content = metrics_of([test], [validation], [0], evaluation)
+    kept = [name for name in content["metrics"] if not given or name.split("_")[0] in UNITS]
+    content["seeds"] = []
+    content["metrics"] = {name: {**content["metrics"][name], "by_seed": []} for name in kept}
+    content["definitions"] = {name: content["definitions"][name] for name in kept}
+    if given:
+        content["curves"] = {name: content["curves"][name] for name in _CURVES}
+    return content
 
 
-def _drawn(boxes: Path, split: Path) -> pd.DataFrame:
-    """Return `schemas.SLICES` with the part of each image."""
-    drawn = schemas.read(schemas.SLICES, boxes)
-    parts = schemas.read(schemas.SPLIT, split).set_index("image_key")["subset"]
-    return drawn.assign(subset=drawn["image_key"].map(parts))
+def as_predictions(measured: pd.DataFrame, probability: Floats) -> pd.DataFrame:
+    """Return one detection for each box and class.
 
+    Parameters
+    ----------
+    measured : DataFrame
+        `image_key`, edges and `p_background` of the boxes measured.
+    probability : float64 (n, 3)
+        Of the classes, given that the box shows a vertebra; rows sum to 1.
 
-def _fit(measured: pd.DataFrame, params: Baseline, features: Path, model: Path) -> Grader:
-    """Return the grader; write what was measured, and what was fitted."""
-    grader = Grader.fit(measured[measured["subset"] != "test"], params)
-    schemas.write(FEATURES, measured[list(FEATURES.columns)], features)
-    counts = {part: _counts(measured[measured["subset"] == part]) for part in SUBSETS}
-    write_json(model, {"vertebrae": counts, "multinomial": grader.facts()})
-    return grader
+    Returns
+    -------
+    DataFrame
+        Under `schemas.PREDICTIONS`; class probabilities are shares of 1 - p_background. Classes
+        less likely than `SCORE_FLOOR` are left out, as a detector's are.
+    """
+    shares = probability * (1 - measured["p_background"].to_numpy())[:, None]
+    rows = measured[["image_key", *BOX, "p_background"]].assign(
+        **{f"p_{name}": shares[:, k] for k, name in enumerate(CLASSES)}
+    )
+    every = [rows.assign(label=name, score=rows[f"p_{name}"]) for name in CLASSES]
+    table = pd.concat(every).sort_index(kind="stable")
+    table = table[table["score"] >= SCORE_FLOOR].astype({"image_key": str, "label": str})
+    # A detector's one box may stand for two annotated ones.
+    return table[list(PREDICTIONS.columns)].drop_duplicates(ignore_index=True)
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return whose boxes were taken, and how many could be measured."""
+    """Return whose boxes were measured, and how many could be."""
     measured = rows.dropna(subset=list(FEATURES_HU))
     return {"box": rows["box"].iloc[0], "annotated": len(rows), "measured": len(measured)}
 
 
-def _judge(
-    measured: pd.DataFrame,
-    grader: Grader,
-    judging: Evaluate,
-    *,
-    digest: Path,
-    boxes: Path,
-    split: Path,
-    metrics: Path,
-    given: bool,
-) -> None:
-    drawn, parts = schemas.read(schemas.SLICES, boxes), schemas.read(schemas.SPLIT, split)
-    about = read_about(digest, split)
-    usable = measured.dropna(subset=list(FEATURES_HU))
-    for method, probability in grader.grades(usable).items():
-        test, validation = (
-            scene_of(usable, probability, drawn=drawn, split=parts[parts["subset"] == part])
-            for part in ("test", "validation")
-        )
-        told = judge(test, validation, judging, given=given)
-        write_json(metrics / f"{method}.json", {**about, **told})
+if __name__ == "__main__":
+    run(grade)

@@ -6,6 +6,21 @@ from pydantic import Field
 
 from dsnet.config.section import Section
 
+FIGURES = (
+    "figure4",
+    "forest",
+    "precision_recall",
+    "roc",
+    "confusion_box",
+    "confusion_level",
+    "confusion_patient",
+    "calibration",
+    "froc",
+    "learning",
+    "patients",
+)
+"""The figures that the workflow makes, in the order in which the report shows them."""
+
 
 class Report(Section):
     """What the report shows."""

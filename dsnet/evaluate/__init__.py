@@ -1,1 +1,1 @@
-"""From a trained detector to numbers: predictions, speed, and metrics with their intervals."""
+"""From the predictions of a trained detector to metrics with intervals; NumPy and pandas alone."""

@@ -1,7 +1,7 @@
 """Ground truth and results in COCO's format: ``python -m dsnet.evaluate.coco``.
 
 With both, ``COCOeval(COCO(truth), truth.loadRes(results), "bbox")`` of pycocotools gives our AP. An
-image's id is its row in the slice store plus one; nothing else names it but its pseudonym.
+image's id is its row in the slice store plus one; its only other name is its pseudonym.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.evaluate.about import note_of, read_about, read_grid
+from dsnet.evaluate.provenance import data_note, read_grid, read_provenance
 from dsnet.evaluate.scene import Scene
 from dsnet.files import write_text
 from dsnet.schemas import BOX, CLASSES
@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 def write_truth(*, digest: Path, boxes: Path, split: Path, truth: Path) -> None:
-    """Write the ground truth of the test part, on the grid of the slice store.
+    """Write the ground truth of the test subset, on the grid of the slice store.
 
     Parameters
     ----------
@@ -32,28 +32,28 @@ def write_truth(*, digest: Path, boxes: Path, split: Path, truth: Path) -> None:
     truth : Path
         JSON to write.
     """
-    drawn = schemas.read(schemas.SLICES, boxes)
-    parts = schemas.read(schemas.SPLIT, split)
-    test = drawn["image_key"].isin(parts.loc[parts["subset"] == "test", "image_key"])
-    note = note_of(read_about(digest, split))
-    write_compact(truth, ground_truth(drawn[test], read_grid(digest)["size_px"], note))
+    annotated = schemas.read(schemas.SLICES, boxes)
+    images = schemas.read(schemas.SPLIT, split)
+    test = annotated["image_key"].isin(images.loc[images["subset"] == "test", "image_key"])
+    note = data_note(read_provenance(digest, split))
+    write_compact(truth, ground_truth(annotated[test], read_grid(digest)["size_px"], note))
 
 
-def ground_truth(drawn: pd.DataFrame, size_px: int, note: str) -> Json:
+def ground_truth(boxes: pd.DataFrame, size_px: int, note: str) -> Json:
     """Return the boxes as a COCO dataset.
 
     Parameters
     ----------
-    drawn : DataFrame
+    boxes : DataFrame
         Rows of `schemas.SLICES`.
     size_px : int
         Rows and columns of an image.
     note : str
         What the boxes were made from.
     """
-    images = drawn.drop_duplicates("image_key").sort_values("row")
+    images = boxes.drop_duplicates("image_key").sort_values("row")
     return {
-        "info": {"description": f"Test part of {note}"},
+        "info": {"description": f"Test subset of {note}"},
         "categories": [{"id": 1 + k, "name": name} for k, name in enumerate(CLASSES)],
         "images": [
             {"id": 1 + row, "file_name": key, "width": size_px, "height": size_px}
@@ -68,14 +68,14 @@ def ground_truth(drawn: pd.DataFrame, size_px: int, note: str) -> Json:
                 "iscrowd": 0,
                 "level": row["level"],
             }
-            for number, row in enumerate(drawn.sort_values(["row", "level"]).to_dict("records"))
+            for number, row in enumerate(boxes.sort_values(["row", "level"]).to_dict("records"))
         ],
     }
 
 
 def results(scene: Scene) -> list[Json]:
     """Return the detections of a scene as COCO results, in the order that breaks equal scores."""
-    found = scene.detections
+    detections = scene.detections
     return [
         {
             "image_id": 1 + row,
@@ -84,10 +84,10 @@ def results(scene: Scene) -> list[Json]:
             "score": score,
         }
         for row, label, edges, score in zip(
-            scene.row[found.image].tolist(),
-            found.label.tolist(),
-            found.box.tolist(),
-            found.score.tolist(),
+            scene.row[detections.image].tolist(),
+            detections.label.tolist(),
+            detections.box.tolist(),
+            detections.score.tolist(),
             strict=True,
         )
     ]

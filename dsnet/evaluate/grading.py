@@ -1,19 +1,32 @@
-"""How well classes are told apart, whatever was classified: boxes, levels or patients.
+"""How well classes are distinguished: boxes, levels and patients, each with one class vector.
 
-Nothing here knows of boxes: a model without a detector is judged by the same lines. Every statistic
-is a quotient of sums over patients, so that a resample is one row of a matrix product.
+The first half knows no boxes: a model without a detector is evaluated by the same lines. Every
+statistic is a quotient of sums over patients, so that a resample is one row of a matrix product.
+The second half makes one class vector of the boxes of a level or patient; the last, temperature
+scaling (C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017), divides all logits
+by one number, which leaves the ranking of the classes as it is.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import brentq
 
-from dsnet.evaluate.ap import ratio
-from dsnet.evaluate.matching import Flags, Floats, Integers
-from dsnet.schemas import CLASSES
+from dsnet.config.evaluate import PatientLabel
+from dsnet.evaluate.average_precision import ratio
+from dsnet.evaluate.scene import Flags, Floats, Integers, Scene
+from dsnet.schemas import CLASSES, LEVELS
 
 BINS = 10
 """Equal-width bins of the confidence, each with its upper edge, of the calibration error."""
+
+UNITS = {
+    "localised": "Localised boxes, matched regardless of class",
+    "level": "Levels of a patient, each from its localised boxes on all slices",
+    "patient": "Patients, each from all objects that the detector reports",
+}
+"""What is graded, each by its likeliest class or by the probabilities of all three."""
 
 GRADES = {
     "accuracy": "share of the units whose likeliest class is right",
@@ -24,11 +37,12 @@ GRADES = {
         for name in CLASSES
     },
     "kappa": "Cohen's kappa with quadratic weights between the true and the likeliest class",
-    "sensitivity_osteoporosis": "share of the units with osteoporosis that are called so",
-    "specificity_osteoporosis": "share of the units without osteoporosis that are called so",
+    "sensitivity_osteoporosis": "share of the units with osteoporosis that are classified as such",
+    "specificity_osteoporosis": "share of the units without osteoporosis that are classified as "
+    "such",
     "sensitivity_low_bone_mass": "share of the units with osteopenia or osteoporosis that are "
-    "called one of the two",
-    "specificity_low_bone_mass": "share of the normal units that are called normal",
+    "classified as one of the two",
+    "specificity_low_bone_mass": "share of the normal units that are classified as normal",
     "ece": f"expected calibration error of the likeliest class, {BINS} equal-width bins",
     "brier": "Brier score, the sum over the three classes, in [0, 2]",
 }
@@ -40,10 +54,13 @@ _DISTANCE = np.abs(np.arange(_NONE)[:, None] - np.arange(_NONE)).astype(np.float
 # No answer is as bad as the worst answer.
 _COST = np.column_stack([_DISTANCE, _DISTANCE.max(axis=1)]) ** 2
 
+_SMALLEST = 1e-12  # probability: its logarithm stays finite
+_LARGEST = 100.0  # inverse temperature
+
 
 @dataclass(frozen=True)
 class Units:
-    """Things with one true class each.
+    """What is graded: things with one true class each.
 
     Attributes
     ----------
@@ -54,7 +71,7 @@ class Units:
     patient : int64 (units,)
         Index of the patient.
     answered : bool (units,)
-        False where nothing was found to classify; such a row of `probability` is even.
+        False where no box was detected that could be graded; such a row of `probability` is even.
     """
 
     truth: Integers
@@ -63,7 +80,7 @@ class Units:
     answered: Flags
 
     @property
-    def called(self) -> Integers:
+    def predicted(self) -> Integers:
         """The likeliest class; -1 without an answer."""
         return np.where(self.answered, self.probability.argmax(axis=1), -1)
 
@@ -72,38 +89,31 @@ class Units:
         return replace(self, probability=probability)
 
 
-def grade(
-    truth: Integers,
-    probability: Floats,
-    patient: Integers,
-    weights: Floats,
-    *,
-    answered: Flags | None = None,
-) -> dict[str, Floats]:
+def grade(units: Units, weights: Floats) -> dict[str, Floats]:
     """Return every statistic of `GRADES` for each row of `weights`.
+
+    A unit without an answer is in no numerator of accuracy, sensitivity or specificity, and counts
+    for kappa as the largest possible distance; areas and calibration take its row of
+    `probability`.
 
     Parameters
     ----------
-    truth : int64 (units,)
-        Index into `schemas.CLASSES`.
-    probability : float64 (units, 3)
-        Of each class; rows sum to 1.
-    patient : int64 (units,)
-        Index into the columns of `weights`.
+    units : Units
     weights : float64 (samples, patients)
-        How often each patient counts, as `dsnet.evaluate.bootstrap.weights` returns.
-    answered : bool (units,), optional
-        False where nothing was found to classify: such a unit is in no numerator of accuracy,
-        sensitivity or specificity, and for kappa as far off as can be; areas and calibration take
-        its row of `probability`. All, unless given.
+        How often each patient counts, as `dsnet.evaluate.resampling.bootstrap_weights` returns.
 
     Returns
     -------
     dict of float64 (samples,)
         NaN where undefined: a class that does not occur, a quotient 0 / 0.
+
+    Examples
+    --------
+    >>> everyone = np.ones((1, 3))
+    >>> right = Units(np.arange(3), np.eye(3), np.arange(3), np.ones(3, dtype=bool))
+    >>> float(grade(right, everyone)["macro_auc"][0])
+    1.0
     """
-    given = np.ones(len(truth), dtype=np.bool_) if answered is None else answered
-    units = Units(truth, probability, patient, given)
     areas = [_area(units, k, weights) for k in range(_NONE)]
     return {
         **_of_table(np.tensordot(weights, confusion(units, weights.shape[1]), axes=1)),
@@ -123,7 +133,7 @@ def confusion(units: Units, patients: int) -> Integers:
         Rows are the true class; columns the likeliest class, then units without an answer.
     """
     table = np.zeros((patients, _NONE, _NONE + 1), dtype=np.int64)
-    np.add.at(table, (units.patient, units.truth, units.called), 1)  # -1 is the last column
+    np.add.at(table, (units.patient, units.truth, units.predicted), 1)  # -1 is the last column
     return table
 
 
@@ -137,11 +147,11 @@ def reliability(units: Units, patients: int) -> Floats:
         probability of the likeliest class.
     """
     confidence = units.probability.max(axis=1)
-    right = units.called == units.truth
-    place = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
+    right = units.predicted == units.truth
+    bin_index = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
     sums = np.zeros((3, patients, BINS))
     for row, values in enumerate((np.ones(len(right)), confidence, right)):
-        np.add.at(sums[row], (units.patient, place), values)
+        np.add.at(sums[row], (units.patient, bin_index), values)
     return sums
 
 
@@ -152,8 +162,17 @@ def calibration_error(units: Units, weights: Floats) -> Floats:
     return ratio(distance, (weights @ count).sum(axis=1))
 
 
+def share_answered(units: Units, weights: Floats) -> Floats:
+    """Return the share of the units with an answer, float64 (samples,)."""
+    total, given = (
+        weights @ np.bincount(units.patient, weights=values, minlength=weights.shape[1])
+        for values in (np.ones(len(units.truth)), units.answered)
+    )
+    return ratio(given, total)
+
+
 def _of_table(table: Floats) -> dict[str, Floats]:
-    """Return what hangs on the likeliest class alone, from (samples, 3, 4)."""
+    """Return what depends on the likeliest class alone, from (samples, 3, 4)."""
     total, of_class = table.sum(axis=(1, 2)), table.sum(axis=2)
     other = table[:, :-1, : _NONE - 1].sum(axis=(1, 2))
     low = table[:, 1:, 1:_NONE].sum(axis=(1, 2))
@@ -193,3 +212,202 @@ def _brier(units: Units, weights: Floats) -> Floats:
         for values in (squares, np.ones(len(squares)))
     )
     return ratio(total, count)
+
+
+# From boxes to units
+
+
+def graded_units(scene: Scene, *, iou: float, score: float, rule: PatientLabel) -> dict[str, Units]:
+    """Return what is graded of a scene, by the keys of `UNITS`.
+
+    Parameters
+    ----------
+    scene : Scene
+    iou, score : float
+        What an object must reach to count as a localised box.
+    rule : {"mean_probability", "majority", "worst"}
+        How boxes become one label, as `pool`.
+    """
+    return {
+        "localised": localised_boxes(scene, iou=iou, score=score),
+        "level": levels(scene, iou=iou, score=score, rule=rule),
+        "patient": patients(scene, iou=iou, score=score, rule=rule),
+    }
+
+
+def localised_boxes(scene: Scene, *, iou: float, score: float) -> Units:
+    """Return the annotated boxes that were localised, regardless of their predicted class.
+
+    Their class vector is the detector's without the background, renormalised.
+    """
+    objects, slot = scene.localised(iou, score)
+    hit = slot >= 0
+    return Units(
+        scene.truth.label[objects.image, slot][hit],
+        class_vectors(objects.probability)[hit],
+        scene.patient[objects.image][hit],
+        np.ones(int(hit.sum()), dtype=np.bool_),
+    )
+
+
+def levels(scene: Scene, *, iou: float, score: float, rule: PatientLabel) -> Units:
+    """Return the patients' annotated levels, each from its localised boxes on all slices.
+
+    A level whose boxes differ in class counts as the most severe of them.
+    """
+    image, slot = np.nonzero(scene.truth.label >= 0)
+    vertebra = scene.patient[image] * len(LEVELS) + scene.truth.level[image, slot]
+    vertebrae, group = np.unique(vertebra, return_inverse=True)
+    truth = _most_severe(scene.truth.label[image, slot], group, len(vertebrae))
+    objects, slot = scene.localised(iou, score)
+    hit = slot >= 0
+    of = scene.patient[objects.image] * len(LEVELS) + scene.truth.level[objects.image, slot]
+    vectors = class_vectors(objects.probability)[hit]
+    group = np.searchsorted(vertebrae, of[hit])
+    probability, answered = pool(vectors, group, len(vertebrae), rule)
+    return Units(truth, probability, vertebrae // len(LEVELS), answered)
+
+
+def patients(scene: Scene, *, iou: float, score: float, rule: PatientLabel) -> Units:
+    """Return the patients, each from all objects that the detector reports on the slices.
+
+    False boxes count, too: without annotations they could not be left out. The true
+    class is the most severe of the patient's boxes, as in `schemas.SPLIT`.
+    """
+    image, slot = np.nonzero(scene.truth.label >= 0)
+    annotated, group = np.unique(scene.patient[image], return_inverse=True)
+    truth = _most_severe(scene.truth.label[image, slot], group, len(annotated))
+    objects, _ = scene.localised(iou, score)
+    of = scene.patient[objects.image]
+    counts = np.isin(of, annotated)
+    vectors = class_vectors(objects.probability)[counts]
+    group = np.searchsorted(annotated, of[counts])
+    probability, answered = pool(vectors, group, len(annotated), rule)
+    return Units(truth, probability, annotated, answered)
+
+
+def class_vectors(probability: Floats) -> Floats:
+    """Return, from (boxes, 4) with the background first, the classes alone, renormalised.
+
+    Examples
+    --------
+    >>> class_vectors(np.array([[0.5, 0.25, 0.25, 0.0]])).tolist()
+    [[0.5, 0.5, 0.0]]
+    """
+    classes = probability[:, 1:]
+    total = classes.sum(axis=1, keepdims=True)
+    vectors: Floats = np.full(classes.shape, 1 / len(CLASSES))
+    np.divide(classes, total, out=vectors, where=total > 0)
+    return vectors
+
+
+def pool(vectors: Floats, group: Integers, groups: int, rule: PatientLabel) -> tuple[Floats, Flags]:
+    """Return one class vector for each group of boxes.
+
+    Parameters
+    ----------
+    vectors : float64 (boxes, 3)
+        Rows sum to 1.
+    group : int64 (boxes,)
+    groups : int
+    rule : {"mean_probability", "majority", "worst"}
+        The mean of the vectors; the share of the boxes by likeliest class, the mean counting as one
+        box more (it breaks ties); the surest vector of the most severe likeliest class.
+
+    Returns
+    -------
+    probability : float64 (groups, 3)
+        Rows sum to 1; alike for all classes in a group without boxes.
+    answered : bool (groups,)
+        Whether a group has boxes.
+    """
+    probability = np.full((groups, len(CLASSES)), 1 / len(CLASSES))
+    answered = np.bincount(group, minlength=groups) > 0
+    probability[answered] = _POOL[rule](vectors, group, groups)[answered]
+    return probability, answered
+
+
+def _mean(vectors: Floats, group: Integers, groups: int) -> Floats:
+    count = np.maximum(np.bincount(group, minlength=groups), 1)
+    return _total(vectors, group, groups) / count[:, None]
+
+
+def _majority(vectors: Floats, group: Integers, groups: int) -> Floats:
+    votes = np.eye(len(CLASSES))[vectors.argmax(axis=1)]
+    ballot = _total(votes, group, groups) + _mean(vectors, group, groups)
+    return ballot / (1 + np.bincount(group, minlength=groups)[:, None])
+
+
+def _worst(vectors: Floats, group: Integers, groups: int) -> Floats:
+    order = np.lexsort((-vectors.max(axis=1), -vectors.argmax(axis=1), group))
+    chosen = np.zeros((groups, len(CLASSES)))
+    present, first = np.unique(group[order], return_index=True)
+    chosen[present] = vectors[order][first]
+    return chosen
+
+
+_POOL: dict[PatientLabel, Callable[[Floats, Integers, int], Floats]] = {
+    "mean_probability": _mean,
+    "majority": _majority,
+    "worst": _worst,
+}
+
+
+def _total(vectors: Floats, group: Integers, groups: int) -> Floats:
+    total = np.zeros((groups, vectors.shape[1]))
+    np.add.at(total, group, vectors)
+    return total
+
+
+def _most_severe(label: Integers, group: Integers, groups: int) -> Integers:
+    worst = np.zeros(groups, dtype=np.int64)
+    np.maximum.at(worst, group, label)
+    return worst
+
+
+# Temperature scaling
+
+
+def fit_temperature(units: Units) -> float | None:
+    """Return the temperature under which the true classes are likeliest.
+
+    Parameters
+    ----------
+    units : Units
+        Boxes of the validation subset, never of the test subset.
+
+    Returns
+    -------
+    float or None
+        In (0.01, inf). None where no temperature is best: without a box, if (nearly) all are right
+        (the smaller the better), or if the probabilities are less informative than equal ones (the
+        larger the better).
+
+    Notes
+    -----
+    The logarithms of the probabilities are the logits up to a constant, and the likelihood is
+    concave in the inverse temperature, so that its slope has one root at most.
+    """
+    if not len(units.truth):
+        return None
+    logit = np.log(np.maximum(units.probability, _SMALLEST))
+    true_logit = np.take_along_axis(logit, units.truth[:, None], axis=1)[:, 0]
+
+    def slope(inverse: float) -> float:
+        expected = (_softmax(inverse * logit) * logit).sum(axis=1)
+        return float((expected - true_logit).mean())
+
+    if slope(0) >= 0 or slope(_LARGEST) <= 0:
+        return None
+    return 1 / float(brentq(slope, 0, _LARGEST, xtol=1e-10))
+
+
+def scale(probability: Floats, temperature: float) -> Floats:
+    """Return the probabilities (units, 3) with their logits divided by `temperature`."""
+    return _softmax(np.log(np.maximum(probability, _SMALLEST)) / temperature)
+
+
+def _softmax(logit: Floats) -> Floats:
+    power = np.exp(logit - logit.max(axis=1, keepdims=True))
+    probability: Floats = power / power.sum(axis=1, keepdims=True)
+    return probability

@@ -1,6 +1,10 @@
-"""``python -m dsnet.figures.detections``: Figure 4, the truth and what each detector found."""
+"""Figure 4, the annotation and each detector's boxes: ``python -m dsnet.figures.detections``.
 
-from collections.abc import Mapping, Sequence
+The slices are chosen by a rule that uses no prediction.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,25 +17,54 @@ from numpy.typing import NDArray
 
 from dsnet import schemas
 from dsnet.config.detector import Window
-from dsnet.evaluate.about import note_of, read_about, read_grid
-from dsnet.figures.choice import RULE, Chosen, choose
+from dsnet.evaluate.provenance import data_note, read_grid, read_provenance
 from dsnet.figures.style import BLACK, CLASS_LOOKS, Caption, panels, save, styled
 from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
-from dsnet.tables.names import title_of
+from dsnet.tables.methods import title_of
 
 BONE = Window()
 """The bone window of docs/interpretations.md#21."""
 
 SCALE_MM = 50.0
 
+LEVEL_ORDER = ("L3", "L2", "L4", "L1")
+"""Levels from which a slice is taken: the first of these that the class has."""
+
 TITLE = "Annotation and detections on one test slice of each class (the paper's Figure 4)"
+
+RULE = (
+    "of each class, among the test slices of L3 (if it has none, of L2, then L4, then L1), the one "
+    "whose mean HU in the middle half of the annotated box is the median (the lower of two)"
+)
+"""What `choose` does, in words."""
+
+_Key = tuple[float, tuple[float, ...], str]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One slice of the store, and the box for which it was chosen.
+
+    Attributes
+    ----------
+    row : int
+        Of the store.
+    label : str
+        Class of the box.
+    level : str
+        Level of the box.
+    """
+
+    row: int
+    label: str
+    level: str
 
 
 @dataclass(frozen=True)
 class Marked:
-    """A box to be drawn: edges in pixels, its class, and its probability unless it is the truth."""
+    """A box to show: edges in pixels, its class, and its probability unless it is annotated."""
 
     edges: tuple[float, ...]
     label: str
@@ -47,9 +80,9 @@ class Strip:
     columns: tuple[tuple[Marked, ...], ...]
 
 
-def draw(
+def write_figure4(
     *,
-    variants: str,
+    variants: list[str],
     seed: int,
     score: float,
     predictions: Path,
@@ -63,10 +96,10 @@ def draw(
 
     Parameters
     ----------
-    variants : str
-        Columns after the truth, with commas between: ``resnet50/none,resnet50/se``.
+    variants : list of str
+        Columns after the annotation, as ``backbone/attention``.
     seed : int
-        Whose predictions are shown.
+        Of the trainings whose predictions the figure shows.
     score : float
         Detections below it are left out.
     predictions : Path
@@ -78,54 +111,110 @@ def draw(
     folder : Path
         Where the figure goes.
     """
-    names = variants.split(",")
     slices = SliceStore(store, boxes)
-    parts = schemas.read(schemas.SPLIT, split)
-    chosen = choose(slices, set(parts.loc[parts["subset"] == "test", "image_key"]))
-    found = {
+    images = schemas.read(schemas.SPLIT, split)
+    chosen = choose(slices, set(images.loc[images["subset"] == "test", "image_key"]))
+    tables = {
         name: schemas.read(schemas.PREDICTIONS, predictions / name / f"seed{seed}" / "test.parquet")
-        for name in names
+        for name in variants
     }
-    strips = [strip(slices, each, found, score) for each in chosen]
-    titles = ["annotation", *(title_of(name) for name in names)]
-    caption = Caption(TITLE, _text(chosen, seed, score), note_of(read_about(digest, split)))
+    strips = [strip(slices, each, tables, score) for each in chosen]
+    titles = ["annotation", *(title_of(name) for name in variants)]
+    note = data_note(read_provenance(digest, split))
     with styled():
-        save(drawn(strips, titles, read_grid(digest)["pixel_mm"]), folder, "figure4", caption)
+        figure = detections_figure(strips, titles, read_grid(digest)["pixel_mm"])
+        save(figure, folder, "figure4", Caption(TITLE, _text(chosen, seed, score), note))
+
+
+def choose(store: SliceStore, image_keys: Collection[str]) -> list[Chosen]:
+    """Return the slice of each class that `RULE` names; a class without slices has none.
+
+    Ties are broken by the box and then by the pixels: neither the order of the store nor the
+    pseudonyms decide.
+
+    Parameters
+    ----------
+    store : SliceStore
+    image_keys : collection of str
+        Images to choose from.
+    """
+    candidates: dict[tuple[str, str], list[tuple[_Key, int]]] = {}
+    for row, image_key in enumerate(store.image_keys):
+        if image_key not in image_keys:
+            continue
+        boxes = zip(store.boxes(row), store.labels(row), store.levels(row), strict=True)
+        for box, label, level in boxes:
+            key = _key(store.image(row), box)
+            candidates.setdefault((CLASSES[label - 1], level), []).append((key, row))
+    chosen = []
+    for label in CLASSES:
+        levels = [level for level in LEVEL_ORDER if (label, level) in candidates]
+        if levels:
+            ordered = sorted(candidates[label, levels[0]])
+            chosen.append(Chosen(ordered[(len(ordered) - 1) // 2][1], label, levels[0]))
+    return chosen
+
+
+def core_hu(hu: NDArray[np.int16], box: NDArray[np.float32]) -> float:
+    """Return the mean HU of the pixels whose centre lies in the middle half of a box.
+
+    Parameters
+    ----------
+    hu : int16 (height, width)
+    box : float32 (4,)
+        Edges in pixels, as `dsnet.schemas.BOX`.
+    """
+    x_min, y_min, x_max, y_max = (float(edge) for edge in box)
+    rows = _middle(y_min, y_max, hu.shape[0])
+    columns = _middle(x_min, x_max, hu.shape[1])
+    return float(hu[np.ix_(rows, columns)].mean())
 
 
 def strip(
-    slices: SliceStore, chosen: Chosen, found: Mapping[str, pd.DataFrame], score: float
+    slices: SliceStore, chosen: Chosen, predictions: Mapping[str, pd.DataFrame], score: float
 ) -> Strip:
-    """Return a chosen slice with its annotation and the detections of each table in `found`."""
+    """Return a chosen slice with its annotation and the detections of each table."""
     row = chosen.row
-    truth = tuple(
+    annotation = tuple(
         Marked(tuple(float(edge) for edge in box), CLASSES[label - 1])
         for box, label in zip(slices.boxes(row), slices.labels(row), strict=True)
     )
-    columns = [truth]
-    for table in found.values():
-        mine = table[(table["image_key"] == slices.image_keys[row]) & (table["score"] >= score)]
-        edges = mine[list(BOX)].to_numpy(np.float64).tolist()
-        marks = zip(edges, mine["label"], mine["score"], strict=True)
+    columns = [annotation]
+    for table in predictions.values():
+        rows = table[(table["image_key"] == slices.image_keys[row]) & (table["score"] >= score)]
+        edges = rows[list(BOX)].to_numpy(np.float64).tolist()
+        marks = zip(edges, rows["label"], rows["score"], strict=True)
         columns.append(tuple(Marked(tuple(box), label, p) for box, label, p in marks))
     return Strip(slices.image(row), f"{chosen.label}, {chosen.level}", tuple(columns))
 
 
-def drawn(strips: Sequence[Strip], titles: Sequence[str], pixel_mm: float) -> Figure:
+def detections_figure(strips: Sequence[Strip], titles: Sequence[str], pixel_mm: float) -> Figure:
     """Return the figure: a row for each strip, a column for each title."""
     figure, axes = panels(len(strips), len(titles), height_mm=8 + 36 * len(strips))
-    for row, shown in zip(axes, strips, strict=True):
-        for panel, marks in zip(row, shown.columns, strict=True):
-            _show(panel, shown.hu)
-            for place, mark in enumerate(marks):
-                _mark(panel, mark, place)
+    for row, each in zip(axes, strips, strict=True):
+        for panel, marks in zip(row, each.columns, strict=True):
+            _show(panel, each.hu)
+            for index, mark in enumerate(marks):
+                _mark(panel, mark, index)
             if not marks:
-                panel.set_xlabel("nothing found", fontsize=6.5, labelpad=2)
-        row[0].set_ylabel(shown.name)
+                panel.set_xlabel("no detection", fontsize=6.5, labelpad=2)
+        row[0].set_ylabel(each.name)
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title)
     _scale(axes[0][0], pixel_mm)
     return figure
+
+
+def _key(hu: NDArray[np.int16], box: NDArray[np.float32]) -> _Key:
+    edges = tuple(float(edge) for edge in box)
+    return core_hu(hu, box), edges, hashlib.sha256(hu.tobytes()).hexdigest()
+
+
+def _middle(low: float, high: float, size_px: int) -> NDArray[np.int64]:
+    """Return the pixels of one axis in the middle half of [low, high]; at least the middle one."""
+    quarter = (high - low) / 4
+    first, last = round(low + quarter), round(high - quarter)
+    return np.arange(max(first, 0), min(max(last, first + 1), size_px))
 
 
 def _show(panel: Axes, hu: NDArray[np.int16]) -> None:
@@ -139,7 +228,7 @@ def _show(panel: Axes, hu: NDArray[np.int16]) -> None:
     panel.spines[:].set_visible(False)
 
 
-def _mark(panel: Axes, mark: Marked, place: int) -> None:
+def _mark(panel: Axes, mark: Marked, index: int) -> None:
     """Draw a box; its text above the first of a panel, below the others, clear of each other."""
     look = CLASS_LOOKS[mark.label]
     x_min, y_min, x_max, y_max = mark.edges
@@ -159,8 +248,8 @@ def _mark(panel: Axes, mark: Marked, place: int) -> None:
     probability = "" if mark.probability is None else f" {mark.probability:.2f}"
     panel.annotate(
         mark.label + probability,
-        (min(x_min, panel.get_xlim()[1] / 2), y_max if place else y_min),
-        xytext=(0, 1 - 9 * place if place else 3),
+        (min(x_min, panel.get_xlim()[1] / 2), y_max if index else y_min),
+        xytext=(0, 1 - 9 * index if index else 3),
         textcoords="offset points",
         fontsize=5.5,
         color="white",
@@ -188,7 +277,7 @@ def _text(chosen: Sequence[Chosen], seed: int, score: float) -> str:
     return (
         f"Rows: one test slice of each class ({levels}). First column: the annotation; then each "
         f"detector trained with seed {seed}, with every box whose class has a probability of at "
-        f"least {score:g}, and that probability. The slices were chosen by a rule that knows no "
+        f"least {score:g}, and that probability. The slices were chosen by a rule that uses no "
         f"prediction: {RULE}. Bone window, centre {BONE.centre_hu:g} HU, width {BONE.width_hu:g} "
         "HU; pixels of the grid that detectors see. Classes differ in colour and line: normal "
         "solid, osteopenia dashed, osteoporosis dotted."
@@ -196,4 +285,4 @@ def _text(chosen: Sequence[Chosen], seed: int, score: float) -> str:
 
 
 if __name__ == "__main__":
-    run(draw)
+    run(write_figure4)

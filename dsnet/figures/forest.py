@@ -1,4 +1,4 @@
-"""``python -m dsnet.figures.forest``: each detector's map, and its difference to no attention."""
+"""Each detector's map, and its difference to no attention: ``python -m dsnet.figures.forest``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from dsnet.figures.style import BLACK, GREY, Caption, letter, look_of, panels, save, styled
 from dsnet.step import run
-from dsnet.tables.entry import Entry, judged_note, read_csv, read_report
-from dsnet.tables.names import title_of
+from dsnet.tables.methods import Entry, evaluation_note, read_csv, read_report, title_of
 from dsnet.tables.paper import reported
 
 TITLE = "Map of each detector, and what attention adds to it"
@@ -24,13 +23,13 @@ TEXT = (
 )
 
 
-def draw(*, variants: str, metrics: Path, differences: Path, folder: Path) -> None:
+def write_forest(*, variants: list[str], metrics: Path, differences: Path, folder: Path) -> None:
     """Write ``forest.png``, ``.svg`` and ``.json`` (the caption).
 
     Parameters
     ----------
-    variants : str
-        Detectors from top to bottom, with commas between: ``resnet50/none,resnet50/se``.
+    variants : list of str
+        Detectors from top to bottom, as ``backbone/attention``.
     metrics : Path
         Folder of ``{backbone}/{attention}.json``.
     differences : Path
@@ -38,22 +37,24 @@ def draw(*, variants: str, metrics: Path, differences: Path, folder: Path) -> No
     folder : Path
         Where the figure goes.
     """
-    entries = [Entry(name, read_report(metrics, name)) for name in variants.split(",")]
+    entries = [Entry(name, read_report(metrics, name)) for name in variants]
     rows = read_csv(differences)
     with styled():
-        caption = Caption(TITLE, TEXT, judged_note(entries[0].report))
-        save(drawn(entries, rows[rows["statistic"] == "map"]), folder, "forest", caption)
+        caption = Caption(TITLE, TEXT, evaluation_note(entries[0].report))
+        save(forest_figure(entries, rows[rows["statistic"] == "map"]), folder, "forest", caption)
 
 
-def drawn(entries: Sequence[Entry], differences: pd.DataFrame) -> Figure:
+def forest_figure(entries: Sequence[Entry], differences: pd.DataFrame) -> Figure:
     """Return the figure; `differences` in percent points, one row for each attention."""
     figure, [[left, right]] = panels(1, 2, height_mm=32 + 9 * len(entries))
-    known = {f"{row['backbone']}/{row['attention']}": row for row in differences.to_dict("records")}
-    said = [""] * len(entries)
-    for place, entry in enumerate(entries):
-        _map(left, place, entry)
-        if entry.name in known:
-            said[place] = _difference(right, place, entry.name, known[entry.name])
+    by_name = {
+        f"{row['backbone']}/{row['attention']}": row for row in differences.to_dict("records")
+    }
+    labels = [""] * len(entries)
+    for y, entry in enumerate(entries):
+        _map(left, y, entry)
+        if entry.name in by_name:
+            labels[y] = _difference(right, y, entry.name, by_name[entry.name])
     left.set(title="map", xlabel="map (%)", xlim=(0, 100))
     left.set_yticks(range(len(entries)), [title_of(entry.name) for entry in entries])
     right.axvline(0, color=BLACK, linewidth=0.8)
@@ -61,7 +62,7 @@ def drawn(entries: Sequence[Entry], differences: pd.DataFrame) -> Figure:
     reach = max(abs(edge) for edge in right.get_xlim())
     right.set_xlim(-reach, reach)
     right.yaxis.tick_right()
-    right.set_yticks(range(len(entries)), said)
+    right.set_yticks(range(len(entries)), labels)
     for panel in (left, right):
         panel.set_ylim(len(entries) - 0.5, -0.5)
         panel.grid(visible=False, axis="y")
@@ -74,44 +75,44 @@ def drawn(entries: Sequence[Entry], differences: pd.DataFrame) -> Figure:
     return figure
 
 
-def _map(panel: Axes, place: int, entry: Entry) -> None:
+def _map(panel: Axes, y: int, entry: Entry) -> None:
     statistic = entry.report["metrics"]["map"]
-    _interval(panel, place, entry.name, [statistic[name] for name in ("value", "low", "high")])
+    _interval(panel, y, entry.name, [statistic[name] for name in ("value", "low", "high")])
     seeds = [seed for seed in statistic["by_seed"] if seed is not None]
     if len(seeds) > 1:
-        _mark(panel, seeds, place + 0.25, ".", "single seeds")
+        _mark(panel, seeds, y + 0.25, ".", "single seeds")
     chance = entry.report["chance"]["p975"]
     if chance is not None:
-        _mark(panel, [chance], place, "|", "chance, 97.5 %")
+        _mark(panel, [chance], y, "|", "chance, 97.5 %")
     paper = reported(entry.backbone, entry.attention)
     if paper:
-        _mark(panel, [paper.map / 100], place - 0.25, "D", "the paper, on other data")
+        _mark(panel, [paper.map / 100], y - 0.25, "D", "the paper, on other data")
 
 
-def _difference(panel: Axes, place: int, name: str, row: Mapping[Any, Any]) -> str:
+def _difference(panel: Axes, y: int, name: str, row: Mapping[Any, Any]) -> str:
     """Draw one difference and return it in words."""
     value, low, high, p = (
         None if pd.isna(row[column]) else float(row[column])
         for column in ("difference", "low", "high", "p_holm")
     )
-    _interval(panel, place, name, [x if x is None else x / 100 for x in (value, low, high)])
+    _interval(panel, y, name, [x if x is None else x / 100 for x in (value, low, high)])
     return "" if value is None or p is None else f"{value:+.1f}, p = {p:.2g}"
 
 
-def _interval(panel: Axes, place: int, name: str, fractions: Sequence[float | None]) -> None:
+def _interval(panel: Axes, y: int, name: str, fractions: Sequence[float | None]) -> None:
     """Draw value, low and high."""
     look = look_of(name)
     value, low, high = (None if x is None else 100 * x for x in fractions)
     if low is not None and high is not None:
-        panel.plot([low, high], [place, place], color=look.colour, linewidth=1.6)
+        panel.plot([low, high], [y, y], color=look.colour, linewidth=1.6)
     if value is not None:
-        panel.plot(value, place, look.marker, color=look.colour, markersize=5.5)
+        panel.plot(value, y, look.marker, color=look.colour, markersize=5.5)
 
 
-def _mark(panel: Axes, fractions: Sequence[float], place: float, marker: str, what: str) -> None:
+def _mark(panel: Axes, fractions: Sequence[float], y: float, marker: str, what: str) -> None:
     panel.plot(
         [100 * x for x in fractions],
-        [place] * len(fractions),
+        [y] * len(fractions),
         marker,
         label=what,
         color=GREY,
@@ -122,4 +123,4 @@ def _mark(panel: Axes, fractions: Sequence[float], place: float, marker: str, wh
 
 
 if __name__ == "__main__":
-    run(draw)
+    run(write_forest)

@@ -1,4 +1,4 @@
-"""``python -m dsnet.figures.learning``: how the loss fell and the validation map rose."""
+"""How the loss fell and the validation map rose: ``python -m dsnet.figures.learning``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,58 +9,56 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dsnet import schemas
-from dsnet.evaluate.about import note_of, read_about
+from dsnet.evaluate.provenance import data_note, read_provenance
 from dsnet.figures.style import Caption, letter, look_of, panels, save, styled
 from dsnet.step import run
-from dsnet.tables.names import title_of
+from dsnet.tables.methods import title_of
 
 TITLE = "Learning curves"
 TEXT = (
-    "Mean loss of each epoch on the training part (left), and map (AP at IoU 0.5, mean over the "
-    "classes) on the validation part where the epoch was judged (right). {seeds} The weights that "
-    "a table judges are those of the epoch that the run manifest names."
+    "Mean loss of each epoch on the training subset (left), and map (AP at IoU 0.5, mean over the "
+    "classes) on the validation subset where the epoch was evaluated (right). {seeds} The weights "
+    "that a table evaluates are those of the epoch that the run manifest names."
 )
 
 
-def draw(
-    *, variants: str, seeds: str, models: Path, digest: Path, split: Path, folder: Path
+def write_learning(
+    *, variants: list[str], seeds: list[int], models: Path, digest: Path, split: Path, folder: Path
 ) -> None:
     """Write ``learning.png``, ``.svg`` and ``.json`` (the caption).
 
     Parameters
     ----------
-    variants : str
-        Detectors, with commas between: ``resnet50/none,resnet50/se``.
-    seeds : str
-        With commas between: ``0,1,2``.
+    variants : list of str
+        Detectors, as ``backbone/attention``.
+    seeds : list of int
     models : Path
         Folder of ``{backbone}/{attention}/seed{seed}/history.csv``.
     digest : Path
         Digest of the slice store, which names the cohort.
     split : Path
-        Under `schemas.SPLIT`; says whether it leaks.
+        Under `schemas.SPLIT`, which is marked where it leaks.
     folder : Path
         Where the figure goes.
     """
-    numbers = seeds.split(",")
     histories = {
         name: pd.concat(
             schemas.read(schemas.HISTORY, models / name / f"seed{seed}" / "history.csv")
-            for seed in numbers
+            for seed in seeds
         )
-        for name in variants.split(",")
+        for name in variants
     }
     text = TEXT.format(
-        seeds=f"One training each, seed {numbers[0]}."
-        if len(numbers) == 1
-        else f"Lines: mean over the seeds {', '.join(numbers)}; bands: their range."
+        seeds=f"One training each, seed {seeds[0]}."
+        if len(seeds) == 1
+        else f"Lines: mean over the seeds {', '.join(map(str, seeds))}; bands: their range."
     )
     with styled():
-        caption = Caption(TITLE, text, note_of(read_about(digest, split)))
-        save(drawn(histories), folder, "learning", caption)
+        caption = Caption(TITLE, text, data_note(read_provenance(digest, split)))
+        save(learning_figure(histories), folder, "learning", caption)
 
 
-def drawn(histories: Mapping[str, pd.DataFrame]) -> Figure:
+def learning_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     """Return the figure: a row of panels for each backbone.
 
     Parameters
@@ -105,4 +103,4 @@ def _line(panel: Axes, name: str, values: pd.Series) -> None:
 
 
 if __name__ == "__main__":
-    run(draw)
+    run(write_learning)

@@ -1,4 +1,4 @@
-"""``python -m dsnet.figures.patients``: patients and slices of each class in each part."""
+"""Patients and slices of each class in each subset: ``python -m dsnet.figures.patients``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,22 +9,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dsnet import schemas
-from dsnet.evaluate.about import note_of, read_about
+from dsnet.evaluate.provenance import data_note, read_provenance
 from dsnet.figures.style import CLASS_LOOKS, Caption, letter, panels, save, styled
-from dsnet.schemas import CLASSES, SUBSETS
-from dsnet.split.leak import is_leaky
+from dsnet.schemas import CLASSES, SUBSETS, is_leaky
 from dsnet.step import run
 
 _BAR = 0.26
 
-TITLE = "Patients and slices by class and part of the split"
+TITLE = "Patients and slices by class and subset"
 TEXT = (
-    "Patients (A) and their slices (B) in the training, validation and test part, by the class of "
-    "the patient by which the split was stratified. {parts}"
+    "Patients (A) and their slices (B) in the training, validation and test subset, by the class "
+    "of the patient by which the split was stratified. {shared}"
 )
 
 
-def draw(*, split: Path, digest: Path, folder: Path) -> None:
+def write_patients(*, split: Path, digest: Path, folder: Path) -> None:
     """Write ``patients.png``, ``.svg`` and ``.json`` (the caption).
 
     Parameters
@@ -38,20 +37,16 @@ def draw(*, split: Path, digest: Path, folder: Path) -> None:
     """
     table = schemas.read(schemas.SPLIT, split)
     text = TEXT.format(
-        parts="Split by image: patients are in several parts, and counted in each."
+        shared="Split by image: patients are in several subsets, and counted in each."
         if is_leaky(table)
-        else "No patient is in two parts."
+        else "No patient is in two subsets."
     )
     with styled():
-        save(
-            drawn(table),
-            folder,
-            "patients",
-            Caption(TITLE, text, note_of(read_about(digest, split))),
-        )
+        caption = Caption(TITLE, text, data_note(read_provenance(digest, split)))
+        save(patients_figure(table), folder, "patients", caption)
 
 
-def drawn(split: pd.DataFrame) -> Figure:
+def patients_figure(split: pd.DataFrame) -> Figure:
     """Return the figure of a table under `schemas.SPLIT`."""
     groups = split.groupby(["subset", "stratum"])
     figure, [[left, right]] = panels(1, 2, height_mm=70)
@@ -67,11 +62,11 @@ def drawn(split: pd.DataFrame) -> Figure:
 
 
 def _bars(panel: Axes, counts: Mapping[tuple[str, str], int]) -> None:
-    for place, name in enumerate(CLASSES):
+    for k, name in enumerate(CLASSES):
         look = CLASS_LOOKS[name]
         bars = panel.bar(
-            [part + (place - 1) * _BAR for part in range(len(SUBSETS))],
-            [counts.get((part, name), 0) for part in SUBSETS],
+            [x + (k - 1) * _BAR for x in range(len(SUBSETS))],
+            [counts.get((subset, name), 0) for subset in SUBSETS],
             0.9 * _BAR,
             label=name,
             color="white" if look.hatch else look.colour,
@@ -86,4 +81,4 @@ def _bars(panel: Axes, counts: Mapping[tuple[str, str], int]) -> None:
 
 
 if __name__ == "__main__":
-    run(draw)
+    run(write_patients)

@@ -1,8 +1,8 @@
 """How every figure looks, and how it is written: the same bytes from the same numbers.
 
 Colours are those of M. Okabe and K. Ito, "Color universal design" (2008),
-https://jfly.uni-koeln.de/color/, which readers with any colour vision tell apart; a line style,
-marker or hatch beside each colour carries the same meaning in grey.
+https://jfly.uni-koeln.de/color/, which readers with any colour vision can distinguish; a line
+style, marker or hatch beside each colour carries the same meaning in grey.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsnet.files import whole, write_json
-from dsnet.tables.names import is_baseline
+from dsnet.tables.methods import is_baseline
 
 INCH_MM = 25.4
 WIDTH_MM = 180.0
@@ -39,7 +39,7 @@ _RC: dict[Any, Any] = {
     "figure.constrained_layout.h_pad": 0.06,
     "figure.constrained_layout.use": True,
     "font.family": "sans-serif",
-    # The first comes with matplotlib; the others stand in where an SVG is looked at without it.
+    # The first comes with matplotlib; the others stand in where an SVG is viewed without it.
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
     "font.size": 8,
     "grid.color": "#dddddd",
@@ -49,9 +49,9 @@ _RC: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "savefig.dpi": 200,
-    # Text stays text: found by a search, read by a screen reader.
+    # Text stays text: a search finds it, a screen reader reads it.
     "svg.fonttype": "none",
-    # Identifiers inside an SVG are drawn at random otherwise.
+    # Identifiers inside an SVG are random otherwise.
     "svg.hashsalt": "dsnet",
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -63,7 +63,7 @@ _METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 
 @dataclass(frozen=True)
 class Look:
-    """How one class or one detector is drawn, whatever the figure."""
+    """How one class or one detector looks in every figure."""
 
     colour: str
     line: str | tuple[float, tuple[float, ...]]
@@ -99,7 +99,7 @@ class Caption:
     caption : str
         How to read it, and how it was made.
     data : str
-        What the numbers were made from; says so where that is synthetic or leaky.
+        What the numbers were made from, and whether that is synthetic or leaky.
     """
 
     title: str
@@ -109,7 +109,7 @@ class Caption:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Give the figures drawn and saved within the block this module's look."""
+    """Give the figures made and saved within the block this module's look."""
     with mpl.rc_context(_RC):
         yield
 
@@ -131,7 +131,7 @@ def letter(axes: list[Axes]) -> None:
 def save(figure: Figure, folder: Path, name: str, caption: Caption) -> None:
     """Write ``{name}.png``, ``.svg`` and ``.json`` (the caption) into `folder`.
 
-    The figure itself says what its numbers were made from: it will be copied without its caption.
+    The figure itself states what its numbers were made from: it will be copied without its caption.
     """
     figure.supxlabel(f"Data: {caption.data}", x=0.01, ha="left", fontsize=6.5, color=GREY)
     for suffix, metadata in _METADATA.items():
@@ -141,5 +141,5 @@ def save(figure: Figure, folder: Path, name: str, caption: Caption) -> None:
 
 
 def look_of(name: str) -> Look:
-    """Return how ``backbone/attention`` or ``hu/...`` is drawn."""
+    """Return the look of ``backbone/attention`` or ``hu/...``."""
     return BASELINE_LOOK if is_baseline(name) else ATTENTION_LOOKS[name.split("/")[1]]

@@ -1,1 +1,1 @@
-"""Leakage, measured: what a split by image adds to the figures, and what labels by lot give."""
+"""Leakage, measured: what a split by image adds to the figures, and what shuffled labels give."""

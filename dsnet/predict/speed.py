@@ -18,8 +18,8 @@ from dsnet.detect.model import build
 from dsnet.detect.predict import detect
 from dsnet.detect.weights import load_trained
 from dsnet.detect.window import apply_windows
-from dsnet.evaluate import bootstrap
-from dsnet.evaluate.about import read_grid
+from dsnet.evaluate.provenance import read_grid
+from dsnet.evaluate.resampling import estimate
 from dsnet.files import write_json
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
@@ -159,7 +159,7 @@ def _ratio(
         random = np.random.default_rng([params.seed, 3])
         drawn = random.integers(len(ratio), size=(params.bootstrap, len(ratio)))
         medians = np.append(np.median(ratio), np.median(ratio[drawn], axis=1))
-        bounds = bootstrap.estimate(medians)
+        bounds = estimate(medians)
     return {name: bounds["value"], f"{name}_low": bounds["low"], f"{name}_high": bounds["high"]}
 
 

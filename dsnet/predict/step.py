@@ -9,8 +9,8 @@ from dsnet.detect.model import build
 from dsnet.detect.part import Part
 from dsnet.detect.predict import predict
 from dsnet.detect.weights import load_trained
-from dsnet.evaluate.about import read_grid
 from dsnet.evaluate.coco import results, write_compact
+from dsnet.evaluate.provenance import read_grid
 from dsnet.evaluate.scene import scene
 from dsnet.step import run
 

@@ -1,4 +1,4 @@
-"""``python -m dsnet.tables.literature``: the paper's Table 3, and what was measured beside it."""
+"""The paper's Table 3, and the same measured here: ``python -m dsnet.tables.literature``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.errors import UserError
-from dsnet.evaluate.about import note_of
+from dsnet.evaluate.provenance import data_note
 from dsnet.files import write_csv
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.entry import Entry, Json, read_json, read_report
-from dsnet.tables.names import method_of
+from dsnet.tables.methods import Entry, Json, method_of, percent, read_json, read_report
 from dsnet.tables.paper import TABLE3, Method, reported
-from dsnet.tables.step import percent
 
-FIGURES = ("accuracy", "auc", "recall")
+STATISTICS = ("accuracy", "auc", "recall")
 
 COLUMNS = (
     "method",
@@ -26,7 +24,7 @@ COLUMNS = (
     "classes",
     "test_patients",
     "test_images",
-    *(f"{name}{suffix}" for name in FIGURES for suffix in ("", "_low", "_high")),
+    *(f"{name}{suffix}" for name in STATISTICS for suffix in ("", "_low", "_high")),
     "paper_accuracy",
     "paper_recall",
     "measures",
@@ -56,10 +54,10 @@ _RECALL = "recall: sensitivity for osteoporosis"
 UNITS = {
     "box": Unit(
         "accuracy",
-        "found_macro_auc",
+        "localised_macro_auc",
         "recall",
-        "accuracy: TP / (TP + FP + FN) (interpretation 15); auc: macro one-vs-rest, localised boxes; "
-        "recall: class right (interpretation 14)",
+        "accuracy: TP / (TP + FP + FN) (interpretation 15); auc: macro one-vs-rest, localised "
+        "boxes; recall: class right (interpretation 14)",
     ),
     "level": Unit(
         "level_accuracy",
@@ -74,30 +72,29 @@ UNITS = {
         f"accuracy: class right; auc: macro one-vs-rest; {_RECALL}; one case: a patient",
     ),
 }
-"""A method that finds no boxes has no figures by box."""
+"""A method without boxes of its own has no figures by box."""
 
 
-def compare(*, variants: str, metrics: Path, digest: Path, table: Path) -> None:
+def compare(*, variants: list[str], metrics: Path, digest: Path, table: Path) -> None:
     """Write Table 3: the literature as the paper reports it, then what was measured here.
 
     Parameters
     ----------
-    variants : str
-        Measured methods in order, with commas between: detectors as ``backbone/attention``,
-        baselines as ``hu/...``.
+    variants : list of str
+        Measured methods in order: detectors as ``backbone/attention``, baselines as ``hu/...``.
     metrics : Path
         Folder of the methods' files, ``{method}.json``.
     digest : Path
         Digest of the slice store, which says how many images the cohort gave.
     table : Path
-        CSV to write; percent; reported and measured rows told apart by ``source``.
+        CSV to write; percent; ``source`` distinguishes reported and measured rows.
 
     Raises
     ------
     UserError
-        If a file is missing, or the methods were not judged on the same patients.
+        If a file is missing, or the methods were not evaluated on the same patients.
     """
-    entries = [Entry(name, read_report(metrics, name)) for name in variants.split(",")]
+    entries = [Entry(name, read_report(metrics, name)) for name in variants]
     write_csv(table, compared(entries, images=read_json(digest)["images"]))
 
 
@@ -128,7 +125,7 @@ def _reported(method: Method) -> Json:
         "source": "reported",
         "images": method.images,
         "classes": method.classes,
-        **{name: getattr(method, name) for name in FIGURES},
+        **{name: getattr(method, name) for name in STATISTICS},
         "measures": "as defined there",
         "data": "other images, as the paper prints it in Table 3",
     }
@@ -137,8 +134,8 @@ def _reported(method: Method) -> Json:
 def _measured(entry: Entry, name: str, unit: Unit) -> Json:
     paper = reported(entry.backbone, entry.attention) if name == "box" else None
     figures = {
-        f"{figure}{suffix}": percent(entry.value(getattr(unit, figure), bound))
-        for figure in FIGURES
+        f"{statistic}{suffix}": percent(entry.value(getattr(unit, statistic), bound))
+        for statistic in STATISTICS
         for suffix, bound in (("", "value"), ("_low", "low"), ("_high", "high"))
     }
     return {
@@ -152,21 +149,22 @@ def _measured(entry: Entry, name: str, unit: Unit) -> Json:
         "paper_accuracy": paper and paper.accuracy,
         "paper_recall": paper and paper.recall,
         "measures": unit.measures,
-        "data": note_of(entry.report),
+        "data": data_note(entry.report),
     }
 
 
 def _check_alike(entries: Sequence[Entry]) -> None:
-    def judged(entry: Entry) -> tuple[str, int]:
-        return note_of(entry.report), entry.report["counts"]["patients"]
+    def evaluated_on(entry: Entry) -> tuple[str, str, int]:
+        report = entry.report
+        return data_note(report), report["slices_sha256"], report["counts"]["patients"]
 
     for entry in entries:
-        if judged(entry) != judged(entries[0]):
+        if evaluated_on(entry) != evaluated_on(entries[0]):
             raise UserError(
                 f"metrics of {entry.name}",
                 expected=f"the test patients of {entries[0].name}",
                 came="others",
-                remedy="run the workflow, which judges all methods alike",
+                remedy="run the workflow, which evaluates all methods alike",
             )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reported:
-    """A row of Table 1 or 2; percent, but `fps`, which cannot be frames per second.
+    """A row of Table 1 or 2; percent, except `fps`, which cannot be frames per second.
 
     docs/interpretations.md#16
     """

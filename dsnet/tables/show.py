@@ -1,4 +1,4 @@
-"""``python -m dsnet.tables.show``: the tables for human eyes."""
+"""The tables on a terminal: ``python -m dsnet.tables.show``."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +12,13 @@ from rich.table import Table
 
 from dsnet.errors import UserError
 from dsnet.step import run
-from dsnet.tables.entry import Json, read_csv, read_json
-from dsnet.tables.names import title_of
+from dsnet.tables.methods import Json, read_csv, read_json, title_of
 
 FOOTNOTE = (
     "Below each figure: its 95 % interval by bootstrap over the test patients, and what the paper "
     "reports on its own data. map: COCO AP50 over three classes (interpretation 13). Recall: "
     "class right, IoU >= {iou:g}, score >= {score:g} (interpretation 14). Acc: TP / (TP + FP + FN) "
-    "(interpretation 15). Box AP: of the box alone, whatever its class. Images/s: {speed[name]}, "
+    "(interpretation 15). Box AP: of the box alone, regardless of class. Images/s: {speed[name]}, "
     "{speed[threads]} threads, {speed[size_px]} px, batch 1, in one run (interpretation 16). "
     "All interpretations: docs/interpretations.md."
 )
@@ -31,7 +30,7 @@ def show(*, table: Path, summary: Path) -> None:
     Parameters
     ----------
     table, summary : Path
-        As `dsnet.tables.step.tabulate` writes them.
+        As `dsnet.tables.detectors.tabulate` writes them.
 
     Raises
     ------
@@ -39,11 +38,11 @@ def show(*, table: Path, summary: Path) -> None:
         If one of them is missing.
     """
     _check_made(table, summary)
-    rows, beside = read_csv(table), read_json(summary)
+    rows, content = read_csv(table), read_json(summary)
     console = Console()
-    console.print(drawn(rows, beside))
-    console.print(escape(FOOTNOTE.format(**beside)), style="dim")
-    console.print(f"Data: {escape(beside['data'])}. Not a medical device.", style="bold")
+    console.print(detector_table(rows, content))
+    console.print(escape(FOOTNOTE.format(**content)), style="dim")
+    console.print(f"Data: {escape(content['data'])}. Not a medical device.", style="bold")
 
 
 def show_literature(*, table: Path) -> None:
@@ -62,17 +61,17 @@ def show_literature(*, table: Path) -> None:
     _check_made(table)
     rows = read_csv(table)
     console = Console()
-    console.print(drawn_literature(rows))
+    console.print(literature_table(rows))
     measured = rows[rows["source"] == "measured"]
     for unit, group in measured.groupby("unit", sort=False):
         console.print(escape(f"By {unit}: {group['measures'].iloc[0]}."), style="dim")
     console.print(f"Data: {escape(measured['data'].iloc[0])}. Not a medical device.", style="bold")
 
 
-def drawn(rows: pd.DataFrame, summary: Json) -> Table:
+def detector_table(rows: pd.DataFrame, summary: Json) -> Table:
     """Return the table; `rows` as in the CSV, NaN for what is undefined."""
     patients, images = (summary[name] for name in ("test_patients", "test_images"))
-    drawing = Table(
+    table = Table(
         title=f"{rows['method'].iloc[0]} on {patients} test patients, {images} images\n"
         f"{escape(summary['data'])}",
         box=SIMPLE_HEAD,
@@ -80,40 +79,40 @@ def drawn(rows: pd.DataFrame, summary: Json) -> Table:
         pad_edge=False,
         collapse_padding=True,
     )
-    drawing.add_column("Detector")
+    table.add_column("Detector")
     for name in ("map %", "Recall %", "Acc %", "Box AP %", "Images/s", "Weights"):
-        drawing.add_column(name, justify="right")
+        table.add_column(name, justify="right")
     for row in rows.to_dict("records"):
-        beside = summary[row["backbone"]][row["attention"]]
-        drawing.add_row(
+        statistics = summary[row["backbone"]][row["attention"]]
+        table.add_row(
             title_of(f"{row['backbone']}/{row['attention']}").replace("+", "\n+ "),
-            *(_cell(name, row, beside) for name in ("map", "recall", "accuracy")),
-            f"{_percent(beside['box_ap50'])}\n{_interval('box_ap50', beside)}",
+            *(_cell(name, row, statistics) for name in ("map", "recall", "accuracy")),
+            f"{_percent(statistics['box_ap50'])}\n{_interval('box_ap50', statistics)}",
             f"{row['fps']:.2f}",
             f"{row['parameters_m']:.2f} M",
         )
-    return drawing
+    return table
 
 
-def drawn_literature(rows: pd.DataFrame) -> Table:
+def literature_table(rows: pd.DataFrame) -> Table:
     """Return Table 3; a line between what is reported and what is measured, by unit."""
-    drawing = Table(
+    table = Table(
         title="Beside the literature", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
     )
     for name in ("Method", "By"):
-        drawing.add_column(name)
+        table.add_column(name)
     for name in ("Images", "Classes", "Acc %", "AUC %", "Recall %"):
-        drawing.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
     for unit, group in rows.fillna({"unit": "reported"}).groupby("unit", sort=False):
         for row in group.to_dict("records"):
-            drawing.add_row(
+            table.add_row(
                 escape(row["method"]).replace("+", "\n+ "),
                 str(unit),
                 *(f"{row[name]:.0f}" for name in ("images", "classes")),
                 *(_figure(row, name) for name in ("accuracy", "auc", "recall")),
             )
-        drawing.add_section()
-    return drawing
+        table.add_section()
+    return table
 
 
 def _figure(row: Mapping[Any, Any], name: str) -> str:
@@ -134,18 +133,18 @@ def _check_made(*paths: Path) -> None:
             )
 
 
-def _cell(name: str, row: Mapping[Any, Any], beside: Json) -> str:
+def _cell(name: str, row: Mapping[Any, Any], statistics: Json) -> str:
     paper = row[f"paper_{name}"]
     lines = [
-        _percent(beside[name]),
-        _interval(name, beside),
+        _percent(statistics[name]),
+        _interval(name, statistics),
         "" if pd.isna(paper) else f"paper {paper:.1f}",
     ]
     return "\n".join(lines).rstrip()
 
 
-def _interval(name: str, beside: Json) -> str:
-    low, high = beside[f"{name}_low"], beside[f"{name}_high"]
+def _interval(name: str, statistics: Json) -> str:
+    low, high = statistics[f"{name}_low"], statistics[f"{name}_high"]
     return "" if low is None or high is None else f"{_percent(low)}-{_percent(high)}"
 
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.baseline.features import annotated, best_boxes, detected, measure
-from dsnet.baseline.region import region
+from dsnet.baseline.features import annotated, best_boxes, detected, measure, region
 from dsnet.config.evaluate import Baseline
 from dsnet.schemas import BOX, CLASSES, FEATURES_HU
 from dsnet.slices.store import SliceStore
@@ -15,16 +14,16 @@ from dsnet.slices.store import SliceStore
 BOX_HERE = np.array([20.0, 24.0, 54.0, 48.0])
 
 
-def drawn_body(core_hu: int, shell_hu: int) -> np.ndarray:
-    """Draw the ellipse that fills the box, its outer third shell."""
+def made_body(core_hu: int, shell_hu: int) -> np.ndarray:
+    """Return the ellipse that fills the box, its outer third shell."""
     y, x = np.mgrid[:72, :72] + 0.5
     radius = np.hypot((x - 37) / 17, (y - 36) / 12)
     return np.where(radius <= 0.67, core_hu, np.where(radius <= 1, shell_hu, -100)).astype(np.int16)
 
 
-def test_a_drawn_body_gives_back_its_hu() -> None:
+def test_a_made_body_gives_back_its_hu() -> None:
     params = Baseline(core_width_fraction=0.5, core_depth_fraction=0.4, rim_fraction=0.2)
-    measured = measure(drawn_body(137, 640), BOX_HERE, params)
+    measured = measure(made_body(137, 640), BOX_HERE, params)
     assert measured is not None
     assert dict(zip(FEATURES_HU, measured.tolist(), strict=True)) == {
         "core_mean_hu": 137,
@@ -66,32 +65,32 @@ def test_a_shift_of_hu_shifts_the_means_and_leaves_the_deviation(
 
 @pytest.mark.parametrize("box", [[30, 30, 30, 40], [30, 30, 33, 33], [200, 200, 240, 240]])
 def test_too_small_a_box_is_no_measurement(box: list[float]) -> None:
-    assert measure(drawn_body(150, 600), np.array(box, dtype=np.float64), Baseline()) is None
+    assert measure(made_body(150, 600), np.array(box, dtype=np.float64), Baseline()) is None
 
 
 def test_core_and_rim_share_no_pixel_and_lie_in_the_front() -> None:
-    found = region(drawn_body(150, 600), BOX_HERE, Baseline())
-    assert not (found.core & found.rim).any()
-    rows = np.flatnonzero(found.core.any(axis=1))
-    assert rows.max() < 0.65 * len(found.hu)  # the veins enter behind
-    assert np.flatnonzero(found.rim.any(axis=1)).max() < 0.5 * len(found.hu)
+    body = region(made_body(150, 600), BOX_HERE, Baseline())
+    assert not (body.core & body.rim).any()
+    rows = np.flatnonzero(body.core.any(axis=1))
+    assert rows.max() < 0.65 * len(body.hu)  # the veins enter behind
+    assert np.flatnonzero(body.rim.any(axis=1)).max() < 0.5 * len(body.hu)
 
 
 def detection(
     image: str, background: float, label: str, score: float, x: float
 ) -> dict[str, object]:
-    chances = {f"p_{name}": (1 - background) / 3 for name in CLASSES}
+    probabilities = {f"p_{name}": (1 - background) / 3 for name in CLASSES}
     edges = dict(zip(BOX, (x, 10.0, x + 20, 30.0), strict=True))
     return (
         {"image_key": image, "label": label, "score": score}
         | edges
-        | chances
+        | probabilities
         | {"p_background": background}
     )
 
 
-def test_the_best_box_is_the_one_least_like_background_whatever_its_class() -> None:
-    found = pd.DataFrame(
+def test_the_best_box_is_the_one_least_like_background_regardless_of_class() -> None:
+    predictions = pd.DataFrame(
         [
             detection("a", 0.3, "normal", 0.6, 1),
             detection("a", 0.1, "osteopenia", 0.2, 2),
@@ -100,15 +99,15 @@ def test_the_best_box_is_the_one_least_like_background_whatever_its_class() -> N
             detection("b", 0.6, "normal", 0.4, 4),
         ]
     )
-    best = best_boxes(found, 0.5)
+    best = best_boxes(predictions, 0.5)
     assert best[["image_key", "x_min"]].to_numpy().tolist() == [["a", 3.0]]
-    assert best_boxes(found.iloc[::-1], 0.5).equals(best)
+    assert best_boxes(predictions.iloc[::-1], 0.5).equals(best)
 
 
-def test_where_the_detector_found_nothing_there_is_no_measurement(tmp_path: Path) -> None:
-    body = drawn_body(150, 600)
+def test_where_the_detector_reports_nothing_there_is_no_measurement(tmp_path: Path) -> None:
+    body = made_body(150, 600)
     np.save(tmp_path / "s.npy", np.stack([body, body]))
-    drawn = pd.DataFrame(
+    boxes = pd.DataFrame(
         {
             "row": [0, 1],
             "image_key": ["I-000000000000000a", "I-000000000000000b"],
@@ -118,12 +117,12 @@ def test_where_the_detector_found_nothing_there_is_no_measurement(tmp_path: Path
             "label": "normal",
         }
     )
-    drawn.to_csv(tmp_path / "s.csv", index=False)
+    boxes.to_csv(tmp_path / "s.csv", index=False)
     store = SliceStore(tmp_path / "s.npy", tmp_path / "s.csv")
-    parted = drawn.assign(subset="test")
-    found = parted.iloc[:1][["image_key", *BOX]].assign(p_background=0.2)
-    own = detected(store, parted, found, Baseline())
+    boxes = boxes.assign(subset="test")
+    best = boxes.iloc[:1][["image_key", *BOX]].assign(p_background=0.2)
+    own = detected(store, boxes, best, Baseline())
     assert own["core_mean_hu"].isna().tolist() == [False, True]
     assert own["box"].tolist() == ["detected", "detected"]
-    given_box = annotated(store, parted, Baseline())
+    given_box = annotated(store, boxes, Baseline())
     assert given_box["core_mean_hu"].tolist() == [own["core_mean_hu"][0]] * 2

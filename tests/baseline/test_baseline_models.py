@@ -1,11 +1,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 
-from dsnet.baseline.grader import Grader
-from dsnet.baseline.multinomial import STRENGTHS, Multinomial, class_indices, hu
-from dsnet.baseline.nearest import Nearest
+from dsnet.baseline.models import (
+    STRENGTHS,
+    Grader,
+    Multinomial,
+    class_indices,
+    hu,
+    osteoporosis_alone,
+    three_classes,
+)
 from dsnet.config.evaluate import Baseline
 from dsnet.errors import UserError
 from dsnet.schemas import CLASSES, FEATURES_HU
@@ -16,8 +23,8 @@ MEAN_HU = {"normal": 170, "osteopenia": 120, "osteoporosis": 80}
 def made_features(seed: int = 0, spread_hu: float = 15) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     rows = [
-        (part, label)
-        for part, count in (("train", 12), ("validation", 5), ("test", 6))
+        (subset, label)
+        for subset, count in (("train", 12), ("validation", 5), ("test", 6))
         for label in CLASSES
         for _ in range(count)
     ]
@@ -27,21 +34,21 @@ def made_features(seed: int = 0, spread_hu: float = 15) -> pd.DataFrame:
     return table.assign(**dict(zip(FEATURES_HU, values.T, strict=True)))
 
 
-def known(features: pd.DataFrame) -> pd.DataFrame:
+def without_test(features: pd.DataFrame) -> pd.DataFrame:
     return features[features["subset"] != "test"]
 
 
-@pytest.mark.parametrize("fit", [Multinomial.fit, Nearest.fit, lambda f: Grader.fit(f, Baseline())])
+@pytest.mark.parametrize("fit", [Multinomial.fit, lambda f: Grader.fit(f, Baseline())])
 def test_no_fit_takes_a_test_row(fit: object) -> None:
     assert callable(fit)
-    fit(known(made_features()))
+    fit(without_test(made_features()))
     with pytest.raises(ValueError, match="rows of test must not reach a fit"):
         fit(made_features())
 
 
 def test_the_multinomial_is_scikit_learns_on_the_training_rows_alone() -> None:
     features = made_features()
-    model = Multinomial.fit(known(features))
+    model = Multinomial.fit(without_test(features))
     train = features[features["subset"] == "train"]
     test = features[features["subset"] == "test"]
     middle, spread = hu(train).mean(axis=0), hu(train).std(axis=0)
@@ -53,34 +60,49 @@ def test_the_multinomial_is_scikit_learns_on_the_training_rows_alone() -> None:
 
 
 def test_validation_chooses_the_penalty() -> None:
-    features = known(made_features())
+    features = without_test(made_features())
     wrong = features.copy()
     turned = {"normal": "osteoporosis", "osteopenia": "normal", "osteoporosis": "osteopenia"}
-    mine = wrong["subset"] == "validation"
-    wrong.loc[mine, "label"] = wrong.loc[mine, "label"].map(turned)
+    rows = wrong["subset"] == "validation"
+    wrong.loc[rows, "label"] = wrong.loc[rows, "label"].map(turned)
     assert Multinomial.fit(features).strength > Multinomial.fit(wrong).strength == STRENGTHS[0]
 
 
 def test_a_class_without_training_rows_has_no_probability() -> None:
-    features = known(made_features())
+    features = without_test(made_features())
     model = Multinomial.fit(features[features["label"] != "osteopenia"])
     assert model.probability(features)[:, 1].tolist() == [0] * len(features)
 
 
 def test_rows_without_a_measurement_are_left_out() -> None:
-    features = known(made_features())
+    features = without_test(made_features())
     gaps = pd.concat([features, features.iloc[:5].assign(core_mean_hu=np.nan)])
     assert hu(features).shape == (51, 4)
     one, other = Multinomial.fit(features), Multinomial.fit(gaps)
     assert one.probability(features) == pytest.approx(other.probability(features), abs=0)
-    with pytest.raises(UserError, match="measured vertebrae in the training part"):
+    with pytest.raises(UserError, match="measured vertebrae in the training subset"):
         Multinomial.fit(features.assign(core_mean_hu=np.nan))
 
 
-def test_the_nearest_neighbour_remembers() -> None:
-    features = known(made_features())
-    train = features[features["subset"] == "train"]
-    lot = train.assign(label=train["label"].sample(frac=1, random_state=0).to_numpy())
-    model = Nearest.fit(pd.concat([lot, features[features["subset"] == "validation"]]))
-    assert (model.probability(lot).argmax(axis=1) == class_indices(lot)).all()
-    assert model.probability(lot.iloc[:0]).shape == (0, 3)
+def test_the_three_classes_at_their_borders() -> None:
+    hu = np.array([400.0, 160.0, 159.99, 110.0, 109.99, -20.0])
+    grades = three_classes(hu, Baseline())
+    assert grades.sum(axis=1).tolist() == [1] * 6
+    assert [CLASSES[k] for k in grades.argmax(axis=1)] == [
+        "normal",
+        "normal",
+        "osteopenia",
+        "osteopenia",
+        "osteoporosis",
+        "osteoporosis",
+    ]
+
+
+def test_osteoporosis_alone_at_its_border() -> None:
+    grades = osteoporosis_alone(np.array([135.0, 134.99]), Baseline().balanced_hu)
+    assert grades.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_thresholds_leave_room_for_osteopenia() -> None:
+    with pytest.raises(ValidationError, match="below normal_hu"):
+        Baseline(normal_hu=120, osteoporosis_hu=120)

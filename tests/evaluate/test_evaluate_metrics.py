@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from support.random_scenes import make_scene, once, scenes
 
-from dsnet.evaluate.metrics import DEFINITIONS, confusion, operating_counts, statistics
+from dsnet.evaluate.metrics import DEFINITIONS, box_confusion, operating_counts, statistics
 from dsnet.evaluate.scene import Scene
 
 QUICK = settings(deadline=None, max_examples=30)
@@ -13,13 +13,13 @@ NORMAL, OSTEOPENIA, OSTEOPOROSIS = range(3)
 
 @pytest.fixture
 def scene() -> Scene:
-    """Three patients with one image each; what becomes of each box stands beside it."""
+    """Three patients with one image each; the outcome of each box is the comment after it."""
     return make_scene(
         [0, 1, 2],
         [
-            (0, HERE, NORMAL, 0),  # found, right
-            (1, HERE, OSTEOPENIA, 0),  # found, called osteoporosis
-            (2, HERE, OSTEOPOROSIS, 0),  # found, but no class reaches 0.5
+            (0, HERE, NORMAL, 0),  # localised, right
+            (1, HERE, OSTEOPENIA, 0),  # localised, class osteoporosis
+            (2, HERE, OSTEOPOROSIS, 0),  # localised, but no class reaches 0.5
             (2, THERE, OSTEOPOROSIS, 1),  # missed
         ],
         [
@@ -32,13 +32,13 @@ def scene() -> Scene:
     )
 
 
-def judge(scene: Scene, iou: float = 0.5, score: float = 0.5) -> dict[str, float]:
+def evaluate(scene: Scene, iou: float = 0.5, score: float = 0.5) -> dict[str, float]:
     values = statistics(scene, once(scene), iou=iou, score=score)
     return {name: value[0] for name, value in values.items()}
 
 
 def test_every_statistic_is_defined_in_words(scene: Scene) -> None:
-    assert set(judge(scene)) == set(DEFINITIONS)
+    assert set(evaluate(scene)) == set(DEFINITIONS)
 
 
 def test_operating_point_by_hand(scene: Scene) -> None:
@@ -46,7 +46,7 @@ def test_operating_point_by_hand(scene: Scene) -> None:
     assert counts["tp"].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
     assert counts["fp"].tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
     assert counts["fn"].tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 2]]
-    values = judge(scene)
+    values = evaluate(scene)
     assert values["recall"] == values["accuracy_literal"] == 1 / 4
     assert values["accuracy"] == 1 / (1 + 2 + 3)
     # Precision 1/2, never predicted, 0/1.
@@ -56,45 +56,45 @@ def test_operating_point_by_hand(scene: Scene) -> None:
 
 
 def test_a_lower_score_admits_more(scene: Scene) -> None:
-    assert judge(scene, score=0.4)["recall"] == 2 / 4
+    assert evaluate(scene, score=0.4)["recall"] == 2 / 4
 
 
 def test_confusion_by_hand(scene: Scene) -> None:
-    assert confusion(scene, 0.5, 0.5).sum(axis=0).tolist() == [
+    assert box_confusion(scene, 0.5, 0.5).sum(axis=0).tolist() == [
         [1, 0, 0, 0],
         [0, 0, 1, 0],
         [0, 0, 1, 1],
         [1, 0, 0, 0],
     ]
-    values = judge(scene)
+    values = evaluate(scene)
     assert values["box_recall"] == 3 / 4
-    assert values["accuracy_localised"] == 2 / 3
+    assert values["localised_accuracy"] == 2 / 3
 
 
 def test_box_alone_by_hand(scene: Scene) -> None:
     # Scores 0.9 hit, 0.8 hit, 0.8 hit, 0.7 false, of 4: the second class of a proposal is no box.
-    assert judge(scene)["box_ap50"] == pytest.approx(76 / 101)
+    assert evaluate(scene)["box_ap50"] == pytest.approx(76 / 101)
 
 
 def test_overlap_decides_at_the_threshold() -> None:
     half = [0, 0, 10, 5]
     scene = make_scene([0], [(0, HERE, NORMAL, 0)], [(0, half, NORMAL, [0, 1, 0, 0])])
-    assert judge(scene)["recall"] == 1
-    assert judge(scene, iou=0.51)["recall"] == 0
-    assert judge(scene, iou=0.51)["map"] == pytest.approx(1)  # the headline stays at 0.5
+    assert evaluate(scene)["recall"] == 1
+    assert evaluate(scene, iou=0.51)["recall"] == 0
+    assert evaluate(scene, iou=0.51)["map"] == pytest.approx(1)  # the headline stays at 0.5
 
 
 def test_one_detection_to_one_ground_truth() -> None:
     twice = [(0, HERE, NORMAL, [0, 1, 0, 0]), (0, HERE, NORMAL, [0.1, 0.9, 0, 0])]
-    values = judge(make_scene([0], [(0, HERE, NORMAL, 0)], twice))
+    values = evaluate(make_scene([0], [(0, HERE, NORMAL, 0)], twice))
     assert values["recall"] == 1
     assert values["accuracy"] == 1 / 2
 
 
 def test_nothing_detected() -> None:
-    values = judge(make_scene([0], [(0, HERE, NORMAL, 0)], []))
+    values = evaluate(make_scene([0], [(0, HERE, NORMAL, 0)], []))
     assert values["map"] == values["recall"] == values["accuracy"] == values["box_ap50"] == 0
-    assert np.isnan(values["accuracy_localised"])
+    assert np.isnan(values["localised_accuracy"])
 
 
 @QUICK
@@ -106,15 +106,15 @@ def test_counts_reconcile(scene: Scene) -> None:
     assert all((table >= 0).all() for table in counts.values())
     assert (counts["tp"] + counts["fp"]).sum() == confident
     assert (counts["tp"] + counts["fn"]).sum() == boxes
-    table = confusion(scene, 0.5, 0.5)
+    table = box_confusion(scene, 0.5, 0.5)
     assert (table >= 0).all()
     assert table[:, :-1].sum() == boxes
-    assert table[:, :, :-1].sum() == (scene.alone.score >= 0.5).sum()
+    assert table[:, :, :-1].sum() == (scene.objects.score >= 0.5).sum()
 
 
 @QUICK
 @given(scenes())
 def test_statistics_lie_in_their_interval(scene: Scene) -> None:
-    for name, value in judge(scene).items():
+    for name, value in evaluate(scene).items():
         low, high = (-1 if name.endswith("kappa") else 0, 2 if name.endswith("brier") else 1)
         assert np.isnan(value) or low <= value <= high + 1e-12, name

@@ -8,7 +8,7 @@ import pytest
 from dsnet import schemas
 from dsnet.config.cohort import Split
 from dsnet.config.evaluate import Evaluate, Leakage
-from dsnet.leakage.control import control, lots
+from dsnet.leakage.control import control, shuffles
 from dsnet.leakage.trial import split_by_image
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS
 from dsnet.split.images import draw_images
@@ -18,17 +18,17 @@ PATIENTS, SLICES_EACH = 36, 1
 
 
 def made_features() -> pd.DataFrame:
-    """Draw patients who each have HU of their own, and classes that their HU say nothing of."""
+    """Return patients who each have HU of their own, and classes unrelated to their HU."""
     rng = np.random.default_rng(0)
     own = rng.normal(150, 40, (PATIENTS, len(FEATURES_HU)))
     rows = []
     for number in range(PATIENTS):
         for image, level in enumerate(LEVELS * SLICES_EACH):
-            place = number * len(LEVELS) * SLICES_EACH + image
+            index = number * len(LEVELS) * SLICES_EACH + image
             values = own[number] + rng.normal(0, 6, len(FEATURES_HU))
             rows.append(
                 {
-                    "image_key": f"I-{place:016x}",
+                    "image_key": f"I-{index:016x}",
                     "patient_key": f"P-{number:016x}",
                     "level": level,
                     "subset": ("train", "train", "validation", "test")[number // 3 % 4],
@@ -45,22 +45,22 @@ def by_image(features: pd.DataFrame) -> pd.DataFrame:
     return features.assign(subset=features["image_key"].map(split.set_index("image_key")["subset"]))
 
 
-def test_labels_without_meaning_are_learnt_where_patients_are_in_both_parts() -> None:
+def test_labels_without_meaning_are_learnt_where_patients_are_in_both_subsets() -> None:
     features, params = made_features(), Leakage(shuffles=20)
-    honest = lots(features, params, Evaluate(), everybody=False)
-    leaky = lots(by_image(features), params, Evaluate(), everybody=True)
+    honest = shuffles(features, params, Evaluate(), everybody=False)
+    leaky = shuffles(by_image(features), params, Evaluate(), everybody=True)
     chance = 1 / 3
     for model in ("multinomial", "nearest"):
-        values = honest[model]["found_accuracy"]
+        values = honest[model]["localised_accuracy"]
         assert np.mean(values) == pytest.approx(chance, abs=0.06)
-        assert np.mean(honest[model]["found_macro_auc"]) == pytest.approx(0.5, abs=0.06)
-        assert np.mean(leaky[model]["found_accuracy"]) > chance + 0.05
-    # Who remembers the patient remembers the label, on every lot.
-    assert leaky["nearest"]["found_accuracy"].min() > 0.7
+        assert np.mean(honest[model]["localised_macro_auc"]) == pytest.approx(0.5, abs=0.06)
+        assert np.mean(leaky[model]["localised_accuracy"]) > chance + 0.05
+    # Who remembers the patient remembers the label, on every shuffle.
+    assert leaky["nearest"]["localised_accuracy"].min() > 0.7
     assert leaky["nearest"]["patient_accuracy"].min() > 0.7
 
 
-def test_the_step_writes_mean_and_range_and_says_what_it_is(tmp_path: Path) -> None:
+def test_the_step_writes_mean_and_range_and_what_was_shuffled(tmp_path: Path) -> None:
     features = by_image(made_features())
     schemas.write(schemas.FEATURES, features, tmp_path / "features.csv")
     images = features.assign(stratum=features["label"], content=features.index)
@@ -68,18 +68,18 @@ def test_the_step_writes_mean_and_range_and_says_what_it_is(tmp_path: Path) -> N
     (tmp_path / "slices.json").write_text('{"cohort": "made up", "synthetic": true}')
     named = {
         "params": Leakage(shuffles=20).model_dump_json(),
-        "judging": Evaluate().model_dump_json(),
+        "evaluation": Evaluate().model_dump_json(),
         "features": tmp_path / "features.csv",
         "digest": tmp_path / "slices.json",
         "split": tmp_path / "split.csv",
         "metrics": tmp_path / "metrics",
     }
     run(control, [word for name, value in named.items() for word in (f"--{name}", str(value))])
-    told = json.loads((tmp_path / "metrics" / "nearest.json").read_text())
-    assert told["cohort"] == "made up, labels shuffled by patient"
-    assert (told["synthetic"], told["leaky"]) == (True, True)
-    assert told["interval"]["method"] == "mean and range over 20 lots"
-    assert told["counts"]["images"] == (features["subset"] == "test").sum()
-    found = told["metrics"]["found_accuracy"]
-    assert found["low"] <= found["value"] <= found["high"]
-    assert set(found) == {"value", "low", "high", "seed_sd", "by_seed"}
+    made = json.loads((tmp_path / "metrics" / "nearest.json").read_text())
+    assert made["cohort"] == "made up, labels shuffled by patient"
+    assert (made["synthetic"], made["leaky"]) == (True, True)
+    assert made["interval"]["method"] == "mean and range over 20 shuffles"
+    assert made["counts"]["images"] == (features["subset"] == "test").sum()
+    values = made["metrics"]["localised_accuracy"]
+    assert values["low"] <= values["value"] <= values["high"]
+    assert set(values) == {"value", "low", "high", "seed_sd", "by_seed"}

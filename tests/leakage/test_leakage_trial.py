@@ -2,7 +2,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dsnet import schemas
 from dsnet.config.cohort import Split
@@ -11,8 +15,9 @@ from dsnet.config.evaluate import Leakage
 from dsnet.detect.part import Part
 from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.leakage.trial import prepare
-from dsnet.split.leak import is_leaky, overlap
+from dsnet.leakage.trial import prepare, shuffled
+from dsnet.schemas import CLASSES, LEVELS, is_leaky
+from dsnet.split.leak import overlap
 from dsnet.step import run
 
 
@@ -42,19 +47,21 @@ def test_a_leaky_trial_is_another_split_of_the_same_boxes(ellipses: Any, tmp_pat
     assert facts["split_sha256"] == sha256(made["trial_split"]) != sha256(ellipses.split)
 
 
-def test_shuffled_training_labels_leave_the_test_part_alone(ellipses: Any, tmp_path: Path) -> None:
+def test_shuffled_training_labels_leave_the_test_subset_as_it_is(
+    ellipses: Any, tmp_path: Path
+) -> None:
     made = prepared("patient/shuffled", ellipses, tmp_path)
     assert made["trial_split"].read_bytes() == ellipses.split.read_bytes()
     before = schemas.read(schemas.SLICES, ellipses.boxes)
     after = schemas.read(schemas.SLICES, made["trial_boxes"])
     assert after.drop(columns="label").equals(before.drop(columns="label"))
-    parts = schemas.read(schemas.SPLIT, ellipses.split).set_index("image_key")["subset"]
-    part = before["image_key"].map(parts)
+    subsets = schemas.read(schemas.SPLIT, ellipses.split).set_index("image_key")["subset"]
+    subset = before["image_key"].map(subsets)
     moved = after["label"] != before["label"]
-    assert not moved[part == "test"].any()
-    assert moved[part == "train"].any()
+    assert not moved[subset == "test"].any()
+    assert moved[subset == "train"].any()
     for name in ("train", "validation"):
-        labels = after[part == name].groupby("patient_key")["label"]
+        labels = after[subset == name].groupby("patient_key")["label"]
         assert labels.nunique().eq(1).all()
         assert sorted(labels.first()) == sorted(schemas.CLASSES)
     facts = json.loads(made["trial_digest"].read_text())
@@ -67,9 +74,9 @@ def test_training_reads_a_trial_from_the_same_store(
 ) -> None:
     made = prepared(trial, ellipses, tmp_path)
     paths = {"boxes": made["trial_boxes"], "split": made["trial_split"]}
-    part = Part("train", store=ellipses.store, **paths, windows=[Window()])
-    assert len(part) > 0
-    assert part[0].labels.min() >= 1
+    images = Part("train", store=ellipses.store, **paths, windows=[Window()])
+    assert len(images) > 0
+    assert images[0].labels.min() >= 1
 
 
 def test_a_cohort_that_is_split_by_image_is_refused(ellipses: Any, tmp_path: Path) -> None:
@@ -84,3 +91,47 @@ def test_an_unknown_trial_is_refused(ellipses: Any, tmp_path: Path) -> None:
     made = {name: tmp_path / name for name in ("trial_boxes", "trial_split", "trial_digest")}
     with pytest.raises(UserError, match="LEAKY/true, patient/shuffled"):
         prepare(params=Leakage(), splitting=Split(), trial="image/true", **named, **made)
+
+
+PATIENTS = st.lists(
+    st.tuples(
+        st.sampled_from(CLASSES),
+        st.lists(st.sampled_from(LEVELS), min_size=1, max_size=6),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def boxes(patients: list[tuple[str, list[str]]]) -> pd.DataFrame:
+    rows = [
+        (f"P-{number}", level, label)
+        for number, (label, levels) in enumerate(patients)
+        for level in levels
+    ]
+    return pd.DataFrame(rows, columns=["patient_key", "level", "label"])
+
+
+@settings(deadline=None, max_examples=30)
+@given(PATIENTS, st.integers(0, 2**32 - 1))
+def test_patients_stay_whole_and_classes_keep_their_number(
+    patients: list[tuple[str, list[str]]], seed: int
+) -> None:
+    rows = boxes(patients)
+    again = rows.assign(label=shuffled(rows, np.random.default_rng(seed)))
+    by_patient = again.groupby("patient_key")["label"]
+    assert by_patient.nunique().eq(1).all()
+    before = rows.groupby("patient_key")["label"].first().value_counts()
+    assert by_patient.first().value_counts().to_dict() == before.to_dict()
+
+
+def test_levels_move_as_one_profile_and_gaps_take_the_nearest() -> None:
+    whole = [("P-a", level, "normal" if level < "L3" else "osteopenia") for level in LEVELS]
+    partial = [("P-b", "L3", "osteoporosis")]
+    rows = pd.DataFrame(whole + partial, columns=["patient_key", "level", "label"])
+    seen = set()
+    for seed in range(20):
+        labels = shuffled(rows, np.random.default_rng(seed)).tolist()
+        seen.add(tuple(labels))
+    kept = (*["normal"] * 2, *["osteopenia"] * 2, "osteoporosis")
+    assert seen == {kept, (*["osteoporosis"] * 4, "osteopenia")}

@@ -8,8 +8,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from dsnet.evaluate.matching import Floats
-from dsnet.evaluate.scene import Detections, Scene
+from dsnet.evaluate.scene import Detections, Floats, Scene
 
 
 def coco_ap(scene: Scene, detections: Detections, *, by_class: bool) -> Floats:
@@ -21,13 +20,15 @@ def coco_ap(scene: Scene, detections: Detections, *, by_class: bool) -> Floats:
         for i, s in zip(image, slot, strict=True)
     ]
     predicted = detections.label if by_class else np.zeros_like(detections.label)
-    found = [
+    results = [
         _annotation(*row[:3], score=row[3])
         for row in zip(detections.image, detections.box, predicted, detections.score, strict=True)
     ]
     classes = 3 if by_class else 1
     with contextlib.redirect_stdout(io.StringIO()):
-        run = COCOeval(_coco(scene, truths, classes), _coco(scene, found, classes), iouType="bbox")
+        run = COCOeval(
+            _coco(scene, truths, classes), _coco(scene, results, classes), iouType="bbox"
+        )
         run.evaluate()
         run.accumulate()
     precision = run.eval["precision"][:, :, :, 0, -1]

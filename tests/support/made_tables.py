@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dsnet.evaluate.metrics import DEFINITIONS
-from dsnet.tables.step import RATIOS
+from dsnet.tables.detectors import RATIOS
 
 SEEDS = (3, 5)
 GRADED = tuple(name for name in DEFINITIONS if name.startswith(("level_", "patient_")))
@@ -27,6 +27,7 @@ def report(value: float, names: tuple[str, ...] = tuple(DEFINITIONS)) -> dict[st
     return {
         "cohort": "phantom",
         "synthetic": True,
+        "slices_sha256": "0" * 64,
         "subset": "test",
         "seeds": list(SEEDS),
         "counts": {"patients": 12, "images": 96, "boxes": 96, "detections": int(1000 * value)},

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from dsnet.evaluate.matching import Floats
-from dsnet.evaluate.scene import Detections, Scene, Truth, best_first
+from dsnet.evaluate.scene import Detections, Floats, Scene, Truth, best_first
 from dsnet.schemas import BOX, CLASSES, LEVELS
 
 Box = Sequence[float]
@@ -29,8 +28,8 @@ def make_scene(
         truth.label[image, slot] = label
         truth.level[image, slot] = level
     names = tuple(f"P-{number:016x}" for number in range(max(patient) + 1))
-    found = _detections(detections)
-    return Scene(np.array(patient), names, truth, found, np.arange(len(patient)))
+    rows = np.arange(len(patient))
+    return Scene(np.array(patient), names, truth, _detections(detections), rows)
 
 
 def random_scene(
@@ -52,9 +51,9 @@ def random_scene(
             (image, box, int(rng.integers(labels)), level)
             for box, level in zip(near, levels, strict=True)
         ]
-        for place in range(rng.integers(0, most_detections + 1)):
+        for number in range(rng.integers(0, most_detections + 1)):
             box = _near(rng, near) if near and rng.random() < 0.6 else _box(rng)
-            probability = _probability(rng, 0 if tied else place)
+            probability = _probability(rng, 0 if tied else number)
             detections.append((image, box, int(rng.integers(3)), probability))
     return make_scene(patient, truths, detections)
 
@@ -89,9 +88,9 @@ def right_and_wrong(people: int) -> list[Scene]:
         make_scene(
             list(range(people)),
             truths,
-            [(patient, box, k, np.eye(4)[1 + k]) for patient, k in enumerate(called)],
+            [(patient, box, k, np.eye(4)[1 + k]) for patient, k in enumerate(predicted)],
         )
-        for called in (label, [(k + 1) % 3 for k in label])
+        for predicted in (label, [(k + 1) % 3 for k in label])
     ]
 
 
@@ -105,7 +104,7 @@ def to_tables(scene: Scene) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     images = [f"I-{number:016x}" for number in range(len(scene.patient))]
     patients = [scene.patient_keys[number] for number in scene.patient]
     image, slot = np.nonzero(scene.truth.label >= 0)
-    drawn = pd.DataFrame(
+    boxes = pd.DataFrame(
         {
             "row": image,
             "image_key": [images[i] for i in image],
@@ -115,27 +114,27 @@ def to_tables(scene: Scene) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
             "label": [CLASSES[n] for n in scene.truth.label[image, slot]],
         }
     )
-    found = scene.detections
-    detected = pd.DataFrame(
+    detections = scene.detections
+    predictions = pd.DataFrame(
         {
-            "image_key": [images[i] for i in found.image],
-            **dict(zip(BOX, found.box.T, strict=True)),
-            "label": [CLASSES[n] for n in found.label],
-            "score": found.score,
-            "p_background": found.probability[:, 0],
-            **{f"p_{name}": found.probability[:, 1 + n] for n, name in enumerate(CLASSES)},
+            "image_key": [images[i] for i in detections.image],
+            **dict(zip(BOX, detections.box.T, strict=True)),
+            "label": [CLASSES[n] for n in detections.label],
+            "score": detections.score,
+            "p_background": detections.probability[:, 0],
+            **{f"p_{name}": detections.probability[:, 1 + n] for n, name in enumerate(CLASSES)},
         }
     ).astype({"image_key": "str", "label": "str"})
-    parts = pd.DataFrame(
+    split = pd.DataFrame(
         {"image_key": images, "patient_key": patients, "subset": "test", "stratum": "normal"}
     )
-    return detected, drawn, parts
+    return predictions, boxes, split
 
 
 def _detections(rows: Sequence[DetectionRow]) -> Detections:
-    image, box, label, chances = zip(*rows, strict=True) if rows else ((), (), (), ())
+    image, box, label, probabilities = zip(*rows, strict=True) if rows else ((), (), (), ())
     labels = np.array(label, dtype=np.int64)
-    probability = np.array(chances, dtype=np.float64).reshape(-1, 4)
+    probability = np.array(probabilities, dtype=np.float64).reshape(-1, 4)
     return best_first(
         Detections(
             np.array(image, dtype=np.int64),
@@ -158,7 +157,7 @@ def _near(rng: np.random.Generator, boxes: Sequence[Box]) -> list[float]:
     return list(np.sort(moved.reshape(2, 2), axis=0).ravel())
 
 
-def _probability(rng: np.random.Generator, place: int) -> list[float]:
+def _probability(rng: np.random.Generator, rank: int) -> list[float]:
     foreground = rng.multinomial(9, [0.25] * 4)[1:] / 10 + 0.02
-    foreground *= 1 - place / 1000
+    foreground *= 1 - rank / 1000
     return [1 - foreground.sum(), *foreground]

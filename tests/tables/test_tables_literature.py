@@ -15,7 +15,7 @@ METHODS = ("resnet50/ds", "resnet50/none", "hu/thresholds")
 def folder(tmp_path: Path) -> Path:
     write(tmp_path / "slices.json", {"images": 572})
     detector = report(0.5)
-    detector["metrics"] |= {"accuracy": statistic(0.6), "found_macro_auc": statistic(0.7)}
+    detector["metrics"] |= {"accuracy": statistic(0.6), "localised_macro_auc": statistic(0.7)}
     detector["metrics"]["patient_sensitivity_osteoporosis"] = dict.fromkeys(statistic(0))
     write(tmp_path / "resnet50/ds.json", detector)
     write(tmp_path / "resnet50/none.json", report(0.4))
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 def compared(folder: Path) -> pd.DataFrame:
     table = folder / "table3.csv"
-    compare(variants=",".join(METHODS), metrics=folder, digest=folder / "slices.json", table=table)
+    compare(variants=list(METHODS), metrics=folder, digest=folder / "slices.json", table=table)
     return pd.read_csv(table, dtype=str, keep_default_na=False)
 
 
@@ -75,8 +75,15 @@ def test_undefined_is_an_empty_cell(folder: Path) -> None:
     assert row[["recall", "recall_low", "recall_high"]].tolist() == [""] * 3
 
 
-@pytest.mark.parametrize("other", [{"counts": {"patients": 11, "images": 96}}, {"leaky": True}])
-def test_methods_judged_on_others_are_refused(folder: Path, other: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"counts": {"patients": 11, "images": 96}},
+        {"leaky": True},
+        {"slices_sha256": "1" * 64},
+    ],
+)
+def test_methods_evaluated_on_others_are_refused(folder: Path, other: dict[str, Any]) -> None:
     write(folder / "resnet50/none.json", {**report(0.4), **other})
     with pytest.raises(UserError, match="metrics of resnet50/none"):
         compared(folder)

@@ -6,8 +6,8 @@ import pytest
 
 from dsnet.errors import UserError
 from dsnet.tables import literature
+from dsnet.tables.detectors import COLUMNS
 from dsnet.tables.show import show, show_literature
-from dsnet.tables.step import COLUMNS
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_no_table_yet(tmp_path: Path) -> None:
         show(table=tmp_path / "table1.csv", summary=tmp_path / "metrics.json")
 
 
-def test_literature_tells_reported_from_measured(
+def test_literature_distinguishes_reported_from_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")

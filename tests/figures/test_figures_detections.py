@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsnet import schemas
-from dsnet.figures.choice import Chosen, choose, core_hu
+from dsnet.figures.detections import Chosen, choose, core_hu
 from dsnet.schemas import BOX, CLASSES, LEVELS
 from dsnet.slices.store import SliceStore
 
@@ -59,7 +59,7 @@ def test_neither_the_order_nor_the_pseudonyms_decide(
 ) -> None:
     count = 18
     generator = np.random.default_rng(seed)
-    # Few values: equals are told apart by the pixels outside of the box.
+    # Few values: ties are broken by the pixels outside of the box.
     hu = np.repeat(generator.integers(0, 3, count), SIZE_PX**2).reshape(-1, SIZE_PX, SIZE_PX)
     hu[:, 0, 0] = np.arange(count)
     labels = [CLASSES[k] for k in generator.integers(3, size=count)]
@@ -74,7 +74,7 @@ def test_neither_the_order_nor_the_pseudonyms_decide(
             [labels[row] for row in rows],
             [levels[row] for row in rows],
         )
-        # The pixel in the corner names the image, whatever its row and key.
+        # The pixel in the corner identifies the image, regardless of its row and key.
         chosen.append(
             [
                 (store.image(each.row)[0, 0], each.label, each.level)

@@ -4,21 +4,28 @@ from hypothesis import given, settings
 from support.coco_reference import coco_ap
 from support.random_scenes import DetectionRow, make_scene, once, scenes
 
-from dsnet.evaluate.ap import COCO_IOU, average_precision, mean_defined, rank
-from dsnet.evaluate.matching import Floats, match
-from dsnet.evaluate.metrics import match_by_class, ranking, statistics
-from dsnet.evaluate.scene import Detections, Scene
+from dsnet.evaluate.average_precision import (
+    COCO_IOU,
+    ap50,
+    average_precision,
+    match_by_class,
+    mean_defined,
+    rank,
+    ranking,
+)
+from dsnet.evaluate.metrics import statistics
+from dsnet.evaluate.scene import Detections, Floats, Scene, match
 
 
 def our_ap(scene: Scene) -> Floats:
     """AP by threshold and class through the functions under test."""
-    found = scene.detections
+    detections = scene.detections
     hits = match_by_class(scene, COCO_IOU) >= 0
     table = np.empty((len(COCO_IOU), 3))
     for k in range(3):
-        rows = found.label == k
+        rows = detections.label == k
         for t, hit in enumerate(hits):
-            ranked = ranking(scene, found.take(rows), hit[rows], scene.truth.label == k)
+            ranked = ranking(scene, detections.take(rows), hit[rows], scene.truth.label == k)
             table[t, k] = ranked.average_precision(once(scene))[0][0]
     return table
 
@@ -30,20 +37,23 @@ def test_equals_pycocotools(scene: Scene) -> None:
     np.testing.assert_allclose(our_ap(scene), reference, atol=1e-9)
     values = statistics(scene, once(scene), iou=0.5, score=0.5)
     np.testing.assert_allclose(values["map"], mean_defined(reference[0]), atol=1e-9)
+    assert ap50(scene, once(scene))["map"] == pytest.approx(values["map"], abs=0, nan_ok=True)
     np.testing.assert_allclose(values["map_50_95"], mean_defined(reference.ravel()), atol=1e-9)
 
 
 @settings(deadline=None, max_examples=25)
 @given(scenes())
 def test_box_alone_equals_pycocotools(scene: Scene) -> None:
-    found = scene.alone
-    reference = coco_ap(scene, found, by_class=False)
-    hits = match(scene.overlap(found), found.image, COCO_IOU) >= 0
+    objects = scene.objects
+    reference = coco_ap(scene, objects, by_class=False)
+    hits = match(scene.overlap(objects), objects.image, COCO_IOU) >= 0
     ours = [
-        ranking(scene, found, hit, scene.truth.label >= 0).average_precision(once(scene))[0][0]
+        ranking(scene, objects, hit, scene.truth.label >= 0).average_precision(once(scene))[0][0]
         for hit in hits
     ]
     np.testing.assert_allclose(ours, reference[:, 0], atol=1e-9)
+    box_ap50 = ap50(scene, once(scene))["box_ap50"]
+    np.testing.assert_allclose(box_ap50, reference[0, 0], atol=1e-9)
 
 
 def test_detections_beyond_the_hundredth_do_not_count() -> None:

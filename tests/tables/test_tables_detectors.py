@@ -8,7 +8,7 @@ from support.made_tables import SEEDS, report, statistic, timing, write
 
 from dsnet.errors import UserError
 from dsnet.step import run
-from dsnet.tables.step import COLUMNS, SUMMARY, tabulate
+from dsnet.tables.detectors import COLUMNS, SUMMARY, tabulate
 
 VARIANTS = ("resnet50/none", "resnet50/se", "resnet50/sk", "resnet50/ds")
 
@@ -32,8 +32,8 @@ class Results:
     def tabulate(self, variants: tuple[str, ...] = VARIANTS) -> tuple[pd.DataFrame, dict[str, Any]]:
         table, summary = self.folder / "table1.csv", self.folder / "metrics.json"
         tabulate(
-            variants=",".join(variants),
-            seeds=",".join(str(seed) for seed in SEEDS),
+            variants=list(variants),
+            seeds=list(SEEDS),
             metrics=self.folder / "metrics",
             models=self.folder / "models",
             speed=self.folder / "speed.json",
@@ -78,7 +78,7 @@ def test_a_row_in_full(results: Results) -> None:
         *["80.4", "88.5", "73.7"],
         "phantom (synthetic, not patients)",
     ]
-    for name in ("map", "recall", "accuracy", "accuracy_localised", "voc_map", "macro_precision"):
+    for name in ("map", "recall", "accuracy", "localised_accuracy", "voc_map", "macro_precision"):
         bounds = [row[f"{name}{suffix}"] for suffix in ("", "_low", "_high", "_seed_sd")]
         assert bounds == ["64.0", "54.0", "74.0", "1.25"]
     assert row["above_chance"] == "True"
@@ -158,9 +158,10 @@ def test_leaky_files_stamp_the_table(results: Results) -> None:
         {"thresholds": {"iou": 0.4, "score": 0.5}},
         {"seeds": [3]},
         {"synthetic": False},
+        {"slices_sha256": "1" * 64},
     ],
 )
-def test_detectors_judged_otherwise_are_refused(results: Results, other: dict[str, Any]) -> None:
+def test_detectors_evaluated_otherwise_are_refused(results: Results, other: dict[str, Any]) -> None:
     results.write("metrics/resnet50/sk.json", {**report(0.5), **other})
     with pytest.raises(UserError, match="metrics of resnet50/sk"):
         results.tabulate()
@@ -174,13 +175,17 @@ def test_missing_metrics(results: Results) -> None:
 
 
 def test_runs_from_the_shell(results: Results) -> None:
-    flags = {
-        "variants": "resnet50/ds",
-        "seeds": "3,5",
-        **{name: str(results.folder / name) for name in ("metrics", "models")},
-        "speed": str(results.folder / "speed.json"),
-        "table": str(results.folder / "one.csv"),
-        "summary": str(results.folder / "one.json"),
-    }
-    run(tabulate, [word for name, value in flags.items() for word in (f"--{name}", value)])
-    assert list(pd.read_csv(results.folder / "one.csv").columns) == list(COLUMNS)
+    words = ["--variants", "resnet50/ds", "--variants", "resnet50/se"]
+    words += [word for seed in SEEDS for word in ("--seeds", str(seed))]
+    for flag, name in (
+        ("metrics", "metrics"),
+        ("models", "models"),
+        ("speed", "speed.json"),
+        ("table", "two.csv"),
+        ("summary", "two.json"),
+    ):
+        words += [f"--{flag}", str(results.folder / name)]
+    run(tabulate, words)
+    table = pd.read_csv(results.folder / "two.csv")
+    assert list(table.columns) == list(COLUMNS)
+    assert table["attention"].tolist() == ["ds", "se"]

@@ -1,4 +1,4 @@
-"""One method of a table: its metrics over all seeds, and for a detector its size and speed."""
+"""The methods that tables and figures show: what they are called, and the files they come from."""
 
 import json
 from collections.abc import Sequence
@@ -9,21 +9,40 @@ from typing import Any
 import pandas as pd
 
 from dsnet.errors import UserError
-from dsnet.evaluate.about import note_of
+from dsnet.evaluate.provenance import data_note
 
 Json = dict[str, Any]
+
+METHOD = "Faster R-CNN"
+
+_BACKBONES = {
+    "resnet50": "ResNet50",
+    "vgg16": "VGG16",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_large": "MobileNetV3-Large",
+}
+
+_BASELINES = {
+    "thresholds": "HU thresholds",
+    "balanced": "HU threshold, osteoporosis or not",
+    "multinomial": "HU multinomial",
+    "nearest": "HU nearest neighbour",
+}
+
+_BOXES = {"hu": "", "hu_detected": ", detector's boxes"}
+"""Folders of the baselines: HU within the annotated boxes, or within those of a detector."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One backbone with one attention, or one baseline, judged with all its seeds.
+    """One backbone with one attention, or one baseline, evaluated with all its seeds.
 
     Attributes
     ----------
     name : str
         ``backbone/attention`` as in the config, or ``hu/...``: the folders of its files.
     report : dict
-        Its metrics file, as `dsnet.evaluate.report` makes it.
+        Its metrics file, as `dsnet.evaluate.step` makes it.
     model : dict
         ``result`` of the run manifest of its first seed; empty for a baseline.
     speed : dict
@@ -53,24 +72,56 @@ class Entry:
         statistic : str
             A key of the report's ``metrics``.
         bound : {"value", "low", "high", "seed_sd"}
-            The mean over the seeds, its 95 % bounds over patients, or the seeds' own spread.
+            The mean over the seeds, its 95 % bounds over patients, or the standard deviation
+            between the seeds.
         """
         number: float | None = self.report["metrics"][statistic][bound]
         return number
 
 
-def judged_on(report: Json) -> Json:
-    """Return what all reports of a table must share: cohort, part, images, thresholds."""
-    shared = ("cohort", "synthetic", "subset", "thresholds", "interval")
+def title_of(name: str) -> str:
+    """Return what a figure calls ``backbone/attention`` or ``hu/...``.
+
+    Examples
+    --------
+    >>> title_of("resnet50/ds"), title_of("hu/thresholds")
+    ('ResNet50+DS', 'HU thresholds')
+    """
+    kind, method = name.split("/")
+    if kind in _BOXES:
+        return _BASELINES[method] + _BOXES[kind]
+    title = _BACKBONES[kind]
+    return title if method == "none" else f"{title}+{method.upper()}"
+
+
+def method_of(name: str) -> str:
+    """Return what a table calls it: a detector with its method before it, as in the paper."""
+    title = title_of(name)
+    return title if is_baseline(name) else f"{METHOD}+{title}"
+
+
+def is_baseline(name: str) -> bool:
+    """Return whether a method is no detector."""
+    return name.partition("/")[0] in _BOXES
+
+
+def percent(fraction: float | None) -> float | None:
+    """Return a fraction as a table prints it; None stays None, an empty cell."""
+    return None if fraction is None else round(100 * fraction, 2)
+
+
+def evaluated_on(report: Json) -> Json:
+    """Return what all reports of a table must share: cohort, subset, images, thresholds."""
+    shared = ("cohort", "synthetic", "slices_sha256", "subset", "thresholds", "interval")
     counts = {name: n for name, n in report["counts"].items() if name != "detections"}
     return {**{name: report[name] for name in shared}, "counts": counts}
 
 
-def judged_note(report: Json) -> str:
-    """Return `note_of` a metrics file, and what it was judged on."""
+def evaluation_note(report: Json) -> str:
+    """Return `data_note` of a metrics file, and on what it was evaluated."""
     counts = report["counts"]
-    judged = f"{report['subset']} part, {counts['patients']} patients, {counts['images']} slices"
-    return f"{note_of(report)}; {judged}"
+    images = f"{counts['patients']} patients, {counts['images']} slices"
+    return f"{data_note(report)}; {report['subset']} subset, {images}"
 
 
 def read_entries(
@@ -95,7 +146,8 @@ def read_entries(
     Raises
     ------
     UserError
-        If a file is missing, or the detectors were not judged on the same images in the same way.
+        If a file is missing, or the detectors were not evaluated on the same images in the same
+        way.
     """
     speed = {f"{row['backbone']}/{row['attention']}": row for row in timing["variants"]}
     entries = [
@@ -107,7 +159,15 @@ def read_entries(
         )
         for name in names
     ]
-    _check_alike(entries, seeds)
+    first = evaluated_on(entries[0].report)
+    for entry in entries:
+        if evaluated_on(entry.report) != first or entry.report["seeds"] != list(seeds):
+            raise UserError(
+                f"metrics of {entry.name}",
+                expected=f"the test images and settings of {entries[0].name}, and seeds {seeds}",
+                came="others",
+                remedy="run the workflow, which evaluates all detectors alike",
+            )
     return entries
 
 
@@ -152,15 +212,3 @@ def _missing(path: Path, kind: str) -> UserError:
         came="no such file or something else in it",
         remedy="run the workflow, which makes it first",
     )
-
-
-def _check_alike(entries: Sequence[Entry], seeds: Sequence[int]) -> None:
-    first = judged_on(entries[0].report)
-    for entry in entries:
-        if judged_on(entry.report) != first or entry.report["seeds"] != list(seeds):
-            raise UserError(
-                f"metrics of {entry.name}",
-                expected=f"the test images and settings of {entries[0].name}, and seeds {seeds}",
-                came="others",
-                remedy="run the workflow, which judges all detectors alike",
-            )

@@ -1,4 +1,4 @@
-"""What the numbers are made from: the cohort, its split, and the grid of its slices."""
+"""What numbers are made from: the cohort, its split, and the grid of its slices."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from typing import Any, TypedDict
 
 from dsnet import schemas
 from dsnet.errors import UserError
-from dsnet.split.leak import LEAKY, is_leaky
+from dsnet.files import sha256
+from dsnet.schemas import LEAKY, is_leaky
 
 
 class Grid(TypedDict):
@@ -17,8 +18,8 @@ class Grid(TypedDict):
     pixel_mm: float
 
 
-def read_about(digest: Path, split: Path) -> dict[str, Any]:
-    """Return the cohort's name, whether it is synthetic, and whether the split leaks.
+def read_provenance(digest: Path, split: Path) -> dict[str, Any]:
+    """Return what every metrics file begins with.
 
     Parameters
     ----------
@@ -27,13 +28,20 @@ def read_about(digest: Path, split: Path) -> dict[str, Any]:
     split : Path
         `schemas.SPLIT`.
 
+    Returns
+    -------
+    dict
+        ``cohort`` (its name), ``synthetic``, ``leaky`` (whether the split is by image) and
+        ``slices_sha256``, the SHA-256 of the digest: files with the same one belong together.
+
     Raises
     ------
     UserError
         If a file is missing or is not what it should be.
     """
-    about = _read(digest, cohort=str, synthetic=bool)
-    return {**about, "leaky": is_leaky(schemas.read(schemas.SPLIT, split))}
+    facts = _read(digest, cohort=str, synthetic=bool)
+    leaky = is_leaky(schemas.read(schemas.SPLIT, split))
+    return {**facts, "leaky": leaky, "slices_sha256": sha256(digest)}
 
 
 def read_grid(digest: Path) -> Grid:
@@ -48,17 +56,22 @@ def read_grid(digest: Path) -> Grid:
     return Grid(size_px=grid["size_px"], pixel_mm=grid["pixel_mm"])
 
 
-def note_of(about: Mapping[str, Any]) -> str:
-    """Return the words that tell a reader what numbers were made from.
+def data_note(provenance: Mapping[str, Any]) -> str:
+    """Return the words that say what numbers were made from.
 
     Parameters
     ----------
-    about : mapping
-        What `read_about` returns, a metrics file, or anything else that names its cohort.
+    provenance : mapping
+        What `read_provenance` returns, a metrics file, or anything else that names its cohort.
+
+    Examples
+    --------
+    >>> data_note({"cohort": "phantom", "synthetic": True, "leaky": True})
+    'phantom (synthetic, not patients), LEAKY (split by image)'
     """
-    cohort = str(about["cohort"])
-    note = f"{cohort} (synthetic, not patients)" if about["synthetic"] else cohort
-    return f"{note}, {LEAKY} (split by image)" if about.get("leaky", False) else note
+    cohort = str(provenance["cohort"])
+    note = f"{cohort} (synthetic, not patients)" if provenance["synthetic"] else cohort
+    return f"{note}, {LEAKY} (split by image)" if provenance.get("leaky", False) else note
 
 
 def _read(digest: Path, **wanted: type) -> dict[str, Any]:

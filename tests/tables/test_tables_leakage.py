@@ -5,15 +5,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dsnet.leakage.table import COLUMNS, STATISTICS, Result, tabulate, verdict
 from dsnet.step import run
+from dsnet.tables.leakage import COLUMNS, STATISTICS, Result, tabulate, verdict
 
 DETECTOR = "mobilenet_v2/none"
 
 
 def report(value: float, spread: float, *, leaky: bool, detector: bool) -> dict[str, Any]:
     names = STATISTICS if detector else STATISTICS[3:]
-    found = {"value": value, "low": value - spread, "high": value + spread, "seed_sd": None}
+    values = {"value": value, "low": value - spread, "high": value + spread, "seed_sd": None}
     counts = {"normal": 4, "osteopenia": 3, "osteoporosis": 3}
     return {
         "cohort": "made up",
@@ -26,7 +26,7 @@ def report(value: float, spread: float, *, leaky: bool, detector: bool) -> dict[
             "patients_by_class": counts,
         },
         "interval": {"method": "percentile bootstrap over patients"},
-        "metrics": dict.fromkeys(names, found),
+        "metrics": dict.fromkeys(names, values),
         **({"chance": {"p975": 0.45}} if detector else {}),
     }
 
@@ -80,26 +80,26 @@ def test_every_leaky_row_says_so_and_every_row_says_synthetic(table: pd.DataFram
 
 
 def test_verdicts(table: pd.DataFrame) -> None:
-    said = table.groupby(["split", "labels"])["verdict"].unique().map(sorted).to_dict()
-    assert said == {
+    verdicts = table.groupby(["split", "labels"])["verdict"].unique().map(sorted).to_dict()
+    assert verdicts == {
         ("patient", "true"): ["what new patients would give"],
         ("patient", "shuffled"): ["not above chance, as it must be"],
         ("image LEAKY", "true"): ["LEAKY: +15.0 points against the split by patient"],
         # At 0.6 +- 0.1 both an area and a share lie above chance.
         ("image LEAKY", "shuffled"): [
-            "LEAKY: above chance, so patients are known again",
+            "LEAKY: above chance, so patients are recognised",
             "LEAKY: not above chance",
         ],
     }
     assert "undefined" not in table["verdict"].str.cat()
-    chances = table.groupby("statistic")["chance"].first()
-    assert (chances["map"], chances["found_macro_auc"], chances["accuracy"]) == (45, 50, 40)
+    chance = table.groupby("statistic")["chance"].first()
+    assert (chance["map"], chance["localised_macro_auc"], chance["accuracy"]) == (45, 50, 40)
 
 
 @pytest.mark.parametrize("leaky", [False, True])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_what_is_undefined_is_called_so(leaky: bool, shuffled: bool) -> None:
     made = report(0.5, 0.1, leaky=leaky, detector=False)
-    made["metrics"]["found_accuracy"] = dict.fromkeys(("value", "low", "high"))
+    made["metrics"]["localised_accuracy"] = dict.fromkeys(("value", "low", "high"))
     one = Result("HU", leaky=leaky, shuffled=shuffled, report=made)
-    assert verdict(one, "found_accuracy", one) == ("LEAKY: undefined" if leaky else "undefined")
+    assert verdict(one, "localised_accuracy", one) == ("LEAKY: undefined" if leaky else "undefined")

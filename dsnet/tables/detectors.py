@@ -1,23 +1,34 @@
-"""One table of detectors and its summary with intervals, from the files of every training."""
+"""Tables 1 and 2: ``python -m dsnet.tables.detectors``.
+
+One table of detectors and its summary with intervals, from the files of every training.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from dsnet.evaluate.about import note_of
+from dsnet.evaluate.provenance import data_note
 from dsnet.files import write_csv, write_json
 from dsnet.schemas import CLASSES
-from dsnet.tables.entry import Entry, Json, judged_on, read_entries, read_json
-from dsnet.tables.names import METHOD
+from dsnet.step import run
+from dsnet.tables.methods import (
+    METHOD,
+    Entry,
+    Json,
+    evaluated_on,
+    percent,
+    read_entries,
+    read_json,
+)
 from dsnet.tables.paper import reported
 
 MEASURES = {
     "map": "map",
     "recall": "recall",
     "accuracy": "accuracy",
-    # Readings 15 and 13: always beside those above.
-    "accuracy_localised": "accuracy_localised",
+    # Interpretations 15 and 13: always beside those above.
+    "localised_accuracy": "localised_accuracy",
     "map_50_95": "map_50_95",
     "voc_map": "voc_map",
     # Eq. 3 is called `paper_map` among the metrics; here that is the figure that the paper prints.
@@ -73,7 +84,7 @@ SUMMARY = (
     "recall",
     "accuracy",
     "accuracy_literal",
-    "accuracy_localised",
+    "localised_accuracy",
     "box_ap50",
     "box_recall",
     *(f"ap_{name}" for name in CLASSES),
@@ -86,8 +97,8 @@ BOUNDS = {"": "value", "_low": "low", "_high": "high", "_seed_sd": "seed_sd"}
 
 def tabulate(
     *,
-    variants: str,
-    seeds: str,
+    variants: list[str],
+    seeds: list[int],
     metrics: Path,
     models: Path,
     speed: Path,
@@ -98,10 +109,10 @@ def tabulate(
 
     Parameters
     ----------
-    variants : str
-        Rows of the table in order, with commas between: ``resnet50/none,resnet50/se``.
-    seeds : str
-        Seeds that each variant was trained with, with commas between: ``0,1,2``.
+    variants : list of str
+        Rows of the table in order, as ``backbone/attention``.
+    seeds : list of int
+        Seeds that each variant was trained with.
     metrics : Path
         Folder of ``{backbone}/{attention}.json``.
     models : Path
@@ -113,9 +124,8 @@ def tabulate(
     summary : Path
         JSON to write; fractions with their bounds, by backbone and attention.
     """
-    numbers = [int(seed) for seed in seeds.split(",")]
     timing = read_json(speed)
-    entries = read_entries(variants.split(","), numbers, timing, metrics=metrics, models=models)
+    entries = read_entries(variants, seeds, timing, metrics=metrics, models=models)
     write_json(summary, summarise(entries, timing))
     write_csv(table, tabulated(entries, timing))
 
@@ -127,7 +137,7 @@ def tabulated(entries: Sequence[Entry], timing: Json) -> pd.DataFrame:
 
 
 def summarise(entries: Sequence[Entry], timing: Json) -> Json:
-    """Return what stands beside the table: statistics as fractions with 95 % bounds.
+    """Return the summary of the table: statistics as fractions with 95 % bounds.
 
     Parameters
     ----------
@@ -136,9 +146,9 @@ def summarise(entries: Sequence[Entry], timing: Json) -> Json:
         What `dsnet.predict.speed` wrote; device and input size are taken over.
     """
     report = entries[0].report
-    shared = judged_on(report)
+    shared = evaluated_on(report)
     summary: Json = {
-        "data": note_of(report),
+        "data": data_note(report),
         "subset": shared["subset"],
         "test_patients": shared["counts"]["patients"],
         "test_images": shared["counts"]["images"],
@@ -152,11 +162,6 @@ def summarise(entries: Sequence[Entry], timing: Json) -> Json:
     return summary
 
 
-def percent(fraction: float | None) -> float | None:
-    """Return a fraction as a table prints it; None stays None, an empty cell."""
-    return None if fraction is None else round(100 * fraction, 2)
-
-
 def _row(entry: Entry) -> Json:
     counts = entry.report["counts"]
     paper = reported(entry.backbone, entry.attention)
@@ -168,7 +173,7 @@ def _row(entry: Entry) -> Json:
         "test_patients": counts["patients"],
         "test_images": counts["images"],
         **{f"paper_{name}": paper and getattr(paper, name) for name in (*HEADLINE, "fps")},
-        "data": note_of(entry.report),
+        "data": data_note(entry.report),
         "above_chance": entry.report["chance"]["above_chance"],
     }
 
@@ -211,3 +216,7 @@ def _summary(entry: Entry) -> Json:
         "parameters_attention": entry.model["parameters_attention"],
         "seeds": entry.report["seeds"],
     }
+
+
+if __name__ == "__main__":
+    run(tabulate)

@@ -11,9 +11,12 @@ import pytest
 from support.made_metrics import report
 
 from dsnet import schemas
-from dsnet.figures import detections, forest, learning, patients
-from dsnet.figures.choice import Chosen
-from dsnet.figures.step import CAPTIONS, draw
+from dsnet.config.output import FIGURES
+from dsnet.figures.curves import CAPTIONS, write_curves
+from dsnet.figures.detections import Chosen, strip, write_figure4
+from dsnet.figures.forest import write_forest
+from dsnet.figures.learning import write_learning
+from dsnet.figures.patients import write_patients
 from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 
@@ -23,7 +26,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, ellipses: Any) -> Path:
-    """Metrics, differences, histories and predictions of two detectors; one finds nothing."""
+    """Metrics, differences, histories and predictions of two detectors; one reports nothing."""
     folder = tmp_path_factory.mktemp("inputs")
     for name, value in zip((*VARIANTS, "hu/multinomial"), (0.6, 0.9, 0.8), strict=True):
         _write(folder / f"metrics/{name}.json", json.dumps(report(value)))
@@ -32,12 +35,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, ellipses: Any) -> Path:
     history = pd.DataFrame(0.5, index=range(3), columns=list(schemas.HISTORY.columns))
     history["epoch"] = [1, 2, 3]
     history.loc[0, "validation_map"] = np.nan
-    for name, found in zip(VARIANTS, (0, None), strict=True):
+    for name, count in zip(VARIANTS, (0, None), strict=True):
         for seed in (0, 1):
             _write(folder / f"models/{name}/seed{seed}/history.csv", history.to_csv(index=False))
         schemas.write(
             schemas.PREDICTIONS,
-            _predictions(ellipses).iloc[:found],
+            _predictions(ellipses).iloc[:count],
             folder / f"predictions/{name}/seed0/test.parquet",
         )
     return folder
@@ -53,20 +56,21 @@ def once(inputs: Path, ellipses: Any, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def _steps(inputs: Path, ellipses: Any) -> Iterator[Callable[..., None]]:
-    """Yield every step that draws, without the folder into which it does."""
-    variants, metrics = ",".join(VARIANTS), inputs / "metrics"
-    about = {"digest": ellipses.digest, "split": ellipses.split}
-    yield partial(draw, variants=variants, baselines="hu/multinomial", metrics=metrics)
+    """Yield every step of the package, without the folder into which it writes."""
+    variants, metrics = list(VARIANTS), inputs / "metrics"
+    data = {"digest": ellipses.digest, "split": ellipses.split}
+    yield partial(write_curves, variants=variants, baselines=["hu/multinomial"], metrics=metrics)
     differences = inputs / "differences.csv"
-    yield partial(forest.draw, variants=variants, metrics=metrics, differences=differences)
-    yield partial(learning.draw, variants=variants, seeds="0,1", models=inputs / "models", **about)
-    yield partial(patients.draw, **about)
-    found = {"variants": variants, "seed": 0, "score": 0.5, "predictions": inputs / "predictions"}
-    yield partial(detections.draw, **found, **ellipses.paths())
+    yield partial(write_forest, variants=variants, metrics=metrics, differences=differences)
+    models = inputs / "models"
+    yield partial(write_learning, variants=variants, seeds=[0, 1], models=models, **data)
+    yield partial(write_patients, **data)
+    options = {"variants": variants, "seed": 0, "score": 0.5, "predictions": inputs / "predictions"}
+    yield partial(write_figure4, **options, **ellipses.paths())
 
 
 def _predictions(ellipses: Any) -> pd.DataFrame:
-    """Return two boxes on every image: the truth with 0.75, called osteopenia, and one with 0.1."""
+    """Return two boxes an image: the annotated one, osteopenia with 0.75, and one with 0.1."""
     table = schemas.read(schemas.SLICES, ellipses.boxes)[["image_key", *BOX]]
     sure = table.assign(label="osteopenia", score=0.75, p_osteopenia=0.75, p_background=0.25)
     unsure = table.assign(label="normal", score=0.1, p_normal=0.1, p_background=0.9)
@@ -79,9 +83,9 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def test_each_figure_says_what_its_data_are(once: Path) -> None:
+def test_each_figure_states_what_its_data_are(once: Path) -> None:
     names = {path.stem for path in once.iterdir()}
-    assert names == {*CAPTIONS, "figure4", "forest", "learning", "patients"}
+    assert names == set(FIGURES)
     for name in names:
         assert (once / f"{name}.png").read_bytes().startswith(PNG)
         caption = json.loads((once / f"{name}.json").read_text(encoding="utf-8"))
@@ -122,17 +126,17 @@ def test_no_date_and_no_software_in_a_file(once: Path) -> None:
 
 def test_figure4_shows_class_and_probability_from_the_score_on(once: Path) -> None:
     svg = (once / "figure4.svg").read_text(encoding="utf-8")
-    for text in ("ResNet50+DS", "annotation", "osteopenia 0.75", "nothing found", "50 mm"):
+    for text in ("ResNet50+DS", "annotation", "osteopenia 0.75", "no detection", "50 mm"):
         assert f">{text}<" in svg, text
     assert "normal 0.10" not in svg
-    assert svg.count(">nothing found<") == len(CLASSES)
+    assert svg.count(">no detection<") == len(CLASSES)
 
 
 def test_a_strip_holds_the_boxes_of_its_own_slice(ellipses: Any) -> None:
     store = SliceStore(ellipses.store, ellipses.boxes)
     chosen = Chosen(3, "normal", "L1")
-    strip = detections.strip(store, chosen, {"a": _predictions(ellipses)}, 0.5)
-    truth, found = strip.columns
-    assert [mark.probability for mark in (*truth, *found)] == [None, 0.75]
-    assert truth[0].edges == pytest.approx(found[0].edges, abs=1e-4)
-    assert truth[0].edges == pytest.approx(store.boxes(3)[0].tolist())
+    made = strip(store, chosen, {"a": _predictions(ellipses)}, 0.5)
+    annotation, detections = made.columns
+    assert [mark.probability for mark in (*annotation, *detections)] == [None, 0.75]
+    assert annotation[0].edges == pytest.approx(detections[0].edges, abs=1e-4)
+    assert annotation[0].edges == pytest.approx(store.boxes(3)[0].tolist())

@@ -1,28 +1,29 @@
-"""``python -m dsnet.leakage.table``: a split by image against one by patient, and labels by lot."""
+"""The table of leakage: ``python -m dsnet.tables.leakage``.
+
+A split by image against one by patient, and shuffled labels against true ones.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from dsnet.evaluate.about import note_of
+from dsnet.evaluate.provenance import data_note
 from dsnet.files import write_csv
-from dsnet.split.leak import LEAKY
+from dsnet.schemas import LEAKY
 from dsnet.step import run
-from dsnet.tables.entry import Json, read_report
-from dsnet.tables.names import method_of
-from dsnet.tables.step import percent
+from dsnet.tables.methods import Json, method_of, percent, read_report
 
 STATISTICS = (
     "map",
     "recall",
     "accuracy",
-    "found_accuracy",
-    "found_macro_auc",
+    "localised_accuracy",
+    "localised_macro_auc",
     "patient_accuracy",
     "patient_macro_auc",
 )
-"""Keys of the metrics files; the HU models find no boxes and have but the last four."""
+"""Keys of the metrics files; the HU models, which localise nothing, have only the last four."""
 
 HU = {"hu/multinomial": "HU multinomial", "hu/nearest": "HU nearest neighbour"}
 
@@ -53,7 +54,7 @@ class Result:
     leaky : bool
         Whether the split is by image.
     shuffled : bool
-        Whether labels were drawn by lot.
+        Whether labels were shuffled.
     report : dict
         Its metrics file.
     """
@@ -99,7 +100,7 @@ def tabulate(*, metrics: Path, trials: Path, detector: str, table: Path) -> None
         for method in names
         for leaky in (False, True)
         for shuffled in (False, True)
-        # Memory is looked for in the HU models: another training would tell the same.
+        # Memory is measured with the HU models: one more training would show the same.
         if not (leaky and shuffled and method == detector)
     ]
     write_csv(table, tabulated(results))
@@ -133,45 +134,45 @@ def chance(report: Json, statistic: str) -> float:
 
 
 def verdict(one: Result, statistic: str, honest: Result) -> str:
-    """Return in words what a row says."""
-    found = one.report["metrics"][statistic]
+    """Return in words what a row means."""
+    values = one.report["metrics"][statistic]
     mark = f"{LEAKY}: " if one.leaky else ""
-    if found["value"] is None or found["low"] is None:
+    if values["value"] is None or values["low"] is None:
         return f"{mark}undefined"
     if one.shuffled:
-        above = found["low"] > chance(one.report, statistic)
+        above = values["low"] > chance(one.report, statistic)
         return mark + _CONTROL[one.leaky, above]
     if not one.leaky:
         return "what new patients would give"
     before = honest.report["metrics"][statistic]["value"]
     if before is None:
         return f"{mark}undefined"
-    return f"{mark}{100 * (found['value'] - before):+.1f} points against the split by patient"
+    return f"{mark}{100 * (values['value'] - before):+.1f} points against the split by patient"
 
 
 _CONTROL = {
     (False, False): "not above chance, as it must be",
     (False, True): "above chance: look for a leak",
     (True, False): "not above chance",
-    (True, True): "above chance, so patients are known again",
+    (True, True): "above chance, so patients are recognised",
 }
-"""What a figure means that was reached with labels drawn by lot: leaky split, above chance."""
+"""What a figure means that was reached with shuffled labels: leaky split, above chance."""
 
 
 def _row(one: Result, statistic: str, honest: Result) -> Json:
-    found, counts = one.report["metrics"][statistic], one.report["counts"]
+    values, counts = one.report["metrics"][statistic], one.report["counts"]
     return {
         "method": one.method,
         "split": one.split,
         "labels": one.labels,
         "statistic": statistic,
-        **{bound: percent(found[bound]) for bound in ("value", "low", "high")},
+        **{bound: percent(values[bound]) for bound in ("value", "low", "high")},
         "interval": one.report["interval"]["method"],
         "chance": percent(chance(one.report, statistic)),
         "verdict": verdict(one, statistic, honest),
         "test_patients": counts["patients"],
         "test_images": counts["images"],
-        "data": note_of(one.report),
+        "data": data_note(one.report),
     }
 
 

@@ -1,0 +1,277 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import auc, roc_curve
+from support.coco_reference import coco_ap
+from support.random_scenes import make_scene, once, random_scene, scenes, to_tables, with_box_each
+
+from dsnet import schemas
+from dsnet.config.evaluate import Evaluate
+from dsnet.errors import UserError
+from dsnet.evaluate.grading import Units, calibration_error
+from dsnet.evaluate.metrics import DEFINITIONS, statistics
+from dsnet.evaluate.scene import Scene
+from dsnet.evaluate.step import (
+    MOST_POINTS,
+    calibration_curve,
+    evaluate,
+    froc,
+    metrics_of,
+    precision_recall,
+    roc,
+)
+from dsnet.files import sha256
+from dsnet.schemas import CLASSES
+from dsnet.step import run
+
+HERE, AWAY = [0, 0, 10, 10], [50, 50, 60, 60]
+FEW = Evaluate(bootstrap=100, permutations=100)
+
+
+@settings(deadline=None, max_examples=20)
+@given(scenes(), st.integers(0, 1000))
+def test_json_holds_no_nan_and_bounds_enclose(scene: Scene, seed: int) -> None:
+    scene = with_box_each(scene, seed)
+    made = metrics_of([scene, scene], [scene, scene], [0, 1], FEW)
+    json.dumps(made, allow_nan=False)
+    assert list(made["metrics"]) == list(DEFINITIONS) == list(made["definitions"])
+    for each in made["metrics"].values():
+        assert each["low"] is None or each["low"] <= each["high"]
+
+
+def test_counts() -> None:
+    scene = make_scene([0, 0, 1], [(0, HERE, 0, 0), (1, HERE, 0, 1), (2, HERE, 2, 0)], [])
+    counts = metrics_of([scene], [scene], [0], FEW)["counts"]
+    assert counts == {
+        "patients": 2,
+        "images": 3,
+        "boxes": 3,
+        "detections": [0],
+        "boxes_by_class": {"normal": 2, "osteopenia": 0, "osteoporosis": 1},
+        "patients_by_class": {"normal": 1, "osteopenia": 0, "osteoporosis": 1},
+    }
+
+
+def test_patients_add_up_to_the_statistics() -> None:
+    scene = make_scene([0, 1], [(0, HERE, 0, 0), (1, HERE, 1, 0)], [(0, HERE, 0, [0.1, 0.9, 0, 0])])
+    made = metrics_of([scene], [scene], [0], FEW)
+    assert list(made["patients"].values()) == [
+        {"tp": 1, "fp": 0, "fn": 0},
+        {"tp": 0, "fp": 0, "fn": 1},
+    ]
+    recall = made["metrics"]["recall"]
+    assert (recall["value"], recall["low"], recall["high"]) == (0.5, 0.0, 1.0)
+
+
+def test_confusion_matrices_account_for_all_boxes_levels_and_patients() -> None:
+    scene = make_scene(
+        [0, 0, 1],
+        [(0, HERE, 1, 0), (1, HERE, 1, 0), (1, AWAY, 1, 1), (2, HERE, 2, 0)],
+        [
+            (0, HERE, 1, [0.1, 0.1, 0.8, 0]),
+            (1, HERE, 2, [0.1, 0.1, 0.2, 0.6]),
+            (0, AWAY, 0, [0.2, 0.8, 0, 0]),
+        ],
+    )
+    made = metrics_of([scene], [scene], [0], FEW)["confusion"]
+    assert made["box"] == {
+        "rows": ["normal", "osteopenia", "osteoporosis", "false box"],
+        "columns": ["normal", "osteopenia", "osteoporosis", "missed"],
+        "counts": [[0, 0, 0, 0], [0, 1, 1, 1], [0, 0, 0, 1], [1, 0, 0, 0]],
+    }
+    assert made["level"]["counts"] == [[0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]]
+    # The false box pulls the first patient to normal.
+    assert made["patient"]["counts"] == [[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    assert made["patient"]["columns"][-1] == "missed"
+
+
+def test_the_seeds_are_averaged() -> None:
+    truths = [(0, HERE, 0, 0), (1, HERE, 1, 0)]
+    first, second = ((n, HERE, n, [0, n == 0, n == 1, 0]) for n in (0, 1))
+    seeds = [make_scene([0, 1], truths, rows) for rows in ([first], [first, second])]
+    made = metrics_of(seeds, seeds, [3, 5], FEW)
+    assert made["seeds"] == [3, 5]
+    recall = made["metrics"]["recall"]
+    assert recall["by_seed"] == [0.5, 1.0]
+    assert recall["value"] == 0.75
+    assert made["counts"]["detections"] == [1, 2]
+
+
+def test_temperature_comes_from_the_validation_subset_alone() -> None:
+    label = [0, 1, 2, 0, 1, 2]
+    truths = [(image, HERE, k, 0) for image, k in enumerate(label)]
+    sure = np.eye(4)[1:] * 0.9 + 0.025
+    right = make_scene(list(range(6)), truths, [(n, HERE, k, sure[k]) for n, k in enumerate(label)])
+    # Two of six are wrong; the odds of 37 to 1 become those of 4 to 1, right against each wrong.
+    mixed = make_scene(
+        list(range(6)), truths, [(n, HERE, k, sure[k if n % 3 else 1]) for n, k in enumerate(label)]
+    )
+    made = metrics_of([right], [mixed], [0], FEW)["calibration"]
+    assert made["temperature"] == pytest.approx(np.log(0.925 / 0.025) / np.log(4), abs=1e-4)
+    assert made["validation_boxes_by_seed"] == [6]
+    assert made["ece_before"]["value"] < made["ece_after"]["value"]  # the test subset is all right
+    assert metrics_of([right], [mixed], [0], FEW)["curves"]["calibration"]["after"]["count"][6] == 6
+
+
+def test_without_a_temperature_the_file_holds_null() -> None:
+    scene = make_scene([0], [(0, HERE, 0, 0)], [])
+    made = metrics_of([scene], [scene], [0], FEW)
+    assert made["calibration"]["temperature"] is None
+    assert made["calibration"]["ece_after"]["value"] is None
+    assert made["curves"]["calibration"]["after"] is None
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Two seeds of a detector that is right on twelve test patients; three for validation."""
+    label = [0, 1, 2] * 5
+    scene = make_scene(
+        list(range(15)),
+        [(image, HERE, k, 0) for image, k in enumerate(label)],
+        [(image, HERE, k, [0, k == 0, k == 1, k == 2]) for image, k in enumerate(label)],
+    )
+    predictions, boxes, split = to_tables(scene)
+    split.loc[12:, "subset"] = "validation"
+    for seed in (0, 1):
+        for subset in ("test", "validation"):
+            path = tmp_path / "none" / f"seed{seed}" / f"{subset}.parquet"
+            schemas.write(schemas.PREDICTIONS, predictions, path)
+    schemas.write(schemas.SLICES, boxes, tmp_path / "slices.csv")
+    schemas.write(schemas.SPLIT, split, tmp_path / "split.csv")
+    (tmp_path / "slices.json").write_text('{"cohort": "made up", "synthetic": true}')
+    names = {"boxes": "slices.csv", "split": "split.csv", "digest": "slices.json"}
+    made = {"predictions": "none", "metrics": "out/metrics.json", **names}
+    return {flag: tmp_path / name for flag, name in made.items()}
+
+
+def test_step_writes_the_metrics(files: dict[str, Path]) -> None:
+    words = [word for flag, path in files.items() for word in (f"--{flag}", str(path))]
+    seeds = ["--seeds", "0", "--seeds", "1"]
+    run(evaluate, ["--params", FEW.model_dump_json(), *seeds, *words])
+    made = json.loads(files["metrics"].read_text())
+    assert made["cohort"] == "made up"
+    assert made["synthetic"] is True
+    assert made["leaky"] is False
+    assert made["slices_sha256"] == sha256(files["digest"])
+    assert made["metrics"]["map"]["value"] == pytest.approx(1)
+    assert made["metrics"]["map"]["seed_sd"] == 0
+    assert made["chance"]["above_chance"] is True
+    assert made["counts"]["patients"] == 12
+
+
+def test_missing_seed(files: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match=r"seed4.*no file"):
+        evaluate(params=FEW, seeds=[4], **files)
+
+
+HERE, THERE, AWAY = [0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]
+
+
+def graded(count: int, step: float = 0.0) -> Units:
+    rng = np.random.default_rng(count)
+    probability = rng.dirichlet([1, 1, 1], size=count)
+    if step:
+        probability = np.round(probability / step) * step
+    everyone = np.ones(count, dtype=bool)
+    return Units(rng.integers(3, size=count), probability, np.zeros(count, int), everyone)
+
+
+@settings(deadline=None, max_examples=20)
+@given(scenes())
+def test_mean_of_the_precision_is_average_precision(scene: Scene) -> None:
+    reference = coco_ap(scene, scene.detections, by_class=True)[0]
+    for expected, curve in zip(reference, precision_recall(scene).values(), strict=True):
+        assert (curve is None) == np.isnan(expected)
+        if curve is not None:
+            assert len(curve["recall"]) == 101
+            assert np.mean(curve["precision"]) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("step", [0.0, 0.1])
+def test_roc_equals_scikit_learn(step: float) -> None:
+    units = graded(60, step)
+    for k, name in enumerate(CLASSES):
+        curve = roc(units)[name]
+        assert curve is not None
+        fpr, tpr, _ = roc_curve(units.truth == k, units.probability[:, k], drop_intermediate=False)
+        np.testing.assert_allclose(curve["fpr"], fpr, atol=1e-6)
+        np.testing.assert_allclose(curve["tpr"], tpr, atol=1e-6)
+
+
+def test_long_curves_are_thinned_and_keep_their_ends() -> None:
+    units = graded(3000)
+    curve = roc(units)["normal"]
+    assert curve is not None
+    assert len(curve["fpr"]) == len(curve["tpr"]) == MOST_POINTS
+    assert (curve["fpr"][0], curve["tpr"][0]) == (0, 0)
+    assert (curve["fpr"][-1], curve["tpr"][-1]) == (1, 1)
+    exact = auc(*roc_curve(units.truth == 0, units.probability[:, 0])[:2])
+    assert auc(curve["fpr"], curve["tpr"]) == pytest.approx(exact, abs=0.005)
+
+
+def test_no_roc_of_a_class_that_does_not_occur() -> None:
+    units = Units(np.zeros(2, int), np.eye(3)[:2], np.zeros(2, int), np.ones(2, bool))
+    assert list(roc(units).values()) == [None, None, None]
+
+
+def test_calibration_curve_gives_the_calibration_error() -> None:
+    units = graded(40)
+    curve = calibration_curve(units)
+    distance = sum(
+        count * abs(confidence - accuracy)
+        for count, confidence, accuracy in zip(
+            curve["count"], curve["confidence"], curve["accuracy"], strict=True
+        )
+        if count
+    )
+    assert sum(curve["count"]) == 40
+    assert distance / 40 == pytest.approx(calibration_error(units, np.ones((1, 1)))[0], abs=1e-6)
+    assert curve["confidence"][0] is curve["accuracy"][0] is None  # of three, one has a third
+
+
+def test_froc_by_hand() -> None:
+    scene = make_scene(
+        [0, 0, 1],
+        [(0, HERE, 0, 0), (1, HERE, 0, 0), (2, HERE, 0, 0), (2, THERE, 0, 1)],
+        [
+            (0, HERE, 0, [0.1, 0.9, 0, 0]),  # L1 of the first patient
+            (0, AWAY, 0, [0.2, 0.8, 0, 0]),  # false
+            (1, HERE, 0, [0.3, 0.7, 0, 0]),  # L1 of the first patient again
+            (2, HERE, 0, [0.4, 0.6, 0, 0]),  # L1 of the second
+            (2, AWAY, 0, [0.5, 0.5, 0, 0]),  # false
+        ],
+    )
+    curve = froc(scene, 0.5)
+    assert curve["image"]["sensitivity"] == [0, 1 / 4, 2 / 4, 3 / 4, 3 / 4]
+    np.testing.assert_allclose(
+        curve["image"]["false_per_image"], [0, 0, 1 / 3, 1 / 3, 2 / 3], atol=1e-6
+    )
+    np.testing.assert_allclose(curve["patient"]["sensitivity"], [0, 1 / 3, 2 / 3, 2 / 3], atol=1e-6)
+    assert curve["patient"]["false_per_patient"] == [0, 0, 0.5, 1]
+
+
+def test_froc_with_nothing_detected() -> None:
+    scene = make_scene([0], [(0, HERE, 0, 0)], [])
+    assert froc(scene, 0.5)["image"] == {"false_per_image": [0], "sensitivity": [0]}
+
+
+@settings(deadline=None, max_examples=20)
+@given(scenes(most_detections=20))
+def test_froc_rises_to_the_recall_at_any_score(scene: Scene) -> None:
+    curve = froc(scene, 0.5)
+    for one in curve.values():
+        for values in one.values():
+            assert (np.diff(values) >= 0).all()
+    if (scene.truth.label >= 0).any():
+        recall = statistics(scene, once(scene), iou=0.5, score=0.0)["box_recall"][0]
+        assert curve["image"]["sensitivity"][-1] == pytest.approx(recall, abs=1e-6)
+
+
+def test_curves_do_not_outgrow_a_figure() -> None:
+    scene = random_scene(seed=8, images=300, most_detections=12)
+    for one in froc(scene, 0.1).values():
+        assert {len(values) for values in one.values()} <= set(range(2, MOST_POINTS + 1))
