@@ -32,9 +32,6 @@ if TYPE_CHECKING:  # the workflow reads source.json when it loads, and pandas lo
 
 Json = dict[str, Any]
 
-LEAKY = "LEAKY"
-"""What every file and table says that a split by image touches."""
-
 SOURCE = Path("cohort", "source.json")
 
 
@@ -220,11 +217,6 @@ class Results:
         """SHA-256 of ``slices.json``, which manifests and metrics repeat."""
         return sha256(self.cohort / "slices.json")
 
-    @property
-    def note(self) -> str:
-        """Whose numbers these are, in the words that every table and figure repeats."""
-        return note_of({**self.slices, "leaky": "leaky" in self.split.columns})
-
     @cached_property
     def thumbnails(self) -> "pd.DataFrame | None":
         """`dsnet.schemas.THUMBNAILS` of excluded images; None where they were not made."""
@@ -332,24 +324,6 @@ def read_json(path: Path, *keys: str) -> Json:
     if not isinstance(content, dict) or not set(keys) <= set(content):
         raise _not_written(path.name, "something else")
     return content
-
-
-def note_of(about: Json) -> str:
-    """Return the words that tell a reader what numbers were made from.
-
-    Parameters
-    ----------
-    about : dict
-        ``cohort`` and ``synthetic``, and ``leaky`` where the split is by image.
-
-    Examples
-    --------
-    >>> note_of({"cohort": "demo", "synthetic": True, "leaky": True})
-    'demo (synthetic, not patients), LEAKY (split by image)'
-    """
-    cohort = str(about["cohort"])
-    note = f"{cohort} (synthetic, not patients)" if about["synthetic"] else cohort
-    return f"{note}, {LEAKY} (split by image)" if about.get("leaky", False) else note
 
 
 def identify(

@@ -20,7 +20,9 @@ rule baseline:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "baseline.step", "baseline", "evaluate", metrics=f"{RESULTS}/metrics/hu"
+            "baseline.step",
+            "params:baseline",
+            "evaluation:evaluate", metrics=f"{RESULTS}/metrics/hu"
         ),
         files=files,
     shell:
@@ -44,8 +46,8 @@ use rule baseline as baseline_detected with:
     params:
         step=step(
             "baseline.step",
-            "baseline",
-            "evaluate",
+            "params:baseline",
+            "evaluation:evaluate",
             metrics=f"{RESULTS}/metrics/hu_detected",
         ),
         files=files,

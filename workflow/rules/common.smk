@@ -108,14 +108,16 @@ def step(module, *sections, wildcards=(), **values):
     config, its values or the digest of its source change.
 
     `module` is below the package, such as ``split.step``; `sections` are sections of the config,
-    handed over under their own names; `wildcards` are those that the step has parameters for.
+    passed under their own names or, as ``option:section``, under another one; `wildcards` are those
+    that the step has parameters for.
     """
     name = f"dsnet.{module}"
 
     def command(wildcards_of_job):
         words = [name, f"--code={source_digest(name)}"]
         for section in sections:
-            words += options(section, SECTIONS[section])
+            option, _, key = section.rpartition(":")
+            words += options(option or key, SECTIONS[key])
         for wildcard in wildcards:
             words += options(wildcard, wildcards_of_job[wildcard])
         for key, value in values.items():

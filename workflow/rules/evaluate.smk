@@ -64,7 +64,7 @@ rule evaluate:
     params:
         step=step(
             "evaluate.step",
-            "evaluate",
+            "params:evaluate",
             seeds=SEEDS,
             predictions=f"{RESULTS}/predictions/{VARIANT}",
         ),
@@ -97,7 +97,7 @@ rule compare:
     params:
         step=step(
             "evaluate.compare",
-            "evaluate",
+            "params:evaluate",
             variants=DETECTORS,
             seeds=SEEDS,
             predictions=f"{RESULTS}/predictions",

@@ -34,7 +34,7 @@ rule trial:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("leakage.trial", "leakage", "split", wildcards=("trial",)),
+        step=step("leakage.trial", "params:leakage", "splitting:split", wildcards=("trial",)),
         files=files,
     shell:
         STEP
@@ -82,7 +82,7 @@ use rule evaluate as trial_evaluate with:
     params:
         step=step(
             "evaluate.step",
-            "evaluate",
+            "params:evaluate",
             seeds=SEEDS[:1],
             predictions=f"{TRIAL}/predictions/{VARIANT}",
         ),
@@ -104,8 +104,8 @@ use rule baseline as leaky_baseline with:
     params:
         step=step(
             "baseline.step",
-            "baseline",
-            "evaluate",
+            "params:baseline",
+            "evaluation:evaluate",
             metrics=f"{LEAKY_TRUE}/metrics/hu",
         ),
         files=files,
@@ -116,6 +116,7 @@ rule nearest:
     input:
         features=f"{RESULTS}/baseline/features.csv",
         digest=slices("digest"),
+        boxes=ancient(slices("boxes")),
         split=ancient(split_of_slices),
     output:
         metrics=f"{RESULTS}/metrics/hu/nearest.json",
@@ -124,7 +125,7 @@ rule nearest:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("leakage.nearest", "evaluate"),
+        step=step("leakage.nearest", "evaluation:evaluate"),
         files=files,
     shell:
         STEP
@@ -134,6 +135,7 @@ use rule nearest as leaky_nearest with:
     input:
         features=f"{LEAKY_TRUE}/features.csv",
         digest=f"{LEAKY_TRUE}/slices.json",
+        boxes=f"{LEAKY_TRUE}/slices.csv",
         split=f"{LEAKY_TRUE}/split.csv",
     output:
         metrics=f"{LEAKY_TRUE}/metrics/hu/nearest.json",
@@ -159,8 +161,8 @@ rule control:
     params:
         step=step(
             "leakage.control",
-            "leakage",
-            "evaluate",
+            "params:leakage",
+            "evaluation:evaluate",
             metrics=f"{RESULTS}/leakage/patient/shuffled/metrics/hu",
         ),
         files=files,
@@ -183,8 +185,8 @@ use rule control as leaky_control with:
     params:
         step=step(
             "leakage.control",
-            "leakage",
-            "evaluate",
+            "params:leakage",
+            "evaluation:evaluate",
             metrics=f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu",
         ),
         files=files,

@@ -9,7 +9,7 @@ rule phantom:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
-        step=step("phantom.step", "phantom"),
+        step=step("phantom.step", "params:phantom"),
         files=files,
     shell:
         STEP

@@ -16,7 +16,7 @@ rule split:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("split.step", "split"),
+        step=step("split.step", "params:split"),
         files=files,
     shell:
         STEP
