@@ -1,5 +1,6 @@
 """The command line: ``dsnet``."""
 
+import json
 import os
 import subprocess
 import sys
@@ -238,24 +239,55 @@ def show(
 
 @app.command()
 def adopt(
-    target: Annotated[str, typer.Argument(help="What should count as up to date.")] = "",
+    target: Annotated[str, typer.Argument(help="What should count as up to date.")] = "all",
     configfile: ConfigFile = CONFIG,
 ) -> None:
-    """Take results that ``dvc pull`` brought as up to date, if DVC finds them unchanged."""
+    """Take results that ``dvc pull`` brought as up to date, if DVC finds them unchanged.
+
+    Everything that is there is taken, with or without the raw data; what is missing stays missing.
+    """
     with reporting():
         config = _config(configfile)
-        if subprocess.run(
-            [sys.executable, "-m", "dvc", "status", "--quiet"], check=False
-        ).returncode:
-            raise UserError(
-                "dvc status",
-                expected="data and results that belong together",
-                came="changes since they were recorded",
-                remedy="look at dvc status, then run dvc pull or dvc repro",
-            )
-        wanted = target or str(config.results / "table1.csv")
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", wanted]
+        _check_recorded(config.cohort)
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", target]
+        command += ["--configfile", *map(str, configfile)]
         raise SystemExit(subprocess.run(command, check=False).returncode)
+
+
+def _check_recorded(cohort: Path) -> None:
+    """Refuse what differs from DVC's records, other than raw data that were not pulled."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(
+            "dvc status",
+            expected="an answer",
+            came=f"exit status {done.returncode}",
+            remedy="run dvc status, and wait or mend what it names",
+        )
+    changes = {
+        path: state
+        for stage in json.loads(done.stdout or "{}").values()
+        for entry in stage
+        if isinstance(entry, dict)
+        for paths in entry.values()
+        if isinstance(paths, dict)
+        for path, state in paths.items()
+    }
+    changes.pop("data/phantom", None)
+    if changes.get(cohort.as_posix()) == "deleted":
+        del changes[cohort.as_posix()]
+    if changes:
+        raise UserError(
+            "dvc status",
+            expected="data and results that belong together",
+            came=f"{len(changes)} changes since they were recorded",
+            remedy="look at dvc status, then run dvc pull or dvc repro",
+        )
 
 
 def _config(files: list[Path]) -> Config:

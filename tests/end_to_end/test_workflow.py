@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -62,17 +63,78 @@ def test_second_run_does_nothing(finished: Project) -> None:
     assert "Nothing to be done" in printed, printed
 
 
-def test_changed_code_runs_its_own_step_again(finished: Project) -> None:
-    for path in (finished.path / "dsnet").rglob("*.py"):
-        path.touch()
-    assert "Nothing to be done" in finished.succeed("snakemake", "-n", "results/table1.csv")
-    changed = finished.path / "dsnet" / "evaluate" / "ap.py"
+def planned(project: Project, *arguments: str) -> set[str]:
+    """Return the rules that a dry run would run for Table 1."""
+    printed = project.succeed("snakemake", "-n", "results/table1.csv", *arguments)
+    return set(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", printed, re.MULTILINE))
+
+
+COHORT_STEPS = {"exclude", "label", "split", "slices"}
+# Behind the checkpoint nothing is planned until the digest of the slices is known.
+CHANGED_SOURCE = {
+    "dsnet/tables/paper.py": {"table1"},
+    "dsnet/evaluate/grading.py": {"evaluate", "table1"},
+    "dsnet/predict/step.py": {"predict", "evaluate", "table1"},
+    "dsnet/predict/speed.py": {"speed", "table1"},
+    "dsnet/train/step.py": {"train", "predict", "evaluate", "speed", "table1"},
+    "dsnet/detect/attention.py": {"train", "predict", "evaluate", "speed", "table1"},
+    "dsnet/slices/grid.py": {"slices", "table1"},
+    "dsnet/split/step.py": {"split", "slices", "table1"},
+    "dsnet/label/step.py": {"label", "split", "slices", "table1"},
+    "dsnet/exclude/step.py": {*COHORT_STEPS, "table1"},
+    "dsnet/match/step.py": {"match", *COHORT_STEPS, "table1"},
+    "dsnet/ingest/index.py": {"ingest", "match", *COHORT_STEPS, "table1"},
+    "dsnet/report/step.py": set(),
+    "dsnet/phi/step.py": set(),
+    "dsnet/figures/curves.py": set(),
+}
+CHANGED_CONFIG = {
+    "evaluate: {bootstrap: 101}": {"evaluate", "table1"},
+    "train: {momentum: 0.8}": {"train", "predict", "evaluate", "speed", "table1"},
+    "detector: {roi_samples: 9}": {"train", "predict", "evaluate", "speed", "table1"},
+    "slices: {pixel_mm: 3.5}": {"slices", "table1"},
+    "split: {seed: 1}": {"split", "slices", "table1"},
+    "label: {t_score: lowest}": {"match", *COHORT_STEPS, "table1"},
+    "exclude: {unknown_history: exclude}": {*COHORT_STEPS, "table1"},
+    "dxa: {outlier_levels: leave_out}": {"match", *COHORT_STEPS, "table1"},
+    "ingest: {metal_hu: 2400}": {"ingest", "match", *COHORT_STEPS, "table1"},
+    "report: {thumbnails: 3}": set(),
+    "baseline: {normal_hu: 161}": set(),
+    "leakage: {shuffles: 21}": set(),
+    "phi_check: {processes: 1}": set(),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED_SOURCE)
+def test_changed_source_runs_its_own_steps_again(finished: Project, name: str) -> None:
+    changed = finished.path / name
     source = changed.read_bytes()
     changed.write_bytes(source + b"# Another word.\n")
-    printed = finished.succeed("snakemake", "-n", "results/table1.csv")
-    changed.write_bytes(source)
-    assert "rule evaluate" in printed
-    assert "rule train" not in printed
+    try:
+        assert planned(finished) == CHANGED_SOURCE[name]
+    finally:
+        changed.write_bytes(source)
+
+
+@pytest.mark.parametrize("text", CHANGED_CONFIG)
+def test_changed_config_runs_its_own_steps_again(finished: Project, text: str) -> None:
+    (finished.path / "changed.yaml").write_text(text + "\n", encoding="utf-8")
+    assert planned(finished, "--configfile", "changed.yaml") == CHANGED_CONFIG[text]
+
+
+def test_new_dates_and_a_new_key_of_another_section_run_nothing(finished: Project) -> None:
+    for path in (finished.path / "dsnet").rglob("*.py"):
+        path.touch()
+    assert planned(finished) == set()
+    changed = finished.path / "dsnet" / "config" / "output.py"
+    source = changed.read_text(encoding="utf-8")
+    changed.write_text(
+        source.replace("    thumbnails:", "    another: int = 1\n    thumbnails:"), encoding="utf-8"
+    )
+    try:
+        assert planned(finished) == set()
+    finally:
+        changed.write_text(source, encoding="utf-8")
 
 
 def test_no_identity_in_any_produced_byte(finished: Project) -> None:

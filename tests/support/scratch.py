@@ -27,6 +27,8 @@ class Project:
     """A folder with the project's files, in which commands are run as a user runs them."""
 
     path: Path
+    package: Path | None = None
+    """Where the package is imported from: the folder itself, unless it is named."""
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `command` with this environment's programs first on the path."""
@@ -34,7 +36,7 @@ class Project:
         values = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DVC_")},
             "PATH": programs + os.pathsep + os.environ["PATH"],
-            "PYTHONPATH": str(self.path),
+            "PYTHONPATH": str(self.package or self.path),
             "COLUMNS": "200",
             "GIT_AUTHOR_NAME": "Test",
             "GIT_AUTHOR_EMAIL": "test@example.org",

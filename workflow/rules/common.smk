@@ -164,11 +164,11 @@ def cohort_state():
     """Return what changes when the cohort does; spawned jobs, which plan nothing, do not look."""
     if not workflow.is_main_process:
         return ""
-    if not COHORT.path.exists() or (
-        IS_PHANTOM and is_pristine(COHORT, Path(PHANTOM_ANSWERS))
+    if IS_PHANTOM and (
+        not COHORT.path.exists() or is_pristine(COHORT, Path(PHANTOM_ANSWERS))
     ):
         return "as generated"
-    return COHORT.fingerprint()
+    return COHORT.fingerprint() if COHORT.path.exists() else "absent"
 
 
 COHORT_STATE = cohort_state()
