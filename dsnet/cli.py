@@ -75,7 +75,7 @@ def phantom(
 @app.command()
 def criteria(configfile: ConfigFile = CONFIG) -> None:
     """Print every exclusion criterion with its threshold, reason and source."""
-    from dsnet.audit.criteria import criteria_view  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.audit.view import criteria_view  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting():
         Console().print(criteria_view(_config(configfile).exclude))
@@ -99,22 +99,25 @@ def audit(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Show which files and patients were excluded, and why."""
-    from dsnet.audit import rows, view  # noqa: PLC0415 - rich tables, for this command
+    from dsnet.audit import view  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting(show_private=show_private):
-        config = _config(configfile)
-        folder = results or config.results
-        limit = None if every else view.LIMIT
         _check_terminal(show_private)
-        private = rows.Private(folder, config.private, show_private)
+        config = _config(configfile)
+        read = Results(results or config.results)
+        limit = None if every else view.LIMIT
         if patient:
-            answer = view.patient_view(folder, patient, private=private, limit=limit)
+            answer = view.patient_view(
+                read, patient, private=config.private, show_private=show_private, limit=limit
+            )
         elif criterion:
-            answer = view.criterion_view(folder, criterion, private=private, limit=limit)
+            answer = view.criterion_view(
+                read, criterion, private=config.private, show_private=show_private, limit=limit
+            )
         elif file:
-            answer = view.file_view(folder, file, private=private)
+            answer = view.file_view(read, file, private=config.private, show_private=show_private)
         else:
-            answer = view.overview(folder, limit=limit)
+            answer = view.overview(read, limit=limit)
         if form is Format.TABLE:
             Console().print(*answer.tables, sep="\n")
         else:
@@ -130,7 +133,7 @@ def review_list(
     results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
-    """Write the images that need eyes, ready to fill in and to use as review.csv."""
+    """Write the images that a reader should look at, ready to fill in and to use as review.csv."""
     from dsnet.audit.review import write_review_list  # noqa: PLC0415 - pandas, for this command
 
     with reporting():
@@ -138,7 +141,7 @@ def review_list(
         seed = config.train.seeds[0]
         rows = write_review_list(
             output,
-            results or config.results,
+            Results(results or config.results),
             f"{detector}/seed{seed}",
             score=config.evaluate.score,
         )
@@ -209,13 +212,14 @@ def phi_check(
 @app.command()
 def report(results: ResultsFolder = None, configfile: ConfigFile = CONFIG) -> None:
     """Put what the results folder holds on one page, report.html, that needs no network."""
-    from dsnet.report.step import report_on  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.report.step import report as write  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting():
         config = _config(configfile)
-        if results is not None:
-            config = config.model_copy(update={"results": results})
-        typer.echo(f"{report_on(config)}: open it in any browser")
+        folder = results or config.results
+        page = folder / "report.html"
+        write(config=config, results=folder, page=page)
+        typer.echo(f"{page}: open it in any browser")
 
 
 @app.command()

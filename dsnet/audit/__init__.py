@@ -1,1 +1,1 @@
-"""The ledger, read back: who was left out, and why (``dsnet audit``)."""
+"""The ledger, read back: who was excluded, and why (``dsnet audit``)."""

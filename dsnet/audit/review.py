@@ -1,13 +1,12 @@
-"""The images that need eyes, as a table ready to become ``review.csv``."""
+"""The images that a reader should look at, as a table ready to become ``review.csv``."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from dsnet import schemas
 from dsnet.errors import UserError
 from dsnet.files import write_csv
+from dsnet.results import Results
 
 COLUMNS = ("scope", "id", "decision", "code", "reason", "reviewer", "date", "patient_key")
 """Those of ``review.csv`` (decision, reviewer and date are for the reader), and the patient."""
@@ -15,16 +14,15 @@ COLUMNS = ("scope", "id", "decision", "code", "reason", "reviewer", "date", "pat
 _FLAG = "?"
 
 
-def write_review_list(output: Path, results: Path, detector: str, *, score: float) -> int:
+def write_review_list(output: Path, results: Results, detector: str, *, score: float) -> int:
     """Write `review_list` of the results and return its number of rows.
 
     Parameters
     ----------
     output : Path
         CSV to write.
-    results : Path
-        Its ``cohort/ledger.csv`` is read, and what the detector found on the validation and test
-        parts, if it has been trained.
+    results : Results
+        The ledger, and the detections on the validation and test subsets if there are any.
     detector : str
         ``backbone/attention/seedN``.
     score : float
@@ -42,15 +40,7 @@ def write_review_list(output: Path, results: Path, detector: str, *, score: floa
             came="one that exists and may hold decisions",
             remedy="rename it, or give another --output",
         )
-    parts = ("validation", "test")
-    found = {part: results / "predictions" / detector / f"{part}.parquet" for part in parts}
-    trained = [part for part in parts if found[part].exists()]
-    doubts = pd.DataFrame(columns=["image_key", "reason"], dtype=str)
-    if trained:
-        split = schemas.read(schemas.SPLIT, results / "cohort" / "split.csv")
-        shown = split.loc[split["subset"].isin(trained), "image_key"].tolist()
-        doubts = unsure([found[part] for part in trained], shown, score=score)
-    rows = review_list(schemas.read(schemas.LEDGER, results / "cohort" / "ledger.csv"), doubts)
+    rows = review_list(results.ledger, unsure(results, detector, score=score))
     write_csv(output, rows)
     return len(rows)
 
@@ -84,15 +74,14 @@ def review_list(ledger: pd.DataFrame, doubts: pd.DataFrame) -> pd.DataFrame:
     return rows[list(COLUMNS)]
 
 
-def unsure(predictions: Sequence[Path], images: Sequence[str], *, score: float) -> pd.DataFrame:
+def unsure(results: Results, detector: str, *, score: float) -> pd.DataFrame:
     """Return the images whose surest detection stays below `score`.
 
     Parameters
     ----------
-    predictions : sequence of Path
-        `dsnet.schemas.PREDICTIONS` of one detector, on one part each.
-    images : sequence of str
-        Keys of all images that it was shown.
+    results : Results
+    detector : str
+        ``backbone/attention/seedN``; no image is unsure before it was run.
     score : float
         In [0, 1].
 
@@ -101,9 +90,13 @@ def unsure(predictions: Sequence[Path], images: Sequence[str], *, score: float) 
     DataFrame
         ``image_key`` and ``reason``.
     """
-    tables = [schemas.read(schemas.PREDICTIONS, path) for path in predictions]
-    found = pd.concat(tables) if tables else pd.DataFrame(columns=["image_key", "score"])
-    best = found.groupby("image_key")["score"].max().reindex(list(images), fill_value=0.0)
+    folder = results.folder / "predictions" / detector
+    subsets = [name for name in ("validation", "test") if (folder / f"{name}.parquet").exists()]
+    if not subsets:
+        return pd.DataFrame(columns=["image_key", "reason"], dtype=str)
+    detections = pd.concat([results.predictions(detector, subset) for subset in subsets])
+    images = results.split.loc[results.split["subset"].isin(subsets), "image_key"]
+    best = detections.groupby("image_key")["score"].max().reindex(images, fill_value=0.0)
     low = best[best < score]
     reasons = [f"surest detection {value:.2f}" if value else "nothing detected" for value in low]
     return pd.DataFrame({"image_key": low.index.astype(str), "reason": reasons}, dtype=str)

@@ -1,34 +1,32 @@
-"""The audit reads what the exclusions wrote; here, two patients and a file of nobody."""
+"""The audit reads what the exclusions wrote; here, two patients and a file without a patient."""
 
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from dsnet.pseudonym import open_vault
 from rich.console import Console, RenderableType
+from support.made_results import Made, tables_of, write_map, write_results
 
 from dsnet import schemas
-from dsnet.audit import rows
-from dsnet.audit.criteria import criteria_view
-from dsnet.audit.flow import flow_rows, read_flow
-from dsnet.audit.rows import Private, Row, criterion_rows, ledger_rows, patient_rows
+from dsnet.audit.lookup import criterion_rows, flow_rows, patient_rows
 from dsnet.audit.view import (
     Answer,
+    criteria_view,
     criterion_view,
     file_view,
     flow_view,
     overview,
     patient_view,
 )
-from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Exclude
 from dsnet.errors import UserError
-from dsnet.files import write_json
+from dsnet.results import Results
 
 
 def key(letter: str, number: int) -> str:
@@ -36,36 +34,21 @@ def key(letter: str, number: int) -> str:
 
 
 LEDGER = [
-    (0, 1, "included", "", "", "cement: dense piece of 40 mm2", "cement?"),
+    (0, 1, "included", "", "", "cement: dense area of 40 mm2", "cement?"),
     (1, 2, "excluded", "contrast_enhanced", "E08", "[bold]agent", "contrast_enhanced;not_lumbar"),
     (2, 0, "excluded", "unreadable", "E01", "not_dicom", "unreadable"),
 ]
-COUNTS = {"files": 3, "images": 2, "patients": 2}
-LEFT = {"files": 1, "images": 1, "patients": 1}
-STEP = {
-    "code": "E08",
-    "slug": "contrast_enhanced",
-    "enabled": True,
-    "removed": {"files": 2, "images": 1, "patients": 1},
-    "remain": LEFT,
-    "flagged": {"files": 0},
-    "not_evaluated": {"files": 7},
-    "patients_excluded": 1,
-}
-OFF = {**STEP, "code": "E11", "slug": "cement", "enabled": False}
-REST = [
-    {**STEP, "code": code, "slug": slug}
-    for code, slug in (("E13", "not_lumbar"), ("E20", "tumour"))
-]
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Return results that no test changes, without a private folder."""
     rows = [
         {
             "file_key": key("F", file),
             "image_key": key("I", file) if patient else "",
             "patient_key": key("P", patient) if patient else "",
+            "study_key": key("E", patient) if patient else "",
             "series_key": "",
             "status": status,
             "criterion": criterion,
@@ -78,50 +61,34 @@ def results(tmp_path: Path) -> Path:
         }
         for file, patient, status, criterion, code, evidence, listed in LEDGER
     ]
-    folder = tmp_path / "results" / "cohort"
-    schemas.write(schemas.LEDGER, pd.DataFrame(rows), folder / "ledger.csv")
-    patients = pd.DataFrame(
-        {
-            "patient_key": [key("P", 1), key("P", 2)],
-            "status": ["included", "excluded"],
-            "n_files": [1, 1],
-            "n_included": [1, 0],
-            "criterion": ["", "contrast_enhanced"],
-            "reason": ["", "The scan was made with a contrast agent."],
-        }
-    )
-    schemas.write(schemas.EXCLUSIONS, patients, folder / "exclusions.csv")
-    told = {
-        "cohort": {"name": "made", "synthetic": True},
-        "found": COUNTS,
-        "steps": [STEP, OFF, *REST],
-        "included": LEFT,
-        "included_flagged": LEFT,
-        "included_not_evaluated": LEFT,
-    }
-    write_json(folder / "flow.json", told)
-    return tmp_path / "results"
+    return write_results(tmp_path_factory.mktemp("made"), tables_of(pd.DataFrame(rows)))
 
 
 @pytest.fixture
-def private(tmp_path: Path) -> Private:
-    path = tmp_path / "cohort"
-    path.mkdir()
-    (path / "cohort.json").write_text('{"synthetic": true, "phantom_seed": 1}')
-    identities = pd.DataFrame({name: [""] * 3 for name in schemas.MAP.columns}).assign(
-        file_key=[key("F", n) for n in range(3)],
-        patient_key=[key("P", 1), key("P", 2), ""],
-        patient_id=["007", "008", ""],
-        relative_path=["a/[0].dcm", "a/1.dcm", "a/2.txt"],
-    )
-    vault = open_vault(tmp_path / "private", CohortFolder(path), create=True)
-    schemas.write(schemas.MAP, identities, vault.map_path)
-    return Private(tmp_path / "private", path)
+def results(made: Made) -> Results:
+    return made.results
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path) -> Private:
-    return Private(tmp_path / "nowhere", tmp_path / "nowhere")
+def copied(made: Made, tmp_path: Path) -> Results:
+    """Return results that a test may change."""
+    shutil.copytree(made.config.results, tmp_path / "results")
+    return Results(tmp_path / "results")
+
+
+@pytest.fixture
+def nowhere(made: Made) -> Path:
+    """Return the path of a private folder that does not exist."""
+    return made.config.private
+
+
+@pytest.fixture
+def private(made: Made, tmp_path: Path) -> Path:
+    """Return a private folder with the map."""
+    made = Made(made.config.model_copy(update={"private": tmp_path / "private"}), made.tables)
+    paths = {key("F", 0): "a/[0].dcm", key("F", 1): "a/1.dcm", key("F", 2): "a/2.txt"}
+    write_map(made, {key("P", 1): "007", key("P", 2): "008"}, paths)
+    return made.config.private
 
 
 def printed(answer: Answer | RenderableType, width: int = 250) -> str:
@@ -132,30 +99,32 @@ def printed(answer: Answer | RenderableType, width: int = 250) -> str:
     return capture.get()
 
 
-def files(rows: list[Row]) -> list[str]:
-    return [row["file_key"] for row in rows]
+def files(rows: pd.DataFrame) -> list[str]:
+    return rows["file_key"].tolist()
 
 
-def test_a_patient_is_found_by_pseudonym_without_the_map(results: Path, nowhere: Private) -> None:
-    rows = patient_rows(results, key("P", 2), nowhere)
-    assert files(rows) == [key("F", 1)]
+def test_a_patient_is_looked_up_by_pseudonym_without_the_map(
+    results: Results, nowhere: Path
+) -> None:
+    assert files(patient_rows(results, key("P", 2), nowhere)) == [key("F", 1)]
+    assert not nowhere.exists()
 
 
-def test_a_patient_is_found_by_the_hospitals_id(results: Path, private: Private) -> None:
-    assert [row["patient_key"] for row in patient_rows(results, "008", private)] == [key("P", 2)]
-    for wrong in ("8", "", key("P", 9)):
+def test_a_patient_is_looked_up_by_the_hospitals_id(results: Results, private: Path) -> None:
+    assert patient_rows(results, " 008 ", private)["patient_key"].tolist() == [key("P", 2)]
+    for wrong in ("8", " ", key("P", 9)):
         with pytest.raises(UserError, match="--patient: expected a pseudonym") as caught:
             patient_rows(results, wrong, private)
         assert caught.value.private == wrong
 
 
-def test_without_the_map_a_hospitals_id_is_one_sentence(results: Path, nowhere: Private) -> None:
-    with pytest.raises(UserError, match="the key that made the pseudonyms"):
+def test_without_the_map_a_hospitals_id_is_one_sentence(results: Results, nowhere: Path) -> None:
+    with pytest.raises(UserError, match="the map of the cohort"):
         patient_rows(results, "008", nowhere)
 
 
 @pytest.mark.parametrize(
-    ("criterion", "found"),
+    ("criterion", "failing"),
     [
         ("contrast_enhanced", [1]),
         ("e08", [1]),
@@ -164,30 +133,29 @@ def test_without_the_map_a_hospitals_id_is_one_sentence(results: Path, nowhere: 
         ("tumour", []),
     ],
 )
-def test_a_criterion_shows_every_file_on_which_it_was_found(
-    results: Path, criterion: str, found: list[int]
+def test_a_criterion_shows_every_file_that_fails_it(
+    results: Results, criterion: str, failing: list[int]
 ) -> None:
-    assert files(criterion_rows(results, criterion)) == [key("F", n) for n in found]
+    assert files(criterion_rows(results, criterion)) == [key("F", n) for n in failing]
 
 
-def test_an_unknown_criterion_is_one_sentence(results: Path) -> None:
-    with pytest.raises(UserError, match=r"did you mean tumour\? choose one of contrast_enhanced"):
+def test_an_unknown_criterion_is_one_sentence(results: Results) -> None:
+    with pytest.raises(UserError, match=r"did you mean tumour\? choose one of review, "):
         criterion_rows(results, "tumor")
 
 
 @pytest.mark.parametrize("show", [False, True])
-def test_paths_are_added_only_when_asked_for(results: Path, private: Private, show: bool) -> None:
-    asked = Private(private.folder, private.cohort, show)
+def test_paths_are_added_only_when_asked_for(results: Results, private: Path, show: bool) -> None:
     for answer in (
-        patient_view(results, "007", private=asked),
-        criterion_view(results, "cement", private=asked),
-        file_view(results, key("F", 0), private=asked),
+        patient_view(results, "007", private=private, show_private=show),
+        criterion_view(results, "cement", private=private, show_private=show),
+        file_view(results, key("F", 0), private=private, show_private=show),
     ):
         for form in (printed(answer), answer.csv(), answer.json()):
             assert ("a/[0].dcm" in form) is show
 
 
-def test_a_file_shows_its_whole_row(results: Path, nowhere: Private) -> None:
+def test_a_file_shows_its_whole_row(results: Results, nowhere: Path) -> None:
     text = printed(file_view(results, f" {key('F', 1)} ", private=nowhere))
     for cell in (key("P", 2), "E08", "[bold]agent", "contrast_enhanced;not_lumbar"):
         assert cell in text
@@ -195,38 +163,48 @@ def test_a_file_shows_its_whole_row(results: Path, nowhere: Private) -> None:
         file_view(results, "F-1", private=nowhere)
 
 
-def test_the_flow_begins_with_what_was_found_and_ends_with_what_is_included(results: Path) -> None:
-    rows = flow_rows(read_flow(results))
-    steps = ["files found", "contrast_enhanced", "cement", "not_lumbar", "tumour", "included"]
-    assert [row["step"] for row in rows] == steps
-    assert [row["files"] for row in rows] == [3, 1, 1, 1, 1, 1]
-    assert rows[1]["files_removed"] == 2
+def test_the_flow_begins_with_what_was_found_and_ends_with_what_is_included(
+    results: Results,
+) -> None:
+    rows = flow_rows(results.flow)
+    assert [row["step"] for row in (rows[0], rows[1], rows[-1])] == [
+        "files found",
+        "review",
+        "included",
+    ]
+    assert (rows[0]["files"], rows[-1]["files"]) == (3, 1)
+    by_step = {row["step"]: row for row in rows}
+    assert by_step["contrast_enhanced"]["patients_removed"] == 1
+    assert rows[0]["files_removed"] is None
+    assert sum(row["files_removed"] or 0 for row in rows) == 2
 
 
-def test_the_overview_names_patients_and_reasons(results: Path) -> None:
+def test_the_overview_names_patients_and_reasons(results: Results) -> None:
+    results.flow["steps"][-1]["enabled"] = False
     text = printed(overview(results))
     assert "SYNTHETIC" in text
-    assert "cement (off)" in text
+    assert "incomplete_levels (off)" in text
     assert f"{key('P', 2)} 1       contrast_enhanced The scan was made with" in text
     assert key("P", 1) not in text
 
 
-def test_eighty_characters_cut_no_number_short(results: Path) -> None:
+def test_eighty_characters_cut_no_number_short(results: Results) -> None:
     counts = {"files": 50492, "images": 50491, "patients": 20490}
-    told = {**read_flow(results), "found": counts}
-    told["steps"][0] = {**STEP, "slug": "not_original_axial", "removed": counts, "remain": counts}
-    lines = printed(flow_view(told), width=80).splitlines()
-    assert " ".join(next(line for line in lines if "E08" in line).split()) == (
-        "E08 not_original_axial 50,492 20,490 50,492 50,491 20,490 7"
+    flow = {**results.flow, "found": counts}
+    flow["steps"][5] |= {"removed": counts, "remain": counts, "not_evaluated": {"files": 7}}
+    code, slug = flow["steps"][5]["code"], flow["steps"][5]["slug"]
+    lines = printed(flow_view(flow), width=80).splitlines()
+    assert " ".join(next(line for line in lines if code in line).split()) == (
+        f"{code} {slug} 50,492 20,490 50,492 50,491 20,490 7"
     )
 
 
-def test_long_tables_say_what_they_leave_out(results: Path) -> None:
+def test_long_tables_say_what_they_leave_out(results: Results) -> None:
     assert "1 more; --all shows them." in printed(overview(results, limit=0))
     assert "more" not in printed(overview(results, limit=None))
 
 
-def test_cells_are_never_read_as_markup(results: Path, nowhere: Private) -> None:
+def test_cells_are_never_read_as_markup(results: Results, nowhere: Path) -> None:
     assert "[bold]agent" in printed(criterion_view(results, "E08", private=nowhere))
 
 
@@ -238,67 +216,52 @@ def test_criteria_print_with_their_thresholds() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "[", "[]"])
-def test_a_missing_flow_is_one_sentence(tmp_path: Path, content: str | None) -> None:
+def test_a_missing_flow_is_one_sentence(copied: Results, content: str | None) -> None:
+    path = copied.cohort / "flow.json"
+    path.unlink()
     if content is not None:
-        (tmp_path / "cohort").mkdir()
-        (tmp_path / "cohort" / "flow.json").write_text(content)
-    with pytest.raises(UserError, match=r"flow\.json: expected the counts"):
-        read_flow(tmp_path)
+        path.write_text(content)
+    with pytest.raises(UserError, match=r"flow\.json: expected the JSON object"):
+        overview(copied)
 
 
 def test_csv_holds_whole_rows_and_the_flow_where_nothing_is_asked(
-    results: Path, nowhere: Private
+    results: Results, nowhere: Path
 ) -> None:
-    told = list(csv.DictReader(io.StringIO(criterion_view(results, "E08", private=nowhere).csv())))
-    assert told == criterion_rows(results, "E08")
+    rows = list(csv.DictReader(io.StringIO(criterion_view(results, "E08", private=nowhere).csv())))
+    assert rows == criterion_rows(results, "E08").to_dict("records")
     flow = list(csv.DictReader(io.StringIO(overview(results, limit=0).csv())))
-    assert [row["files"] for row in flow] == ["3", "1", "1", "1", "1", "1"]
+    assert (flow[0]["files"], flow[0]["files_removed"], flow[-1]["files"]) == ("3", "", "1")
     nothing = criterion_view(results, "tumour", private=nowhere).csv()
     assert nothing == ",".join(schemas.LEDGER.columns) + "\n"
 
 
-def test_json_says_whose_rows_these_are(results: Path, nowhere: Private) -> None:
-    told = json.loads(patient_view(results, key("P", 2), private=nowhere, limit=0).json())
-    assert told["cohort"] == {"name": "made", "synthetic": True}
-    assert files(told["rows"]) == [key("F", 1)]
-    assert [row["status"] for row in told["patients"]] == ["excluded"]
+def test_json_says_whose_rows_these_are(results: Results, nowhere: Path) -> None:
+    content = json.loads(patient_view(results, key("P", 2), private=nowhere, limit=0).json())
+    assert content["cohort"] == {"name": "made & up", "synthetic": True}
+    assert [row["file_key"] for row in content["rows"]] == [key("F", 1)]
+    assert [row["status"] for row in content["patients"]] == ["excluded"]
     excluded = json.loads(overview(results).json())["excluded_patients"]
     assert [row["patient_key"] for row in excluded] == [key("P", 2)]
 
 
-@pytest.mark.parametrize(
-    ("content", "came"),
-    [
-        (None, "no file that can be read"),
-        ("file_key,status\n", "one without the columns file_key, image_key"),
-        ("{header}\nF-1\n", "one with cells missing"),
-    ],
-)
-def test_a_broken_ledger_is_one_sentence(results: Path, content: str | None, came: str) -> None:
-    path = results / "cohort" / "ledger.csv"
-    header = path.read_text().splitlines()[0]
-    path.unlink()
-    if content is not None:
-        path.write_text(content.format(header=header))
-    with pytest.raises(UserError, match=rf"ledger\.csv: expected the table .* {came}"):
-        ledger_rows(results)
+def test_a_ledger_of_another_run_is_one_sentence(copied: Results) -> None:
+    path = copied.cohort / "ledger.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(UserError, match=r"ledger\.csv: expected the file that was written"):
+        criterion_rows(copied, "cement")
 
 
-def test_the_columns_are_those_of_the_contract() -> None:
-    assert tuple(schemas.LEDGER.columns) == rows.LEDGER
-    assert tuple(schemas.EXCLUSIONS.columns) == rows.PATIENTS
-
-
-def test_the_audit_loads_nothing_heavy() -> None:
+def test_the_audit_does_not_load_torch() -> None:
     code = "import sys, dsnet.cli, dsnet.audit.view; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert not {"pandas", "pandera", "numpy", "torch"} & set(loaded.stdout.split())
+    assert not {"torch", "matplotlib", "scipy"} & set(loaded.stdout.split())
 
 
-def test_the_command_writes_csv_into_a_pipe(results: Path) -> None:
-    call = [sys.executable, "-m", "dsnet.cli", "audit", "--results", str(results)]
+def test_the_command_writes_csv_into_a_pipe(results: Results) -> None:
+    call = [sys.executable, "-m", "dsnet.cli", "audit", "--results", str(results.folder)]
     answer = subprocess.run(
         [*call, "--criterion", "cement", "--format", "csv"],
         capture_output=True,
