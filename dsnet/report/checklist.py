@@ -5,63 +5,51 @@ from typing import Any
 
 from dsnet.config.load import Config
 from dsnet.files import write_text
-from dsnet.report.diagram import part_counts
-from dsnet.report.page import environment
-from dsnet.report.record import PUBLISHED, Record, read_records
-from dsnet.report.results import ResultTable, read_results
-from dsnet.report.stages import many, words
-from dsnet.report.tables import Json, Tables, read_json, read_tables
+from dsnet.report.counts import Tables, count_of, read_tables, subset_counts, words
+from dsnet.report.measured import ResultTable, read_result_tables
+from dsnet.report.provenance import PUBLISHED, Record, read_records
+from dsnet.report.step import environment
+from dsnet.results import Json, Results
 from dsnet.step import run
 
 _MEASURES = ("map", "recall", "accuracy")
 
 
-def draft(
-    *,
-    config: Config,
-    results: Path,
-    flow: Path,
-    ledger: Path,
-    exclusions: Path,
-    labels: Path,
-    split: Path,
-    proof: Path,
-    checklist: Path,
-) -> None:
+def checklist(*, config: Config, results: Path, checklist: Path) -> None:
     """Write the checklists with what the run's own records say, and blanks for the rest.
 
     Parameters
     ----------
     config : Config
     results : Path
-        The results folder, for whatever there is of tables and trainings.
-    flow, ledger, exclusions, labels, split, proof : Path
-        What the steps of the cohort wrote.
+        The results folder: the cohort's tables, and those tables and trainings that exist.
     checklist : Path
         Written: Markdown. Items are paraphrased; their wording is that of the publications named.
 
     Raises
     ------
     UserError
-        If an input is missing, is not what its step writes, or counts something else than another.
+        If a table is missing, is not what its step writes, or counts something else than another.
     """
-    tables = read_tables(
-        flow=flow, ledger=ledger, exclusions=exclusions, labels=labels, split=split
-    )
-    shown, _ = read_results(results)
-    records = read_records(results / "models")
-    template = environment().get_template("checklist.md.jinja")
-    text = template.render(
-        tables=tables,
-        flow=tables.flow,
-        config=config,
-        proof=read_json(proof, "shared", "unit", "source", "seed"),
-        removed=_removed(tables.flow),
-        parts=_parts(tables),
-        performance=_performance(shown),
-        training=_training(records),
-        used=_used(config, records),
-        published=PUBLISHED,
+    read = Results(results)
+    tables = read_tables(read)
+    reported, _ = read_result_tables(read)
+    records = read_records(read)
+    text = (
+        environment()
+        .get_template("checklist.md.jinja")
+        .render(
+            tables=tables,
+            flow=tables.flow,
+            config=config,
+            proof=None if tables.nothing_included else read.split_proof,
+            removed=_removed(tables.flow),
+            subsets=_subsets(tables),
+            performance=_performance(reported),
+            training=_training(records),
+            used=_used(config, records),
+            published=PUBLISHED,
+        )
     )
     write_text(checklist, text)
 
@@ -69,25 +57,25 @@ def draft(
 def _removed(flow: Json) -> str:
     acting = [step for step in flow["steps"] if any(step["removed"].values())]
     return "; ".join(
-        f"{words(step['slug'])}: {many(step['removed']['files'], 'file')}, "
-        f"{many(step['removed']['patients'], 'patient')}"
+        f"{words(step['slug'])}: {count_of(step['removed']['files'], 'file')}, "
+        f"{count_of(step['removed']['patients'], 'patient')}"
         for step in acting
     )
 
 
-def _parts(tables: Tables) -> str:
+def _subsets(tables: Tables) -> str:
     return "; ".join(
-        f"{part}: {many(rows['all'][0], 'patient')}, {many(rows['all'][1], 'image')} ("
+        f"{subset}: {count_of(rows['all'][0], 'patient')}, {count_of(rows['all'][1], 'image')} ("
         + ", ".join(f"{name} {count[0]}" for name, count in rows.items() if name != "all")
         + ")"
-        for part, rows in part_counts(tables).items()
+        for subset, rows in subset_counts(tables).items()
     )
 
 
-def _performance(shown: list[ResultTable]) -> str:
+def _performance(reported: list[ResultTable]) -> str:
     """Return the measures of Table 1, "" where it was not made."""
     lines = []
-    for table in (table for table in shown if table.name == "table1"):
+    for table in (table for table in reported if table.name == "table1"):
         for row in table.rows:
             cells = dict(zip(table.heads, row, strict=True)) | dict(table.same)
             measured = ", ".join(f"{name} {cells[name]}" for name in _MEASURES if name in cells)
@@ -100,8 +88,8 @@ def _used(config: Config, records: list[Record]) -> Json:
     if records:
         seeds = sorted({record.seed for record in records})
         return {**records[0].settings, "grid": records[0].grid, "seeds": seeds}
-    told = config.model_dump(mode="json")
-    return {**told, "grid": told["slices"], "seeds": told["train"]["seeds"]}
+    values = config.model_dump(mode="json")
+    return {**values, "grid": values["slices"], "seeds": values["train"]["seeds"]}
 
 
 def _training(records: list[Record]) -> dict[str, Any] | None:
@@ -118,4 +106,4 @@ def _training(records: list[Record]) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    run(draft)
+    run(checklist)

@@ -1,12 +1,13 @@
-"""Who and what is in each part of the cohort: counts and quantiles, never a single patient."""
+"""Who and what is in each subset of the cohort: counts and quantiles, never a single patient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from dsnet.report.people import OLDEST, UNKNOWN
-from dsnet.report.tables import Tables
+from dsnet.match.patients import OLDEST
+from dsnet.report.counts import Tables
 from dsnet.schemas import CLASSES, SUBSETS
 
 GROUPS = ("included", *SUBSETS, "excluded")
@@ -24,7 +25,8 @@ _VENDORS = {
     "other": "other",
     "unknown": "unknown",
 }
-_SEXES = ("female", "male", "other", UNKNOWN)
+_UNKNOWN = "unknown"
+_SEXES = ("female", "male", "other", _UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Block:
 
 
 def describe(
-    tables: Tables, index: pd.DataFrame, people: pd.DataFrame | None, *, min_cell: int
+    tables: Tables, index: pd.DataFrame, people: pd.DataFrame, *, min_cell: int
 ) -> list[Block]:
     """Return the description of the cohort, trait by trait.
 
@@ -53,15 +55,16 @@ def describe(
     tables : Tables
     index : DataFrame
         `dsnet.schemas.INDEX`.
-    people : DataFrame or None
-        As `dsnet.report.people.read_people` returns it.
+    people : DataFrame
+        `dsnet.schemas.PATIENTS`. Without a clinical table nothing is said of sex and age.
     min_cell : int
-        Numbers of patients of one sex or age below this are not shown; 0 shows all.
+        Numbers of patients of one sex or age below this are hidden; 0 hides none.
     """
     patients, images = _patients(tables), _images(tables, index)
     blocks = [_sizes(patients, images), _classes(patients)]
-    if people is not None:
-        patients = patients.merge(people, on="patient_key", how="left")
+    if people["in_clinical"].any():
+        traits = people[["patient_key", "sex", "age"]].replace({"sex": {"": _UNKNOWN}})
+        patients = patients.merge(traits, on="patient_key", how="left")
         blocks += _sex_and_age(patients, min_cell)
     scores = tables.labels.assign(t_score=tables.labels["t_score"].astype(float))
     lowest = scores.groupby("patient_key")["t_score"].min()
@@ -77,30 +80,40 @@ def describe(
 
 
 def suppress(counts: pd.DataFrame, min_cell: int) -> pd.DataFrame:
-    """Return counts as text, those that might identify somebody as ``< min_cell``.
+    """Return counts as text, "hidden" where they might identify somebody.
 
-    A category with a small number in any group is hidden in all groups; where it is the only one,
-    so is the next smallest, since it would follow from the sum.
+    A category with a small number in any group is hidden in all groups. Since the sum of what is
+    hidden follows from a group's total, further categories are hidden, the smallest first, until
+    that sum is not small either.
 
     Parameters
     ----------
     counts : DataFrame of int
         Categories by groups.
     min_cell : int
-        0 hides nothing.
+        Numbers above 0 and below this are small; 0 hides nothing.
+
+    Examples
+    --------
+    >>> suppress(pd.DataFrame({"test": [2, 7, 40]}, index=["a", "b", "c"]), 5)["test"].tolist()
+    ['hidden', 'hidden', '40']
     """
-    small = ((counts > 0) & (counts < min_cell)).any(axis=1)
-    if small.sum() == 1:
-        others = counts[~small].sum(axis=1)
+    hidden = _small(counts, min_cell).any(axis=1)
+    while _small(counts[hidden].sum(), min_cell).any():
+        others = counts[~hidden].sum(axis=1)
         others = others[others > 0]
-        if len(others):
-            small |= small.index == others.idxmin()
-    text = counts.map("{:,}".format)
-    return text.mask(small, "hidden")
+        if others.empty:
+            break
+        hidden |= hidden.index == others.idxmin()
+    return counts.map("{:,}".format).mask(hidden, "hidden")
+
+
+def _small(counts: Any, min_cell: int) -> Any:
+    return (counts > 0) & (counts < min_cell)
 
 
 def _patients(tables: Tables) -> pd.DataFrame:
-    """Return ``patient_key``, ``group`` and ``class``; twice where a patient is in two parts."""
+    """Return ``patient_key``, ``group`` and ``class``; twice where a patient is in two subsets."""
     included = tables.split.rename(columns={"subset": "group", "stratum": "class"})
     included = included[["patient_key", "group", "class"]].drop_duplicates()
     out = tables.exclusions.loc[tables.exclusions["status"] == "excluded", ["patient_key"]]
@@ -109,13 +122,13 @@ def _patients(tables: Tables) -> pd.DataFrame:
 
 def _images(tables: Tables, index: pd.DataFrame) -> pd.DataFrame:
     """Return the images included and, of patients excluded, those that are CT at all."""
-    parts = tables.split.set_index("image_key")["subset"]
-    wanted = tables.ledger[tables.ledger["status"] == "included"][["file_key"]]
-    out = set(tables.exclusions.loc[tables.exclusions["status"] == "excluded", "patient_key"])
+    subsets = tables.split.set_index("image_key")["subset"]
+    included = tables.ledger.loc[tables.ledger["status"] == "included", "file_key"]
+    out = tables.exclusions.loc[tables.exclusions["status"] == "excluded", "patient_key"]
     lost = index[index["patient_key"].isin(out) & (index["modality"] == "CT")]
-    kept = index[index["file_key"].isin(wanted["file_key"])]
+    kept = index[index["file_key"].isin(included)]
     both = pd.concat(
-        [kept.assign(group=kept["image_key"].map(parts)), lost.assign(group="excluded")],
+        [kept.assign(group=kept["image_key"].map(subsets)), lost.assign(group="excluded")],
         ignore_index=True,
     )
     vendor = both["vendor"].map(_VENDORS)
@@ -139,33 +152,32 @@ def _sizes(patients: pd.DataFrame, images: pd.DataFrame) -> Block:
 
 def _classes(patients: pd.DataFrame) -> Block:
     counts = _counts(patients, "class", CLASSES).drop(columns="excluded")
-    shown = suppress(counts, 0).assign(excluded="")
-    return Block("Class", "patients; the most severe of their vertebrae", _rows(shown, counts))
+    text = suppress(counts, 0).assign(excluded="")
+    return Block("Class", "patients; the most severe of their vertebrae", _rows(text, counts))
 
 
 def _sex_and_age(patients: pd.DataFrame, min_cell: int) -> list[Block]:
     hidden = f"; categories with fewer than {min_cell} in a group are hidden" if min_cell else ""
     sexes = _counts(patients, "sex", _SEXES)
     bands = patients.assign(band=[_band(age) for age in patients["age"]])
-    names = [name for *_, name in _BANDS] + ["over 89", UNKNOWN]
+    names = [name for *_, name in _BANDS] + ["over 89", _UNKNOWN]
     ages = _counts(bands, "band", names)
-    known = _quantity("Age, years", "of patients, in full years", patients, "age", min_cell)
-    known.rows[:] = [(name, [_capped(cell) for cell in cells]) for name, cells in known.rows]
+    years = _quantity("Age, years", "of patients, in full years", patients, "age", min_cell)
+    years.rows[:] = [
+        (name, [cell.replace(str(OLDEST), "over 89") for cell in cells])
+        for name, cells in years.rows
+    ]
     return [
         Block("Sex", f"patients{hidden}", _rows(suppress(sexes, min_cell), sexes)),
-        known,
+        years,
         Block("Age group", f"patients{hidden}", _rows(suppress(ages, min_cell), ages)),
     ]
 
 
 def _band(age: int | None) -> str:
     if age is None or pd.isna(age):
-        return UNKNOWN
+        return _UNKNOWN
     return next((name for low, high, name in _BANDS if low <= age < high), "over 89")
-
-
-def _capped(cell: str) -> str:
-    return cell.replace(str(OLDEST), "over 89")
 
 
 def _count(title: str, note: str, frame: pd.DataFrame, column: str) -> Block:
@@ -182,12 +194,12 @@ def _counts(frame: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFr
     return pd.DataFrame(counts).reindex(list(names), fill_value=0).fillna(0).astype(int)
 
 
-def _rows(shown: pd.DataFrame, counts: pd.DataFrame) -> list[tuple[str, list[str]]]:
+def _rows(text: pd.DataFrame, counts: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """Return the rows with somebody in them."""
     some = counts.sum(axis=1) > 0
     return [
         (str(name), list(cells))
-        for name, cells in zip(shown.index[some], shown[some].to_numpy(), strict=True)
+        for name, cells in zip(text.index[some], text[some].to_numpy(), strict=True)
     ]
 
 

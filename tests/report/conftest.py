@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from support.made_results import Made, make
 
-from dsnet.report.step import report_on
+from dsnet.report.step import report
 
 
 @pytest.fixture(scope="session")
@@ -15,4 +15,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="session")
 def page(made: Made) -> Path:
     """Return the report on it."""
-    return report_on(made.config)
+    path = made.config.results / "report.html"
+    report(config=made.config, results=made.config.results, page=path)
+    return path

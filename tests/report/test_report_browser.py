@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dsnet.report.thumbnail import Gallery
-from support.made_results import Made, make_tables, proof
+from support.made_results import Made, make_proof, make_tables
 
 from dsnet.config.load import Config
-from dsnet.report.pack import pack
-from dsnet.report.page import Content, render
-from dsnet.report.tables import Tables
+from dsnet.report.counts import Tables
+from dsnet.report.embedded import Gallery, embed
+from dsnet.report.step import Content, render
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -37,16 +36,15 @@ def large() -> Tables:
 
 @pytest.fixture(scope="module")
 def large_page(large: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    gallery = Gallery([], 0, 0, with_excluded=False)
+    pictures = Gallery([], 0, 0, with_excluded=False)
     content = Content(
         tables=large,
         config=Config(cohort=Path("cohort")),
         diagram="data:,",
-        packed=pack(large, gallery),
-        gallery=gallery,
+        embedded=embed(large, pictures),
+        pictures=pictures,
         description=[],
-        people_known=False,
-        proof=proof(large.split),
+        proof=make_proof(large.split),
         results=[],
         missing=[],
         figures=[],
@@ -58,38 +56,38 @@ def large_page(large: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Visit:
-    """One page in a browser, with everything that it asked for or complained about."""
+    """One page in a browser, with all that it requests and reports."""
 
     def __init__(self, browser: object) -> None:
         self.page = browser.new_page(viewport={"width": 1280, "height": 900})
-        self.asked: list[str] = []
-        self.complaints: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.requests: list[str] = []
+        self.messages: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
 
     def open(self, path: Path) -> None:
         self.page.goto(path.as_uri())
 
     @property
     def rows(self) -> int:
-        return self.page.locator("#grid tbody tr[data-place]").count()
+        return self.page.locator("#grid tbody tr[data-index]").count()
 
     @property
     def count(self) -> str:
         return self.page.inner_text("#count")
 
-    def cell(self, place: int, name: str) -> str:
-        return self.page.inner_text(f"#row-{place} .{name}")
+    def cell(self, index: int, name: str) -> str:
+        return self.page.inner_text(f"#row-{index} .{name}")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
     with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=found, args=FLAGS)
+        launched = started.chromium.launch(executable_path=program, args=FLAGS)
         yield launched
         launched.close()
 
@@ -99,9 +97,9 @@ def visit(browser: object) -> Iterator[Visit]:
     opened = Visit(browser)
     yield opened
     opened.page.close()
-    assert [url for url in opened.asked if not url.startswith(("file:", "data:"))] == []
-    assert len([url for url in opened.asked if url.startswith("file:")]) == 1
-    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in opened.requests if url.startswith("file:")]) == 1
+    assert opened.messages == []
 
 
 def test_fifty_thousand_rows_are_filtered_and_counted(
@@ -139,7 +137,7 @@ def test_only_rows_in_sight_are_in_the_document(
             "share => { grid.viewport.scrollTop = share * grid.viewport.scrollHeight }", share
         )
         visit.page.wait_for_function(
-            "place => document.getElementById(`row-${place}`)",
+            "index => document.getElementById(`row-${index}`)",
             arg=min(int(share * len(keys)) + 3, len(keys) - 1),
         )
         assert visit.rows < MOST_ROWS

@@ -33,7 +33,7 @@ class Grid {
   }
 
   show(rows) {
-    this.found = rows;
+    this.unsorted = rows;
     this.rows = this.order.name
       ? this.ledger.sort([...rows], this.order.name, this.order.descending) : rows;
     this.active = 0;
@@ -47,15 +47,15 @@ class Grid {
     this.order = { name, descending: again && !this.order.descending };
     for (const head of this.table.tHead.rows[0].cells) {
       const sorted = head.dataset.name === name;
-      const way = this.order.descending ? "descending" : "ascending";
-      head.setAttribute("aria-sort", sorted ? way : "none");
+      const direction = this.order.descending ? "descending" : "ascending";
+      head.setAttribute("aria-sort", sorted ? direction : "none");
     }
-    this.show(this.found);
+    this.show(this.unsorted);
   }
 
   #makeHead() {
-    for (const [name, words] of HEADS) {
-      const button = element("button", { type: "button" }, words);
+    for (const [name, title] of HEADS) {
+      const button = element("button", { type: "button" }, title);
       button.addEventListener("click", () => this.sortBy(name));
       const head = element("th", { scope: "col", role: "columnheader", "aria-sort": "none" }, button);
       head.dataset.name = name;
@@ -84,12 +84,12 @@ class Grid {
     const last = Math.max(0, this.rows.length - inSight - 2 * MARGIN_ROWS);
     const first = Math.min(Math.max(0, top), last);
     const end = Math.min(this.rows.length, first + inSight + 2 * MARGIN_ROWS);
-    const drawn = document.createDocumentFragment();
-    drawn.append(this.#space(first));
-    for (let place = first; place < end; place++) drawn.append(this.#row(place));
-    drawn.append(this.#space(this.rows.length - end));
-    this.body.replaceChildren(drawn);
-    this.#pointOut();
+    const visible = document.createDocumentFragment();
+    visible.append(this.#space(first));
+    for (let index = first; index < end; index++) visible.append(this.#row(index));
+    visible.append(this.#space(this.rows.length - end));
+    this.body.replaceChildren(visible);
+    this.#markActive();
   }
 
   #space(rows) {
@@ -98,10 +98,10 @@ class Grid {
     return space;
   }
 
-  #row(place) {
-    const row = this.rows[place];
-    const made = element("tr", { role: "row", id: `row-${place}`, "aria-rowindex": place + 2 });
-    made.dataset.place = place;
+  #row(index) {
+    const row = this.rows[index];
+    const made = element("tr", { role: "row", id: `row-${index}`, "aria-rowindex": index + 2 });
+    made.dataset.index = index;
     for (const [name] of HEADS) {
       const text = this.ledger.text(name, row);
       const cell = element("td", { role: "gridcell", class: name }, text);
@@ -112,7 +112,7 @@ class Grid {
     return made;
   }
 
-  #pointOut() {
+  #markActive() {
     for (const row of this.body.querySelectorAll("[aria-selected]")) row.removeAttribute("aria-selected");
     const row = document.getElementById(`row-${this.active}`);
     if (row) row.setAttribute("aria-selected", "true");
@@ -147,10 +147,10 @@ class Grid {
   }
 
   #click(event) {
-    const row = event.target.closest("tr[data-place]");
+    const row = event.target.closest("tr[data-index]");
     if (!row) return;
-    this.active = Number(row.dataset.place);
-    this.#pointOut();
+    this.active = Number(row.dataset.index);
+    this.#markActive();
     this.open(this.rows[this.active]);
   }
 }

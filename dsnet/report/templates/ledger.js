@@ -1,4 +1,4 @@
-// The ledger as columns of numbers, and what one asks of it. No DOM here.
+// The ledger as columns of numbers, filtered and sorted. No DOM here.
 
 function bytes(base64) {
   const text = atob(base64);
@@ -16,10 +16,10 @@ class Ledger {
     this.keys = { file: bytes(data.file), image: bytes(data.image) };
     this.columns = {};
     for (const [name, column] of Object.entries(data.columns)) {
-      const Places = column.bits === 16 ? Uint16Array : Uint32Array;
+      const Codes = column.bits === 16 ? Uint16Array : Uint32Array;
       this.columns[name] = {
         values: column.values,
-        places: new Places(bytes(column.places).buffer),
+        codes: new Codes(bytes(column.codes).buffer),
       };
     }
   }
@@ -29,16 +29,16 @@ class Ledger {
     if (name === "image_key") return this.#key("image", "I-", row);
     if (name === "status") return this.text("criterion", row) === "" ? "included" : "excluded";
     const column = this.columns[name];
-    return column.values[column.places[row]];
+    return column.values[column.codes[row]];
   }
 
   // Rows that pass a filter: {criterion, every, status, patient, series}, each "" for any.
   select(filter) {
     const tests = [];
     const on = (name, holds) => {
-      const { values, places } = this.columns[name];
+      const { values, codes } = this.columns[name];
       const passes = values.map(holds);
-      tests.push((row) => passes[places[row]]);
+      tests.push((row) => passes[codes[row]]);
     };
     if (filter.status) on("criterion", (slug) => (slug === "") === (filter.status === "included"));
     if (filter.criterion && filter.every) {
@@ -63,26 +63,26 @@ class Ledger {
   }
 
   patientRows(key) {
-    const { values, places } = this.columns.patient_key;
+    const { values, codes } = this.columns.patient_key;
     const wanted = values.indexOf(key);
     const rows = [];
-    for (let row = 0; row < this.rows; row++) if (places[row] === wanted) rows.push(row);
+    for (let row = 0; row < this.rows; row++) if (codes[row] === wanted) rows.push(row);
     return rows;
   }
 
   countPatients(rows) {
-    const { values, places } = this.columns.patient_key;
+    const { values, codes } = this.columns.patient_key;
     const seen = new Set();
-    for (const row of rows) seen.add(places[row]);
-    const nobody = values.indexOf("");
-    return seen.size - (seen.has(nobody) ? 1 : 0);
+    for (const row of rows) seen.add(codes[row]);
+    const without = values.indexOf("");
+    return seen.size - (seen.has(without) ? 1 : 0);
   }
 
   // A number by row that orders as the column's text does.
   #ranks(name) {
     if (name === "status") {
-      const { values, places } = this.columns.criterion;
-      return Uint8Array.from(places, (place) => (values[place] === "" ? 1 : 0));
+      const { values, codes } = this.columns.criterion;
+      return Uint8Array.from(codes, (code) => (values[code] === "" ? 1 : 0));
     }
     if (name === "file_key") {
       // Six of eight bytes: all that a double holds, and enough to order keys.
@@ -90,12 +90,12 @@ class Ledger {
       return Float64Array.from({ length: this.rows }, (_, row) =>
         view.getUint32(8 * row) * 65536 + view.getUint16(8 * row + 4));
     }
-    const { values, places } = this.columns[name];
-    const order = values.map((_, place) => place).sort((a, b) =>
+    const { values, codes } = this.columns[name];
+    const order = values.map((_, code) => code).sort((a, b) =>
       values[a] < values[b] ? -1 : values[a] > values[b] ? 1 : 0);
     const rank = new Uint32Array(values.length);
-    order.forEach((place, position) => { rank[place] = position; });
-    return Uint32Array.from(places, (place) => rank[place]);
+    order.forEach((code, position) => { rank[code] = position; });
+    return Uint32Array.from(codes, (code) => rank[code]);
   }
 
   #key(kind, letter, row) {

@@ -3,7 +3,7 @@
 const MOST_FILES = 1000;
 const SVG = "http://www.w3.org/2000/svg";
 
-function drawing(name, attributes) {
+function svgElement(name, attributes) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
@@ -23,7 +23,7 @@ class PatientView {
   open(row) {
     const key = this.ledger.text("patient_key", row);
     const rows = this.ledger.patientRows(key);
-    const title = element("h2", { id: "patient-title" }, key || "Files of no known patient");
+    const title = element("h2", { id: "patient-title" }, key || "Files without a patient");
     this.content.replaceChildren(title, this.#facts(key, rows), ...this.#pictures(rows),
       ...this.#files(rows, row));
     this.dialog.showModal();
@@ -35,11 +35,11 @@ class PatientView {
     const say = (name, text) => list.append(
       element("div", {}, element("dt", {}, name), element("dd", {}, text)));
     if (key) {
-      const [files, included, criterion, part, stratum] = this.ledger.patients[key];
+      const [files, included, criterion, subset, stratum] = this.ledger.patients[key];
       say("Outcome", included ? "included" : "excluded");
       say("Files", `${files.toLocaleString("en")}, ${included.toLocaleString("en")} of them included`);
       if (criterion) say("Criterion", this.#criterion(criterion));
-      if (part) say("Part", part);
+      if (subset) say("Subset", subset);
       if (stratum) say("Class", stratum);
     } else {
       say("Files", `${rows.length}: nothing of their header could be read`);
@@ -48,16 +48,16 @@ class PatientView {
   }
 
   #criterion(slug) {
-    const known = this.words.get(slug);
-    return `${known.code} ${known.words}: ${known.reason}`;
+    const criterion = this.words.get(slug);
+    return `${criterion.code} ${criterion.words}: ${criterion.reason}`;
   }
 
   #pictures(rows) {
-    const drawn = rows.filter((row) => row in this.ledger.thumbnails);
-    if (!drawn.length) return [element("p", { class: "note" }, "None of these images is among the thumbnails.")];
+    const pictured = rows.filter((row) => row in this.ledger.thumbnails);
+    if (!pictured.length) return [element("p", { class: "note" }, "None of these images is among the thumbnails.")];
     const list = element("ul", { class: "pictures" });
-    for (const row of drawn) list.append(this.#picture(row));
-    return [element("h3", {}, `Thumbnails of ${drawn.length} of ${rows.length} files`), list];
+    for (const row of pictured) list.append(this.#picture(row));
+    return [element("h3", {}, `Thumbnails of ${pictured.length} of ${rows.length} files`), list];
   }
 
   #picture(row) {
@@ -65,13 +65,13 @@ class PatientView {
     const [width, height] = [one.width_px, one.height_px];
     const status = this.ledger.text("criterion", row);
     const words = status ? `excluded: ${this.words.get(status).words}` : this.#labels(one);
-    const picture = drawing("svg", {
+    const picture = svgElement("svg", {
       viewBox: `0 0 ${width} ${height}`, role: "img",
       "aria-label": `Slice ${this.ledger.text("file_key", row)}, ${words}`,
     });
-    picture.append(drawing("image", { href: one.source, width, height }));
+    picture.append(svgElement("image", { href: one.source, width, height }));
     for (const box of one.boxes) {
-      picture.append(drawing("rect", {
+      picture.append(svgElement("rect", {
         x: box.x_min * width, y: box.y_min * height, class: `box ${box.label}`,
         width: (box.x_max - box.x_min) * width, height: (box.y_max - box.y_min) * height,
       }));

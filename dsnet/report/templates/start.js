@@ -8,8 +8,8 @@ const count = document.getElementById("count");
 
 function fillCriteria() {
   const files = new Map();
-  const { values, places } = ledger.columns.criterion;
-  for (const place of places) files.set(values[place], (files.get(values[place]) || 0) + 1);
+  const { values, codes } = ledger.columns.criterion;
+  for (const code of codes) files.set(values[code], (files.get(values[code]) || 0) + 1);
   for (const { slug, code, words } of ledger.criteria) {
     const option = element("option", { value: slug }, `${code} ${words} (${files.get(slug) || 0})`);
     filter.elements.criterion.append(option);

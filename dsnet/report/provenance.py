@@ -1,15 +1,14 @@
-"""Where the numbers come from: the manifest of every training, as one table."""
+"""Where the numbers come from: the manifest of every training, and the config."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dsnet.config.load import Config
 from dsnet.errors import UserError
-from dsnet.report.tables import Json, read_json
+from dsnet.results import Json, Results
 
 PRIVATE_KEYS = ("cohort", "results", "private")
-"""Config keys that name places of this machine: a page that travels does not say them."""
+"""Config keys that name folders of this machine: a page that travels does not show them."""
 
 PUBLISHED = ("none", "paper", "imagenet", "coco")
 """Values of ``detector.weights`` that are no path."""
@@ -25,6 +24,8 @@ class Record:
         ``resnet50/ds, seed 0``.
     commit, device, precision, data : str
         ``data`` is the SHA-256 of the slice store's digest.
+    current : bool
+        Whether it was trained on the slices at hand.
     epoch, parameters : int
     minutes : float
         Wall time.
@@ -41,6 +42,7 @@ class Record:
     device: str
     precision: str
     data: str
+    current: bool
     epoch: int
     parameters: int
     minutes: float
@@ -50,22 +52,23 @@ class Record:
     grid: Json
 
 
-def read_records(models: Path) -> list[Record]:
-    """Return the record of every training below `models`, by name; none where there is none.
+def read_records(results: Results) -> list[Record]:
+    """Return the record of every training, by name.
 
     Raises
     ------
     UserError
         If one is not what training writes.
     """
-    manifests = sorted(models.glob("*/*/seed*/manifest.json"))
     records = []
-    for path in manifests:
+    here = results.slices_sha256 if (results.cohort / "slices.json").exists() else ""
+    for run in results.runs():
+        name = f"models/{run}/manifest.json"
         try:
-            records.append(_record(read_json(path)))
+            records.append(_record(results.json(name), here))
         except KeyError as error:
             raise UserError(
-                "/".join(path.parts[-4:]),
+                name,
                 expected="the record that training writes",
                 came=f"one without {error}",
                 remedy="delete its folder and run the workflow, or bring the right one back",
@@ -74,17 +77,23 @@ def read_records(models: Path) -> list[Record]:
 
 
 def settings(config: Config) -> Json:
-    """Return the config as JSON values, without the places of this machine."""
-    told = config.model_dump(mode="json", exclude=set(PRIVATE_KEYS))
-    # A path is a place; that a file was named is what matters.
-    told["split"]["file"] = told["split"]["file"] and "a file"
-    if told["detector"]["weights"] not in PUBLISHED:
-        told["detector"]["weights"] = "a file"
-    return told
+    """Return the config as JSON values, without the folders and files of this machine."""
+    values = config.model_dump(mode="json", exclude=set(PRIVATE_KEYS))
+    # That a file was named is what matters, not where it lies.
+    values["split"]["file"] = values["split"]["file"] and "a file"
+    if values["detector"]["weights"] not in PUBLISHED:
+        values["detector"]["weights"] = "a file"
+    return values
 
 
 def flat(values: Json, prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as dotted keys and their values, in order."""
+    """Return nested settings as dotted keys and their values, in order.
+
+    Examples
+    --------
+    >>> flat({"split": {"seed": 0, "file": None}})
+    [('split.seed', '0'), ('split.file', 'null')]
+    """
     pairs: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, dict) and value:
@@ -94,7 +103,7 @@ def flat(values: Json, prefix: str = "") -> list[tuple[str, str]]:
     return pairs
 
 
-def _record(manifest: Json) -> Record:
+def _record(manifest: Json, slices_sha256: str) -> Record:
     variant, machine, result = (
         manifest["settings"]["variant"],
         manifest["machine"],
@@ -106,6 +115,7 @@ def _record(manifest: Json) -> Record:
         device=f"{machine['device']} ({machine['name']}, {machine['threads']} threads)",
         precision=machine["precision"],
         data=manifest["data"]["digest_sha256"],
+        current=manifest["data"]["digest_sha256"] == slices_sha256,
         epoch=result["epoch"],
         parameters=result["parameters"],
         minutes=result["seconds"] / 60,

@@ -1,0 +1,84 @@
+import base64
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from support.made_results import Made
+
+from dsnet import schemas
+from dsnet.report.embedded import Gallery, column, gallery, keys
+from dsnet.slices.store import SliceStore
+from dsnet.slices.thumbnails import EDGE_PX
+
+
+@pytest.fixture(scope="module")
+def store(made: Made) -> SliceStore:
+    return SliceStore(made.path("slices.npy"), made.path("slices.csv"))
+
+
+def pictures(made: Made, store: SliceStore, *, excluded: bool = True, number: int = 500) -> Gallery:
+    results = made.results
+    return gallery(
+        results.ledger,
+        results.index,
+        store,
+        results.thumbnails if excluded else None,
+        number=number,
+    )
+
+
+def test_included_images_come_with_boxes_and_excluded_ones_as_they_were_made(
+    made: Made, store: SliceStore
+) -> None:
+    displayed = pictures(made, store)
+    boxes = {one.row: len(one.boxes) for one in displayed.thumbnails}
+    ledger = made.tables.ledger
+    included = set(ledger.index[ledger["status"] == "included"])
+    assert {row for row, count in boxes.items() if count} == included
+    assert set(boxes) - included == {0}
+    assert displayed.failed == displayed.candidates - len(boxes)
+    (first,) = [one for one in displayed.thumbnails if one.row == 0]
+    image = Image.open(io.BytesIO(base64.b64decode(first.source.split(",")[1])))
+    # 16 rows of 1 mm, 8 columns of 2 mm.
+    assert image.size == (first.width_px, first.height_px) == (EDGE_PX, EDGE_PX)
+    assert image.mode == "L"
+    assert abs(image.getpixel((70, 70)) - 128) <= 2
+
+
+def test_boxes_are_shares_of_the_picture(made: Made, store: SliceStore) -> None:
+    box = next(one.boxes[0] for one in pictures(made, store).thumbnails if one.boxes)
+    assert (box.x_min, box.y_min, box.x_max, box.y_max) == (0.25, 0.25, 0.75, 0.625)
+    assert box.label in schemas.CLASSES
+
+
+def test_without_pictures_of_excluded_images_only_included_ones_are_chosen(
+    made: Made, store: SliceStore
+) -> None:
+    displayed = pictures(made, store, excluded=False, number=10)
+    assert not displayed.with_excluded
+    assert all(one.boxes for one in displayed.thumbnails)
+    assert len(displayed.thumbnails) == 10
+
+
+def test_no_picture_is_shown_when_none_is_wanted(made: Made, store: SliceStore) -> None:
+    assert not pictures(made, store, number=0).thumbnails
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.text(max_size=4), min_size=1, max_size=40))
+def test_a_packed_column_unpacks_to_itself(texts: list[str]) -> None:
+    packed = column(pd.Series(texts, dtype=object))
+    codes = np.frombuffer(base64.b64decode(packed["codes"]), "<u2")
+    assert [packed["values"][code] for code in codes] == texts
+
+
+def test_many_values_take_wider_codes() -> None:
+    assert column(pd.Series([str(n) for n in range(70_000)]))["bits"] == 32
+
+
+def test_keys_are_packed_in_eight_bytes() -> None:
+    assert keys(pd.Series(["F-0123456789abcdef", ""])) == "ASNFZ4mrze8AAAAAAAAAAA=="
