@@ -176,9 +176,8 @@ def level_profiles(patient: Integers, level: Integers, label: Integers, patients
     int64 (patients, levels)
     """
     cell, first = np.unique(patient * len(LEVELS) + level, return_index=True)
-    profile = np.full(patients * len(LEVELS), -1)
-    profile[cell] = label[first]
-    profile = profile.reshape(patients, len(LEVELS))
+    profile = np.full((patients, len(LEVELS)), -1)
+    profile.flat[cell] = label[first]
     step = np.arange(len(LEVELS))
     distance = np.abs(step[:, None] - step) + np.where(profile < 0, len(LEVELS), 0)[:, None]
     return np.take_along_axis(profile, distance.argmin(axis=2), axis=1)
