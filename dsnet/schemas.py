@@ -485,7 +485,15 @@ def read(schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
     if path.suffix == ".csv":
         text = {name: str for name, column in schema.columns.items() if _is_text(column)}
         blank = {name: [""] for name in schema.columns if name not in text}
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=blank)
+        try:
+            frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=blank)
+        except ValueError as error:  # other bytes, or rows of unlike length
+            raise UserError(
+                str(schema.name),
+                expected="the table of an earlier step",
+                came="something else",
+                remedy="delete it and run the workflow, which makes it",
+            ) from error
         if frame.empty:  # without rows pandas knows no types
             types = {name: column.dtype.type for name, column in schema.columns.items()}
             frame = frame.astype({name: types[name] for name in frame.columns if name in types})

@@ -100,7 +100,7 @@ def test_each_figure_states_what_its_data_are(once: Path) -> None:
 
 def test_the_rule_names_every_figure_of_the_step() -> None:
     rules = Path(__file__).parents[2] / "workflow" / "rules" / "figures.smk"
-    named = re.findall(r'^ {12}"(\w+)",$', rules.read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r'^ {4}"(\w+)",$', rules.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(CAPTIONS) == set(named)
 
 

@@ -10,6 +10,7 @@ from typing import get_args
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.detector import Attention, Backbone
 from dsnet.config.load import load
+from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.phantom.origin import is_pristine
 from dsnet.results import SOURCE, check_source, read_source
@@ -55,17 +56,6 @@ TABLE3 = [
     "hu_detected/multinomial",
 ]
 ROC_BASELINES = ["hu/multinomial"]
-# Figures that follow from metrics alone, and all figures of the report.
-CURVES = [
-    "precision_recall",
-    "roc",
-    "calibration",
-    "froc",
-    "confusion_box",
-    "confusion_level",
-    "confusion_patient",
-]
-FIGURES = ["figure4", *CURVES, "forest", "learning", "patients"]
 # What several steps are told.
 FOLDERS = {"metrics": f"{RESULTS}/metrics", "models": f"{RESULTS}/models"}
 SPEED = {

@@ -1,3 +1,15 @@
+# Figures that follow from metrics alone.
+CURVES = [
+    "precision_recall",
+    "roc",
+    "calibration",
+    "froc",
+    "confusion_box",
+    "confusion_level",
+    "confusion_patient",
+]
+
+
 rule curves:
     """Draw what follows from the metrics alone: curves and confusion matrices."""
     input:

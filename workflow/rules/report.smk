@@ -4,7 +4,6 @@ rule flow_diagram:
         needs=cohort_tables(),
     output:
         svg=report(
-            f"{TABLES}/flow.svg",
             caption="../report/flow.rst",
             category="Cohort",
             labels={"item": "Flow diagram"},
@@ -28,7 +27,6 @@ rule report:
             *cohort_tables(),
             f"{TABLES}/thumbnails.parquet",
             f"{TABLES}/slices.json",
-            f"{TABLES}/flow.svg",
             *REPORTED,
         ],
     output:
