@@ -63,7 +63,7 @@ def phantom(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Make the built-in synthetic cohort."""
-    from dsnet.phantom.cohort import make_phantom  # noqa: PLC0415 - SciPy, for this command alone
+    from dsnet.phantom.step import make_phantom  # noqa: PLC0415 - SciPy, for this command alone
 
     with reporting():
         params = _config(configfile).phantom

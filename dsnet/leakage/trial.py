@@ -19,8 +19,8 @@ from dsnet.errors import UserError
 from dsnet.evaluate.resampling import level_profiles
 from dsnet.files import sha256, write_json
 from dsnet.schemas import CLASSES, LEVELS, SLICES, SPLIT, is_leaky
-from dsnet.split.images import draw_images, most_severe
-from dsnet.split.leak import overlap
+from dsnet.split.assign import assign_images, most_severe
+from dsnet.split.proof import overlap
 from dsnet.step import run
 
 TRIALS = ("LEAKY/true", "patient/shuffled")
@@ -91,9 +91,9 @@ def split_by_image(boxes: pd.DataFrame, params: Split) -> pd.DataFrame:
     The store's rows follow the content of the images, and so does the assignment.
     """
     images = boxes.drop_duplicates("image_key")
-    stratum = images["image_key"].map(most_severe(boxes))
+    stratum = images["image_key"].map(most_severe(boxes, "image_key"))
     units = images[["image_key", "patient_key"]].assign(stratum=stratum, content=images["row"])
-    split = draw_images(units, params)
+    split = assign_images(units, params)
     overlap(split)  # raises where nothing would leak
     return split
 

@@ -6,17 +6,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dsnet.phantom.bone import ALL_LEVELS, Cues
-from dsnet.phantom.canvas import Canvas, Plane, Shape, capsule, ellipse, level_set
-from dsnet.phantom.implant import paint_cement, paint_screws
-from dsnet.phantom.vertebra import Vertebra, body_outline, paint_vertebra
+from dsnet.phantom.raster import Canvas, Plane, Shape, capsule, ellipse, level_set
+from dsnet.phantom.vertebra import (
+    Vertebra,
+    body_outline,
+    paint_cement,
+    paint_screws,
+    paint_vertebra,
+)
 
 FAT_HU = -102.0
 MUSCLE_HU = 54.0
 
 
 @dataclass(frozen=True)
-class Build:
-    """One patient's body; lengths in mm, HU where said.
+class Anatomy:
+    """One patient's trunk, muscles, spine and vessels, without the bone's density.
 
     Attributes
     ----------
@@ -27,7 +32,7 @@ class Build:
     fascia_mm : float
         y of the back muscles' surface.
     muscle : float
-        Size of the muscles of the spine, 1 for the average.
+        Size of the spine's muscles, relative to the average.
     fatty : float
         Share of the muscle that is fat, 0 to 0.5.
     vertebra_width_mm, vertebra_depth_mm : float
@@ -35,11 +40,11 @@ class Build:
     turn_deg : float
         Rotation of the spine about its axis.
     lean_mm : float
-        How far the trunk's midline lies off the spine.
+        From the spine to the trunk's midline.
     scoliosis_mm, lordosis_mm : float
-        How far the spine's curves carry its middle sideways and forwards.
+        How far the spine's curves shift its middle sideways and forwards.
     calcified : bool
-        Whether the aorta's wall holds chalk.
+        Whether the aorta's wall holds calcium.
     vessel_hu : float
         HU of blood; above 150 with a contrast agent.
     """
@@ -61,18 +66,21 @@ class Build:
 
     @property
     def centre_mm(self) -> tuple[float, float]:
-        """The trunk's centre, seen from the vertebral body's."""
+        """The trunk's centre, relative to the vertebral body's."""
         return self.lean_mm, self.fascia_mm + self.fat_mm - self.half_depth_mm
 
-    def at(self, cut: "Cut") -> tuple["Build", tuple[float, float]]:
-        """Return the body around `cut`, and how far the spine's curves carry the vertebra there."""
-        bow = math.sin(math.pi * cut.depth / 5)
+    def at(self, position: "SlicePosition") -> tuple["Anatomy", tuple[float, float]]:
+        """Return the anatomy relative to the vertebra at `position`, and that vertebra's shift.
+
+        The shift is what the spine's curves add in x and y, in mm.
+        """
+        bow = math.sin(math.pi * position.depth / 5)
         x, y = self.scoliosis_mm * bow, -self.lordosis_mm * bow
         return replace(self, lean_mm=self.lean_mm - x, fascia_mm=self.fascia_mm - y), (x, y)
 
 
 @dataclass(frozen=True)
-class Cut:
+class SlicePosition:
     """Where a slice goes through the spine.
 
     Attributes
@@ -89,23 +97,23 @@ class Cut:
 
     @property
     def depth(self) -> float:
-        """0 at T12, 5 at L5, and between them by height."""
+        """The level's number from 0 at T12 to 5 at L5, with the height as a fraction."""
         return ALL_LEVELS.index(self.level) - self.height / 2
 
 
 @dataclass(frozen=True)
-class Place:
-    """How a slice lies on the image; `centre_mm` is the image's, seen from the body's."""
+class FieldOfView:
+    """The image's grid; `centre_mm` is its centre, relative to the vertebral body's."""
 
     matrix_px: int
     spacing_mm: float
     centre_mm: tuple[float, float]
 
 
-def draw_build(rng: np.random.Generator, *, contrast: bool = False) -> Build:
-    """Return a patient's body; it says nothing of the bone."""
+def sample_anatomy(rng: np.random.Generator, *, contrast: bool = False) -> Anatomy:
+    """Return a patient's anatomy, which is independent of the bone's density."""
     fat = float(rng.uniform(8, 32))
-    return Build(
+    return Anatomy(
         half_width_mm=float(rng.uniform(138, 158) + 1.1 * fat),
         half_depth_mm=float(rng.uniform(88, 102) + 0.9 * fat),
         fat_mm=fat,
@@ -124,7 +132,11 @@ def draw_build(rng: np.random.Generator, *, contrast: bool = False) -> Build:
 
 
 def render(
-    build: Build, cut: Cut, place: Place, cues: Cues, rng: np.random.Generator
+    anatomy: Anatomy,
+    position: SlicePosition,
+    view: FieldOfView,
+    cues: Cues,
+    rng: np.random.Generator,
 ) -> tuple[Plane, tuple[int, int, int, int]]:
     """Return an axial slice and the box of its vertebral body.
 
@@ -133,24 +145,24 @@ def render(
     hu : float32 array, shape (matrix, matrix)
         Before the scanner's blur and noise.
     box : tuple of int
-        x, y, width and height in pixels, tight about the body with its cortical shell.
+        x, y, width and height in pixels, tight around the body with its cortical shell.
     """
-    canvas = Canvas(place.matrix_px, place.spacing_mm, place.centre_mm)
-    width, depth = build.vertebra_width_mm, build.vertebra_depth_mm
-    bone = Vertebra(cut.level, cut.height, width, depth, build.turn_deg)
-    _paint_couch(canvas, build)
-    canvas.bend(rng, 3.0, 40.0)
-    canvas.limit(_paint_trunk(canvas, build, rng))
-    _paint_organs(canvas, build, cut.depth, rng)
-    canvas.limit(None)
-    _paint_ribs(canvas, build, cut.depth, rng)
-    _paint_muscles(canvas, build, cut.depth, bone, rng)
-    canvas.straighten()
-    _paint_vessels(canvas, build, cut.depth, -bone.half_mm[1], rng)
+    canvas = Canvas(view.matrix_px, view.spacing_mm, view.centre_mm)
+    width, depth = anatomy.vertebra_width_mm, anatomy.vertebra_depth_mm
+    bone = Vertebra(position.level, position.height, width, depth, anatomy.turn_deg)
+    _paint_couch(canvas, anatomy)
+    canvas.distort(rng, 3.0, 40.0)
+    canvas.clip(_paint_trunk(canvas, anatomy, rng))
+    _paint_organs(canvas, anatomy, position.depth, rng)
+    canvas.clip(None)
+    _paint_ribs(canvas, anatomy, position.depth, rng)
+    _paint_muscles(canvas, anatomy, position.depth, bone, rng)
+    canvas.undistort()
+    _paint_vessels(canvas, anatomy, position.depth, -bone.half_mm[1], rng)
     paint_vertebra(canvas, bone, cues, rng)
-    if cut.implant == "screws":
+    if position.implant == "screws":
         paint_screws(canvas, bone.back_mm, rng)
-    elif cut.implant == "cement":
+    elif position.implant == "cement":
         paint_cement(canvas, rng)
     return canvas.hu, _box(canvas, bone)
 
@@ -158,7 +170,7 @@ def render(
 def _box(canvas: Canvas, bone: Vertebra) -> tuple[int, int, int, int]:
     outline = body_outline(bone)
     rows, columns = canvas.window(outline.bounds)
-    # A pixel belongs to the body where its centre does.
+    # A pixel belongs to the body if its centre does.
     y, x = np.nonzero(canvas.distance(outline) <= 0)
     left, top = int(x.min()), int(y.min())
     return (
@@ -169,24 +181,24 @@ def _box(canvas: Canvas, bone: Vertebra) -> tuple[int, int, int, int]:
     )
 
 
-def _paint_trunk(canvas: Canvas, build: Build, rng: np.random.Generator) -> Shape:
-    x0, y0 = build.centre_mm
-    skin = _trunk(x0, y0, build.half_width_mm, build.half_depth_mm, groove_mm=7.0)
-    front, side = 0.9 * build.fat_mm, 0.8 * build.fat_mm
-    top, bottom = y0 - build.half_depth_mm + front, build.fascia_mm - 4
-    a, middle, b = build.half_width_mm - side, (top + bottom) / 2, (bottom - top) / 2
+def _paint_trunk(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> Shape:
+    x0, y0 = anatomy.centre_mm
+    skin = _trunk(x0, y0, anatomy.half_width_mm, anatomy.half_depth_mm, groove_mm=7.0)
+    front, side = 0.9 * anatomy.fat_mm, 0.8 * anatomy.fat_mm
+    top, bottom = y0 - anatomy.half_depth_mm + front, anatomy.fascia_mm - 4
+    a, middle, b = anatomy.half_width_mm - side, (top + bottom) / 2, (bottom - top) / 2
     wall = _trunk(x0, middle, a, b)
-    cavity = _trunk(x0, middle, a - 16 * build.muscle, b - 10 * build.muscle)
+    cavity = _trunk(x0, middle, a - 16 * anatomy.muscle, b - 10 * anatomy.muscle)
     distance = canvas.distance(skin)
-    canvas.blend(skin, canvas.cover(distance), 12.0)
-    canvas.blend(skin, canvas.cover(distance + 2.0), FAT_HU + 7 * canvas.mottle(skin, rng, 9.0))
+    canvas.blend(skin, canvas.coverage(distance), 12.0)
+    canvas.blend(skin, canvas.coverage(distance + 2.0), FAT_HU + 7 * canvas.mottle(skin, rng, 9.0))
     canvas.paint(wall, MUSCLE_HU)
     canvas.paint(cavity, FAT_HU + 8 + 9 * canvas.mottle(cavity, rng, 7.0))
     return cavity
 
 
 def _trunk(x0: float, y0: float, a: float, b: float, groove_mm: float = 0.0) -> Shape:
-    """Return a rounded trunk, flatter than an ellipse, grooved along the spine."""
+    """Return an outline flatter than an ellipse, with a groove along the spine."""
 
     def level(x: Plane, y: Plane) -> Plane:
         u, v = np.abs(x - x0) / a, (y - y0) / b
@@ -197,9 +209,9 @@ def _trunk(x0: float, y0: float, a: float, b: float, groove_mm: float = 0.0) -> 
     return level_set(level, (x0 - a, y0 - b, x0 + a, y0 + b))
 
 
-def _paint_couch(canvas: Canvas, build: Build) -> None:
-    back = build.fascia_mm + build.fat_mm
-    x0, radius = build.lean_mm, 520.0
+def _paint_couch(canvas: Canvas, anatomy: Anatomy) -> None:
+    back = anatomy.fascia_mm + anatomy.fat_mm
+    x0, radius = anatomy.lean_mm, 520.0
     top = ellipse(x0, back + 3.5 - radius, radius, radius)
     bottom = ellipse(x0, back + 30 - 1.4 * radius, 1.4 * radius, 1.4 * radius)
     couch = bottom - top
@@ -208,11 +220,11 @@ def _paint_couch(canvas: Canvas, build: Build) -> None:
     canvas.paint(couch.grow(-2.5), -925.0)
 
 
-def _paint_organs(canvas: Canvas, build: Build, depth: float, rng: np.random.Generator) -> None:
-    x0, y0 = build.centre_mm
-    wide = build.half_width_mm - 0.8 * build.fat_mm
-    front = y0 - build.half_depth_mm + build.fat_mm + 14
-    kidney_hu = 34 + 0.7 * max(build.vessel_hu - 48, 0)
+def _paint_organs(canvas: Canvas, anatomy: Anatomy, depth: float, rng: np.random.Generator) -> None:
+    x0, y0 = anatomy.centre_mm
+    wide = anatomy.half_width_mm - 0.8 * anatomy.fat_mm
+    front = y0 - anatomy.half_depth_mm + anatomy.fat_mm + 14
+    kidney_hu = 34 + 0.7 * max(anatomy.vessel_hu - 48, 0)
     _paint_bowel(canvas, (x0, front, wide, depth), rng)
     if depth < 3.2:
         size = 1 - depth / 4.5
@@ -230,11 +242,11 @@ def _paint_organs(canvas: Canvas, build: Build, depth: float, rng: np.random.Gen
             canvas.paint(ellipse(side * 57, 1, 10 * size, 13 * size, side * 28), -70.0)
 
 
-def _paint_ribs(canvas: Canvas, build: Build, depth: float, rng: np.random.Generator) -> None:
+def _paint_ribs(canvas: Canvas, anatomy: Anatomy, depth: float, rng: np.random.Generator) -> None:
     if depth > 2.4:
         return
-    x0, y0 = build.centre_mm
-    wide = 0.95 * (build.half_width_mm - 0.8 * build.fat_mm)
+    x0, y0 = anatomy.centre_mm
+    wide = 0.95 * (anatomy.half_width_mm - 0.8 * anatomy.fat_mm)
     for side in (-1, 1):
         # On the flank, from the side towards the back.
         for angle in np.add((12, 38, 62), rng.uniform(-6, 6, 3)):
@@ -273,7 +285,7 @@ def _paint_loop(
     lumen = loop.grow(-2.2)
     canvas.paint(lumen, float(rng.uniform(8, 34)))
     if rng.random() < 0.35:
-        # The patient lies on the back: gas floats to the front, above a level.
+        # The patient lies on the back, so gas collects in front of a fluid level.
         level = y + float(rng.uniform(-0.4, 0.5)) * half
         x_min, y_min, x_max, _ = lumen.bounds
         above = Shape(lambda _, y: y - level, (x_min, y_min, x_max, level))
@@ -281,25 +293,25 @@ def _paint_loop(
 
 
 def _paint_muscles(
-    canvas: Canvas, build: Build, depth: float, bone: Vertebra, rng: np.random.Generator
+    canvas: Canvas, anatomy: Anatomy, depth: float, bone: Vertebra, rng: np.random.Generator
 ) -> None:
-    size, half, back = build.muscle, bone.half_mm[0], bone.back_mm
-    bed = _trunk(0, back + 34, 76 * size, build.fascia_mm - back - 33)
-    canvas.paint(bed, FAT_HU + 4)
+    size, half, back = anatomy.muscle, bone.half_mm[0], bone.back_mm
+    compartment = _trunk(0, back + 34, 76 * size, anatomy.fascia_mm - back - 33)
+    canvas.paint(compartment, FAT_HU + 4)
     psoas = 5 + 3.1 * depth
     for side in (-1, 1):
         for shape in (
-            ellipse(side * 37, back + 34, 33 * size, build.fascia_mm - back - 35, side * 6),
+            ellipse(side * 37, back + 34, 33 * size, anatomy.fascia_mm - back - 35, side * 6),
             ellipse(side * 12, back + 38, 9.5 * size, 17, side * 8),
             ellipse(side * 73, back + 13, 17 * size, 11 * size, side * 35),
             ellipse(side * (half + 0.85 * psoas), 5, psoas * size, 1.35 * psoas * size),
         ):
-            streaks = np.clip(canvas.mottle(shape, rng, 4.0) - 1.8 + 4 * build.fatty, 0, 1.2)
+            streaks = np.clip(canvas.mottle(shape, rng, 4.0) - 1.8 + 4 * anatomy.fatty, 0, 1.2)
             canvas.paint(shape, np.asarray(MUSCLE_HU - 80 * streaks))
 
 
 def _paint_vessels(
-    canvas: Canvas, build: Build, depth: float, front: float, rng: np.random.Generator
+    canvas: Canvas, anatomy: Anatomy, depth: float, front: float, rng: np.random.Generator
 ) -> None:
     if depth < 4.2:
         aorta = [ellipse(9, front - 12, 10, 10)]
@@ -309,11 +321,11 @@ def _paint_vessels(
         veins = [ellipse(x, front - 7, 8, 6) for x in (-20, 1)]
     for shape in veins:
         canvas.paint(shape.grow(1.5), FAT_HU)
-        canvas.paint(shape, 0.8 * build.vessel_hu)
+        canvas.paint(shape, 0.8 * anatomy.vessel_hu)
     for shape in aorta:
         canvas.paint(shape.grow(1.5), FAT_HU)
-        canvas.paint(shape, build.vessel_hu)
-        if build.calcified:
+        canvas.paint(shape, anatomy.vessel_hu)
+        if anatomy.calcified:
             x, y = rng.uniform(-0.7, 0.7, 2)
             x_min, y_min, x_max, y_max = shape.bounds
             x1, y1 = (x_min + x_max) / 2 + 7 * np.sign(x), (y_min + y_max) / 2 + 7 * y

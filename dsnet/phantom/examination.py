@@ -1,22 +1,194 @@
-"""One CT examination as DICOM: headers that are true to the CT Image IOD (PS3.3 A.3), and files."""
+"""One CT examination: a vendor's scanner with its settings, and its slices as DICOM files.
+
+Headers are true to the CT Image IOD (PS3.3 A.3).
+"""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+    generate_uid,
+)
 
-from dsnet.phantom.canvas import Plane
-from dsnet.phantom.fault import Case
-from dsnet.phantom.identity import Identity
-from dsnet.phantom.optics import digitise
-from dsnet.phantom.planted import plant, plant_overlay
-from dsnet.phantom.scanner import SYNTAXES, Scanner
+from dsnet.phantom.identity import Identity, add_identifiers, add_overlay
+from dsnet.phantom.raster import Plane, digitise
+
+SYNTAXES = {
+    "explicit": ExplicitVRLittleEndian,
+    "implicit": ImplicitVRLittleEndian,
+    "rle": RLELossless,
+    "jpeg2000": JPEG2000Lossless,
+    "deflated": DeflatedExplicitVRLittleEndian,
+}
 
 _NO_AGENT = (None, "", "None", "NO", "N/A")
 """What hospitals write where there was no contrast agent; None leaves the attribute out."""
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """What is typical of one vendor's files.
+
+    Attributes
+    ----------
+    manufacturer, model : str
+    bone_kernels : tuple of str
+    soft_kernel : str
+    signed : bool
+        Whether stored values are signed 16 bit, instead of unsigned 12 bit.
+    intercept : int
+        RescaleIntercept (0028,1052).
+    image_type : tuple of str
+        ImageType (0008,0008) of an original axial slice.
+    """
+
+    manufacturer: str
+    model: str
+    bone_kernels: tuple[str, ...]
+    soft_kernel: str
+    signed: bool
+    intercept: int
+    image_type: tuple[str, ...]
+
+
+VENDORS = {
+    "ge": Vendor(
+        "GE MEDICAL SYSTEMS",
+        "Revolution EVO",
+        ("BONE", "BONEPLUS"),
+        "STANDARD",
+        True,
+        -1024,
+        ("ORIGINAL", "PRIMARY", "AXIAL"),
+    ),
+    "siemens": Vendor(
+        "SIEMENS",
+        "SOMATOM Definition AS",
+        ("B60s", "B70s", "Br60f", "Br64d"),
+        "B30f",
+        False,
+        -1024,
+        ("ORIGINAL", "PRIMARY", "AXIAL", "CT_SOM5 SPI"),
+    ),
+    "philips": Vendor(
+        "Philips",
+        "Ingenuity CT",
+        ("D", "YC", "YD"),
+        "B",
+        False,
+        -1024,
+        ("ORIGINAL", "PRIMARY", "AXIAL", "HELIX"),
+    ),
+    "canon": Vendor(
+        "TOSHIBA",
+        "Aquilion PRIME",
+        ("FC30", "FC81"),
+        "FC08",
+        True,
+        0,
+        ("ORIGINAL", "PRIMARY", "AXIAL"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """The settings of one examination.
+
+    Attributes
+    ----------
+    vendor : Vendor
+    kernel : str
+        ConvolutionKernel (0018,1210) of the annotated series.
+    bone : bool
+        Whether the kernel of the annotated series is a bone kernel.
+    syntax : str
+        Key of `SYNTAXES`.
+    matrix_px : int
+    spacing_mm, thickness_mm, step_mm : float
+        Pixel edge, slice thickness, distance between slices.
+    top_mm : float
+        z of the first slice.
+    table_mm : tuple of float
+        x and y of the image's centre in the patient's coordinates.
+    jitter_mm : tuple of float
+        How far the image's centre lies off the one that was aimed at.
+    noise_hu : float
+        Standard deviation of the noise.
+    """
+
+    vendor: Vendor
+    kernel: str
+    bone: bool
+    syntax: str
+    matrix_px: int
+    spacing_mm: float
+    thickness_mm: float
+    step_mm: float
+    top_mm: float
+    table_mm: tuple[float, float]
+    jitter_mm: tuple[float, float]
+    noise_hu: float
+
+    @property
+    def field_mm(self) -> float:
+        """Edge of the image."""
+        return self.matrix_px * self.spacing_mm
+
+    def centre_mm(self, trunk_mm: tuple[float, float]) -> tuple[float, float]:
+        """Return the image's centre, given the trunk's, both relative to the spine.
+
+        Small fields are centred on the spine, large ones on the trunk.
+        """
+        whole = min(max((self.field_mm - 200) / 160, 0.0), 1.0)
+        x, y = (whole * trunk_mm[0], whole * trunk_mm[1] + (1 - whole) * 6)
+        return x + self.jitter_mm[0], y + self.jitter_mm[1]
+
+
+def sample_scanner(
+    rng: np.random.Generator, vendor: str, syntax: str, kernel: str, *, matrix_px: int, slices: int
+) -> Scanner:
+    """Return the settings of one examination.
+
+    Parameters
+    ----------
+    rng : Generator
+    vendor, syntax : str
+        Keys of `VENDORS` and `SYNTAXES`.
+    kernel : str
+        "bone", "soft", or the name of a bone kernel that no vendor's list holds.
+    matrix_px : int
+    slices : int
+        Slices per level.
+    """
+    maker = VENDORS[vendor]
+    bone_kernel = str(rng.choice(maker.bone_kernels))
+    # Spine views show part of the trunk, abdominal ones all of it; 1.5 mm still resolves a cortex.
+    field_mm = rng.uniform(180, min(380, 1.5 * matrix_px))
+    return Scanner(
+        vendor=maker,
+        kernel={"bone": bone_kernel, "soft": maker.soft_kernel}.get(kernel, kernel),
+        bone=kernel != "soft",
+        syntax=syntax,
+        matrix_px=matrix_px,
+        spacing_mm=round(float(field_mm) / matrix_px, 4),
+        thickness_mm=float(rng.choice([2.0, 2.5, 3.0])),
+        step_mm=round(float(rng.uniform(34, 39)) / slices, 2),
+        top_mm=round(float(rng.uniform(-400, 400)), 2),
+        table_mm=(round(float(rng.normal(0, 8)), 1), round(float(rng.normal(-140, 15)), 1)),
+        jitter_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))),
+        noise_hu=float(rng.uniform(16, 27)),
+    )
 
 
 @dataclass(frozen=True)
@@ -29,17 +201,21 @@ class Examination:
         Of the cohort and of the patient; all UIDs follow from them.
     identity : Identity
     scanner : Scanner
-    case : Case
+    agent : str
+        Contrast agent, "" for none.
+    tilt_deg : float
+        Of the gantry.
     """
 
     seed: int
     number: int
     identity: Identity
     scanner: Scanner
-    case: Case
+    agent: str
+    tilt_deg: float
 
     def uid(self, *parts: object) -> str:
-        """Return the UID of the thing that `parts` name, the same in every run."""
+        """Return the UID that belongs to `parts`, the same in every run."""
         return str(generate_uid(entropy_srcs=[f"dsnet phantom {self.seed} {self.number} {parts}"]))
 
     def image_uid(self, series: int, index: int) -> str:
@@ -58,9 +234,9 @@ class Examination:
             for keyword, value in attributes.items():
                 setattr(dataset, keyword, value)
         dataset.RequestAttributesSequence = Sequence([self._request()])
-        plant(dataset, self.identity)
+        add_identifiers(dataset, self.identity)
         if self.number % 4 == 1:
-            plant_overlay(dataset, self.identity, self.scanner.matrix_px)
+            add_overlay(dataset, self.identity, self.scanner.matrix_px)
         return dataset
 
     def axial(self, header: Dataset, index: int, instance: int | None, hu: Plane) -> Dataset:
@@ -74,13 +250,13 @@ class Examination:
         z = scanner.top_mm - index * scanner.step_mm
         x, y = (round(middle - corner, 3) for middle in scanner.table_mm)
         dataset.ImagePositionPatient = [x, y, round(z, 3)]
-        tilt = math.radians(self.case.tilt_deg)
+        tilt = math.radians(self.tilt_deg)
         down = [0, round(math.cos(tilt), 6), round(math.sin(tilt), 6)] if tilt else [0, 1, 0]
         dataset.ImageOrientationPatient = [1, 0, 0, *down]
-        dataset.GantryDetectorTilt = self.case.tilt_deg
+        dataset.GantryDetectorTilt = self.tilt_deg
         dataset.SliceLocation = round(z, 3)
         dataset.PixelSpacing = [scanner.spacing_mm, scanner.spacing_mm]
-        put_pixels(dataset, hu, scanner)
+        set_pixels(dataset, hu, scanner)
         return dataset
 
     def _patient(self) -> dict[str, object]:
@@ -135,7 +311,7 @@ class Examination:
         }
 
     def _acquisition(self, kernel: str) -> dict[str, object]:
-        agent = self.case.agent or _NO_AGENT[self.number % len(_NO_AGENT)]
+        agent = self.agent or _NO_AGENT[self.number % len(_NO_AGENT)]
         return {
             "AcquisitionNumber": 1,
             "KVP": 120,
@@ -155,8 +331,8 @@ class Examination:
         return item
 
 
-def put_pixels(dataset: Dataset, hu: Plane, scanner: Scanner) -> None:
-    """Store `hu` as the scanner's vendor does."""
+def set_pixels(dataset: Dataset, hu: Plane, scanner: Scanner) -> None:
+    """Add `hu` to a header in the form in which the scanner's vendor stores it."""
     vendor = scanner.vendor
     stored = digitise(hu).astype("<i4") - vendor.intercept
     dataset.SamplesPerPixel = 1

@@ -1,4 +1,4 @@
-"""Invented people with everything that identifies a patient in a hospital's files.
+"""Invented people, and the places in a DICOM header where their identifiers stand.
 
 No name is that of a person; each stands for PHI, so that a test can search every output for it.
 """
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.sr.codedict import codes
 
 _HEADS = (
     "Brask Corvel Drenth Eskild Fjorn Galdr Hestrav Isolf Jorvan Kesmar Lundrev Morvath Nestrod"
@@ -77,7 +80,7 @@ class Identity:
 
     @property
     def surname(self) -> str:
-        """The family name, which also stands in file names and free text."""
+        """The family name, which file names and free text hold as well."""
         return self.name.partition("^")[0]
 
     @property
@@ -91,7 +94,7 @@ class Identity:
 
     @property
     def strings(self) -> tuple[str, ...]:
-        """Every identifying string that the files carry."""
+        """Every identifying string in the files."""
         return (
             self.name,
             self.surname,
@@ -112,18 +115,18 @@ class Identity:
         )
 
 
-def draw_identity(rng: np.random.Generator, number: int) -> Identity:
-    """Return the identity of patient `number`; name, ID and accession are nobody else's."""
+def sample_identity(rng: np.random.Generator, number: int) -> Identity:
+    """Return the identity of patient `number`; no two share a name, an ID or an accession."""
     heads, tails, givens = _HEADS.split(), _TAILS.split(), _GIVENS.split()
     # A step coprime to the count visits each combination, and each number of eight digits, once.
-    place = number * 1_009 % (len(heads) * len(tails) * len(givens))
-    place, head = divmod(place, len(heads))
-    given, tail = divmod(place, len(tails))
+    combination = number * 1_009 % (len(heads) * len(tails) * len(givens))
+    combination, head = divmod(combination, len(heads))
+    given, tail = divmod(combination, len(tails))
     surname = heads[head] + tails[tail]
     patient_id = f"00{(number * 61_803_399 + 10_271_831) % 10**8:08d}"
     ct_date = date(2015, 1, 1) + timedelta(days=int(rng.integers(2200)))
     birth_date = ct_date - timedelta(days=int(rng.integers(50 * 366, 86 * 366)))
-    # A stream of its own: what is drawn from it later moves no pixel.
+    # A generator of its own: contact data added later change no pixel.
     contact = np.random.default_rng([_CONTACT, number])
     return Identity(
         name=f"{surname}^{givens[given]}",
@@ -142,3 +145,67 @@ def draw_identity(rng: np.random.Generator, number: int) -> Identity:
         technician=str(contact.choice(_TECHNICIANS)),
         station=f"TARNCT{1 + number % 3:02d}",
     )
+
+
+def add_identifiers(dataset: Dataset, who: Identity) -> None:
+    """Add identifiers where tools overlook them: nested, private, and in free text.
+
+    ContributingEquipmentSequence (0018,A001) catches tools that work through a list of tags: the
+    list of PS3.15 does not name it, but does name attributes of its items.
+    """
+    dataset.OtherPatientIDsSequence = Sequence([_other_id(who)])
+    dataset.ContributingEquipmentSequence = Sequence([_equipment(who)])
+    dataset.OperatorsName = who.technician
+    dataset.PatientAddress, dataset.PatientTelephoneNumbers = who.address, who.phone
+    dataset.PatientComments = f"{who.surname} asks to be called, {who.phone}"
+    dataset.AdditionalPatientHistory = f"Referred by {who.physician.partition('^')[0]}"
+    ris = dataset.private_block(0x0009, "RIS EXPORT 2.1", create=True)
+    ris.add_new(0x01, "LO", who.name)
+    ris.add_new(0x02, "SQ", Sequence([_private_item(who)]))
+    archive = dataset.private_block(0x0029, "ARCHIVE COPY", create=True)
+    archive.add_new(0x10, "OB", f"{who.hospital};{who.other_id}".encode().ljust(64))
+
+
+def add_overlay(dataset: Dataset, who: Identity, matrix_px: int) -> None:
+    """Add an overlay plane (PS3.3 C.9.2) whose texts name the patient."""
+    block = {
+        0x0010: ("US", matrix_px),
+        0x0011: ("US", matrix_px),
+        0x0022: ("LO", f"drawn for {who.surname}"),
+        0x0040: ("CS", "G"),
+        0x0050: ("SS", [1, 1]),
+        0x0100: ("US", 1),
+        0x0102: ("US", 0),
+        0x1500: ("LO", who.other_id),
+        0x3000: ("OW", bytes(matrix_px * matrix_px // 8)),
+        0x4000: ("LT", f"remark on {who.name}"),
+    }
+    for element, (vr, value) in block.items():
+        dataset.add_new((0x6000, element), vr, value)
+
+
+def _other_id(who: Identity) -> Dataset:
+    item = Dataset()
+    item.PatientID, item.TypeOfPatientID = who.other_id, "TEXT"
+    return item
+
+
+def _equipment(who: Identity) -> Dataset:
+    item = Dataset()
+    purpose, code = Dataset(), codes.DCM.AcquisitionEquipment
+    purpose.CodeValue, purpose.CodingSchemeDesignator = code.value, code.scheme_designator
+    purpose.CodeMeaning = code.meaning
+    item.PurposeOfReferenceCodeSequence = Sequence([purpose])
+    item.Manufacturer = "RELAY"
+    item.InstitutionName, item.InstitutionAddress = who.hospital, who.address
+    item.StationName, item.OperatorsName = who.station, who.technician
+    item.ContributionDateTime = f"{who.ct_date:%Y%m%d}120000"
+    item.ContributionDescription = f"sent for {who.surname}"
+    return item
+
+
+def _private_item(who: Identity) -> Dataset:
+    item = Dataset()
+    item.PatientName, item.AccessionNumber = who.name, who.accession
+    item.StudyDate = f"{who.ct_date:%Y%m%d}"
+    return item

@@ -1,7 +1,8 @@
-"""One patient, from the plan to the files, and what must become of each file."""
+"""One patient, from the plan to the files and the table rows, with the expected outcome of each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,31 +10,33 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dsnet.config.cohort import Phantom
-from dsnet.phantom.anatomy import Build, Cut, Place, draw_build, render
-from dsnet.phantom.bone import Bone, draw_bone
-from dsnet.phantom.canvas import Plane
-from dsnet.phantom.examination import Examination, save
-from dsnet.phantom.extra import EXTRAS, Scan
-from dsnet.phantom.fault import Case, first
-from dsnet.phantom.identity import draw_identity
-from dsnet.phantom.optics import expose
-from dsnet.phantom.scanner import VENDORS, draw_scanner
+from dsnet.phantom.anatomy import Anatomy, FieldOfView, SlicePosition, render, sample_anatomy
+from dsnet.phantom.bone import Bone, sample_bone
+from dsnet.phantom.cases import EXTRAS, Case, WrittenSlice, first
+from dsnet.phantom.examination import VENDORS, Examination, sample_scanner, save
+from dsnet.phantom.identity import sample_identity
+from dsnet.phantom.raster import Plane, reconstruct
 from dsnet.schemas import LEVELS
+
+HISTORY = ("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia")
+DXA_COLUMNS = ("patient_id", "exam_date", *(f"{level}_t_score" for level in (*LEVELS, "L1-L4")))
+CLINICAL_COLUMNS = ("patient_id", "sex", "age", "height_cm", "weight_kg", *HISTORY)
 
 _IMPLANTED = {"screws": ("L3", "L4"), "cement": ("L2",)}
 _BONE_SERIES, _SOFT_SERIES = 2, 3
-# Transfer syntaxes in turn; those that are slow to pack, seldomer.
-_ROTA = ("explicit", "implicit", "rle", "jpeg2000", "explicit", "implicit", "deflated")
+_CATEGORIES = (*LEVELS, "T12", "L5")
+# Transfer syntaxes in turn; those that are slow to compress, less often.
+_SYNTAX_CYCLE = ("explicit", "implicit", "rle", "jpeg2000", "explicit", "implicit", "deflated")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is settled about a patient before anything is drawn.
+    """What is decided about a patient before anything is sampled.
 
     Attributes
     ----------
     number : int
-        From 1; with the cohort's seed it decides every draw.
+        From 1; with the cohort's seed it decides every random number.
     label : str
         WHO class.
     boundary : bool
@@ -52,16 +55,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Patient:
-    """What was drawn for a patient."""
+    """What was sampled for a patient."""
 
     plan: Plan
     examination: Examination
-    build: Build
+    anatomy: Anatomy
     bone: Bone
 
     @property
     def folder(self) -> str:
-        """Where the patient's files lie, below ``dicom/``."""
+        """The folder of the patient's files, below ``dicom/``."""
         who = self.examination.identity
         return f"{who.folder}/CT_{who.accession}"
 
@@ -94,7 +97,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Series:
-    """What the slices of a series share, and whether they show what a bone kernel shows."""
+    """What the slices of a series share, and whether its kernel is a bone kernel."""
 
     header: Dataset
     bone: bool
@@ -102,7 +105,7 @@ class Series:
 
 @dataclass
 class Record:
-    """What was written for a patient.
+    """What was written for a patient, and what must become of it.
 
     Attributes
     ----------
@@ -121,67 +124,74 @@ class Record:
 def write_patient(plan: Plan, params: Phantom, dicom: Path) -> Record:
     """Write all files of one patient below `dicom`, and return the record of them."""
     rng = np.random.default_rng([params.seed, plan.number])
-    patient = draw_patient(plan, params, rng)
+    patient = sample_patient(plan, params, rng)
     record = Record(patient)
     (dicom / patient.folder).mkdir(parents=True)
-    stack = cuts(plan.case, params.slices_per_level)
-    names, instances = _names(patient, len(stack), rng), _instances(plan.number, len(stack), rng)
+    positions = slice_positions(plan.case, params.slices_per_level)
+    names = _names(patient, len(positions), rng)
+    instances = _instances(plan.number, len(positions), rng)
     bone, soft = (_series(patient, soft=soft) for soft in (False, True))
-    for part in _slices(patient, stack, rng):
-        name = f"{patient.folder}/{names[part.index]}"
-        number = instances[part.index]
-        hu = _write_slice(patient, bone, part, dicom / name, instance=number, rng=rng)
-        record.files[name] = _verdict(plan, part.level)
-        if part.level in patient.annotated:
-            record.images.append(_image(patient, part, name))
+    for image in _slices(patient, positions, rng):
+        name = f"{patient.folder}/{names[image.index]}"
+        number = instances[image.index]
+        hu = _write_slice(patient, bone, image, dicom / name, instance=number, rng=rng)
+        record.files[name] = _expected_criterion(plan, image.level)
+        if image.level in patient.annotated:
+            record.images.append(_coco_image(patient, image, name))
         if plan.case.soft_beside:
-            beside = f"{patient.folder}/soft_{names[part.index]}"
-            _write_slice(patient, soft, part, dicom / beside, instance=number, rng=rng)
+            beside = f"{patient.folder}/soft_{names[image.index]}"
+            _write_slice(patient, soft, image, dicom / beside, instance=number, rng=rng)
             record.files[beside] = "not_bone_kernel"
-        if part.index == len(stack) // 2:
-            scan = Scan(patient.examination, dicom / name, part.index, hu)
+        if image.index == len(positions) // 2:
+            original = WrittenSlice(patient.examination, dicom / name, image.index, hu)
     for extra in plan.case.extras:
         criterion, write = EXTRAS[extra]
-        record.files[write(scan).relative_to(dicom).as_posix()] = criterion
+        record.files[write(original).relative_to(dicom).as_posix()] = criterion
     return record
 
 
-def draw_patient(plan: Plan, params: Phantom, rng: np.random.Generator) -> Patient:
-    """Return a patient's identity, scanner, body and bone, drawn in that order."""
+def sample_patient(plan: Plan, params: Phantom, rng: np.random.Generator) -> Patient:
+    """Return a patient's identity, scanner, anatomy and bone, sampled in that order."""
     case, number = plan.case, plan.number
-    identity = draw_identity(rng, number)
-    scanner = draw_scanner(
+    identity = sample_identity(rng, number)
+    scanner = sample_scanner(
         rng,
         case.vendor or list(VENDORS)[number % len(VENDORS)],
-        case.syntax or _ROTA[number % len(_ROTA)],
+        case.syntax or _SYNTAX_CYCLE[number % len(_SYNTAX_CYCLE)],
         case.kernel,
         matrix_px=params.matrix_px,
         slices=params.slices_per_level,
     )
-    build = draw_build(rng, contrast=bool(case.agent))
-    bone = draw_bone(rng, plan.label, boundary=plan.boundary)
-    return Patient(plan, Examination(params.seed, number, identity, scanner, case), build, bone)
+    anatomy = sample_anatomy(rng, contrast=bool(case.agent))
+    bone = sample_bone(rng, plan.label, boundary=plan.boundary)
+    examination = Examination(params.seed, number, identity, scanner, case.agent, case.tilt_deg)
+    return Patient(plan, examination, anatomy, bone)
 
 
-def cuts(case: Case, slices: int) -> list[Cut]:
-    """Return a patient's slices from head to foot: `slices` of each of L1 to L4, and neighbours."""
+def slice_positions(case: Case, slices: int) -> list[SlicePosition]:
+    """Return where a patient's slices lie, from the head: `slices` in each of L1 to L4.
+
+    T12 and L5 have one slice each.
+    """
     heights = np.linspace(0.65, -0.65, slices).tolist()
     middle = [(level, height) for level in LEVELS for height in heights]
     implanted = _IMPLANTED.get(case.implant, ())
     return [
-        Cut(level, height, case.implant if level in implanted else "")
+        SlicePosition(level, height, case.implant if level in implanted else "")
         for level, height in [("T12", heights[-1]), *middle, ("L5", heights[0])]
     ]
 
 
-def _slices(patient: Patient, stack: list[Cut], rng: np.random.Generator) -> Iterator[Slice]:
+def _slices(
+    patient: Patient, positions: list[SlicePosition], rng: np.random.Generator
+) -> Iterator[Slice]:
     scanner = patient.examination.scanner
-    aim = scanner.aim(patient.build.centre_mm)
-    for index, cut in enumerate(stack):
-        body, shift = patient.build.at(cut)
-        centre = (aim[0] - shift[0], aim[1] - shift[1])
-        place = Place(scanner.matrix_px, scanner.spacing_mm, centre)
-        yield Slice(index, cut.level, *render(body, cut, place, patient.bone.cues(cut.level), rng))
+    x, y = scanner.centre_mm(patient.anatomy.centre_mm)
+    for index, position in enumerate(positions):
+        anatomy, shift = patient.anatomy.at(position)
+        view = FieldOfView(scanner.matrix_px, scanner.spacing_mm, (x - shift[0], y - shift[1]))
+        cues = patient.bone.cues(position.level)
+        yield Slice(index, position.level, *render(anatomy, position, view, cues, rng))
 
 
 def _series(patient: Patient, *, soft: bool) -> Series:
@@ -195,16 +205,18 @@ def _series(patient: Patient, *, soft: bool) -> Series:
 def _write_slice(
     patient: Patient,
     series: Series,
-    part: Slice,
+    image: Slice,
     path: Path,
     *,
     instance: int | None,
     rng: np.random.Generator,
 ) -> Plane:
-    """Write a slice as `series` shows it, and return its image."""
+    """Write a slice with the kernel of `series`, and return its HU."""
     examination, scanner = patient.examination, patient.examination.scanner
-    hu = expose(part.hu, scanner.spacing_mm, bone=series.bone, noise_hu=scanner.noise_hu, rng=rng)
-    dataset = examination.axial(series.header, part.index, instance, hu)
+    hu = reconstruct(
+        image.hu, scanner.spacing_mm, bone=series.bone, noise_hu=scanner.noise_hu, rng=rng
+    )
+    dataset = examination.axial(series.header, image.index, instance, hu)
     for keyword, value in patient.plan.case.header.items():
         if value is None:
             delattr(dataset, keyword)
@@ -214,15 +226,15 @@ def _write_slice(
     return hu
 
 
-def _verdict(plan: Plan, level: str) -> str:
-    """Return the criterion that a slice must fall to, "" for one that must stay."""
-    fault = "" if plan.included else plan.case.criterion
+def _expected_criterion(plan: Plan, level: str) -> str:
+    """Return the criterion that must exclude a slice, "" for one that must stay."""
+    own = "" if plan.included else plan.case.criterion
     lumbar = level in LEVELS and level in plan.case.annotated
-    return first(fault, "" if lumbar else "not_lumbar")
+    return first(own, "" if lumbar else "not_lumbar")
 
 
 def _names(patient: Patient, count: int, rng: np.random.Generator) -> list[str]:
-    """Return file names whose order says nothing of the slices' order."""
+    """Return file names whose order is independent of the slices' order."""
     surname = patient.examination.identity.surname
     order = rng.permutation(count)
     if patient.plan.number % 2:
@@ -233,20 +245,95 @@ def _names(patient: Patient, count: int, rng: np.random.Generator) -> list[str]:
 def _instances(number: int, count: int, rng: np.random.Generator) -> list[int | None]:
     """Return instance numbers: in some patients shuffled, reversed or blank."""
     rising = list(range(1, count + 1))
-    shuffled = [int(place) + 1 for place in rng.permutation(count)]
+    shuffled = [int(index) + 1 for index in rng.permutation(count)]
     odd: dict[int, list[int | None]] = {1: [*shuffled], 2: [*rising[::-1]], 3: [None] * count}
     return odd.get(number % 6, [*rising])
 
 
-def _image(patient: Patient, part: Slice, name: str) -> dict[str, Any]:
-    image: dict[str, Any] = {
+def _coco_image(patient: Patient, image: Slice, name: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {
         "file_name": name,
-        "height": part.hu.shape[0],
-        "width": part.hu.shape[1],
-        "level": part.level,
-        "bbox": list(part.box),
+        "height": image.hu.shape[0],
+        "width": image.hu.shape[1],
+        "level": image.level,
+        "bbox": list(image.box),
     }
-    # Where a copy lies beside, the UID would name both.
+    # The UID would name both the slice and its copy.
     if "unnamed_copy" not in patient.plan.case.extras:
-        image["sop_instance_uid"] = patient.examination.image_uid(_BONE_SERIES, part.index)
-    return image
+        entry["sop_instance_uid"] = patient.examination.image_uid(_BONE_SERIES, image.index)
+    return entry
+
+
+def dxa_rows(patient: Patient) -> list[tuple[str, ...]]:
+    """Return a patient's DXA exams, the one that counts last."""
+    case, identity, bone = patient.plan.case, patient.examination.identity, patient.bone
+    random_days = int(_rng(patient, 1).integers(-120, 121))
+    days = random_days if case.dxa_days is None else case.dxa_days
+    exam_date = (identity.ct_date + timedelta(days=days)).isoformat()
+    tenths = [*(bone.level_tenths(level) for level in LEVELS), bone.tenths]
+    scores = tuple(f"{value / 10:.1f}" for value in tenths)
+    if case.dxa == "none":
+        return []
+    if case.dxa == "no_score":
+        scores = ("",) * len(scores)
+    row = (identity.patient_id, "" if case.dxa == "no_date" else exam_date, *scores)
+    if case.dxa != "twice":
+        return [row]
+    # The other exam is more days away, and its T-scores are of another class.
+    date = (identity.ct_date + timedelta(days=150)).isoformat()
+    shift = -18 if bone.tenths > -20 else 18
+    return [(identity.patient_id, date, *(f"{(v + shift) / 10:.1f}" for v in tenths)), row]
+
+
+def clinical_row(patient: Patient) -> tuple[str, ...]:
+    """Return a patient's sex, age, size and history."""
+    case, identity = patient.plan.case, patient.examination.identity
+    rng = _rng(patient, 2)
+    height = rng.normal(162 if identity.sex == "F" else 175, 6)
+    weight = rng.normal(26, 3.5) * (height / 100) ** 2
+    other = "no" if case.history_known else ""
+    history = ("yes" if name == case.history else other for name in HISTORY)
+    return (
+        identity.patient_id,
+        identity.sex,
+        str(identity.age),
+        f"{height:.0f}",
+        f"{weight:.0f}",
+        *history,
+    )
+
+
+def _rng(patient: Patient, table: int) -> np.random.Generator:
+    examination = patient.examination
+    return np.random.default_rng([examination.seed, examination.number, table])
+
+
+def csv_text(columns: tuple[str, ...], rows: list[tuple[str, ...]], line_end: str) -> str:
+    """Return a table as CSV; no value of the phantom holds a comma."""
+    return "".join(",".join(row) + line_end for row in [columns, *rows])
+
+
+def coco(records: list[Record]) -> dict[str, Any]:
+    """Return the annotations of all patients as COCO JSON."""
+    images, annotations = [], []
+    for number, entry in enumerate((i for record in records for i in record.images), start=1):
+        image = dict(entry)
+        level, box = str(image.pop("level")), image.pop("bbox")
+        images.append({"id": number, **image})
+        annotations.append(
+            {
+                "id": number,
+                "image_id": number,
+                "category_id": _CATEGORIES.index(level) + 1,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+            }
+        )
+    categories = [{"id": k, "name": name} for k, name in enumerate(_CATEGORIES, start=1)]
+    return {
+        "info": {"description": "Vertebral bodies of the synthetic phantom"},
+        "images": images,
+        "annotations": annotations,
+        "categories": categories,
+    }

@@ -1,20 +1,27 @@
-"""A lumbar vertebra: body with cortical shell and trabecular texture, arch and canal."""
+"""A lumbar vertebra: body with cortical shell and trabecular texture, arch, canal and implants."""
 
 import math
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import numpy as np
+from scipy import ndimage
 
 from dsnet.phantom.bone import Cues
-from dsnet.phantom.canvas import Canvas, Plane, Shape, capsule, ellipse, level_set
+from dsnet.phantom.raster import Canvas, Plane, Shape, capsule, ellipse, level_set
 
 CORTEX_HU = 640.0
 ARCH_CORTEX_HU = 900.0
+METAL_HU = 9000.0
+"""Beyond what 12 bits can hold: the image saturates."""
+
+CEMENT_HU = 2150.0
 
 
 @dataclass(frozen=True)
-class Form:
-    """What tells one level's outline from another's, relative to L3 or in mm."""
+class LevelForm:
+    """The outline that is typical of one level, relative to L3 or in mm."""
 
     width: float
     depth: float
@@ -25,13 +32,13 @@ class Form:
     transverse_mm: float
 
 
-FORMS = {
-    "T12": Form(0.90, 0.96, 4.0, 2.1, 4.2, 8.0),
-    "L1": Form(0.95, 0.98, 3.4, 2.2, 4.0, 17.0),
-    "L2": Form(0.97, 1.00, 2.8, 2.3, 4.4, 21.0),
-    "L3": Form(1.00, 1.00, 2.0, 2.4, 5.0, 25.0),
-    "L4": Form(1.03, 1.01, 1.2, 2.5, 6.0, 22.0),
-    "L5": Form(1.07, 1.03, 0.4, 2.7, 8.0, 20.0),
+LEVEL_FORMS = {
+    "T12": LevelForm(0.90, 0.96, 4.0, 2.1, 4.2, 8.0),
+    "L1": LevelForm(0.95, 0.98, 3.4, 2.2, 4.0, 17.0),
+    "L2": LevelForm(0.97, 1.00, 2.8, 2.3, 4.4, 21.0),
+    "L3": LevelForm(1.00, 1.00, 2.0, 2.4, 5.0, 25.0),
+    "L4": LevelForm(1.03, 1.01, 1.2, 2.5, 6.0, 22.0),
+    "L5": LevelForm(1.07, 1.03, 0.4, 2.7, 8.0, 20.0),
 }
 
 
@@ -59,18 +66,18 @@ class Vertebra:
     @property
     def half_mm(self) -> tuple[float, float]:
         """Half width and half depth; a body is waisted between its endplates."""
-        form, waist = FORMS[self.level], 0.95 + 0.05 * self.height**2
+        form, waist = LEVEL_FORMS[self.level], 0.95 + 0.05 * self.height**2
         return self.width_mm * form.width * waist / 2, self.depth_mm * form.depth * waist / 2
 
     @property
     def back_mm(self) -> float:
         """Position along y of the middle of the body's back wall."""
-        return self.half_mm[1] - FORMS[self.level].hollow_mm
+        return self.half_mm[1] - LEVEL_FORMS[self.level].hollow_mm
 
 
 def body_outline(bone: Vertebra) -> Shape:
-    """Return the vertebral body, cortical shell and all, without pedicles."""
-    (a, b), form = bone.half_mm, FORMS[bone.level]
+    """Return the vertebral body with its cortical shell, without pedicles."""
+    (a, b), form = bone.half_mm, LEVEL_FORMS[bone.level]
     c, s = math.cos(math.radians(bone.turn_deg)), math.sin(math.radians(bone.turn_deg))
 
     def level(x: Plane, y: Plane) -> Plane:
@@ -85,30 +92,27 @@ def body_outline(bone: Vertebra) -> Shape:
 
 def arch_outline(bone: Vertebra) -> Shape:
     """Return pedicles, laminae, facets and processes at the height of `bone`."""
-    back, form, upper = bone.back_mm, FORMS[bone.level], bone.height > 0
-    parts: list[Shape] = []
+    back, form, upper = bone.back_mm, LEVEL_FORMS[bone.level], bone.height > 0
+    shapes: list[Shape] = []
     for side in (-1, 1):
         root = side * (bone.half_mm[0] * 0.62)
         if upper:
             r = form.pedicle_mm
-            parts += [
+            shapes += [
                 capsule(root, back - 3, side * 18, back + 10, r),
                 capsule(side * 18, back + 9, side * (20 + form.transverse_mm), back + 13, 3.0),
                 capsule(side * 17, back + 12, side * 12, back + 20, 3.6),
             ]
         else:
-            parts += [
+            shapes += [
                 ellipse(side * 17, back + 16, 5.0, 7.0, side * 25),
                 capsule(side * 15, back + 18, side * 2, back + 26, 3.4),
             ]
     if upper:
-        parts.append(capsule(0, back + 33, 0, back + 45, 3.4))
+        shapes.append(capsule(0, back + 33, 0, back + 45, 3.4))
     else:
-        parts.append(capsule(0, back + 26, 0, back + 48, 3.8))
-    shape = parts[0]
-    for part in parts[1:]:
-        shape = shape | part
-    return shape - canal(bone)
+        shapes.append(capsule(0, back + 26, 0, back + 48, 3.8))
+    return reduce(or_, shapes) - canal(bone)
 
 
 def canal(bone: Vertebra) -> Shape:
@@ -128,16 +132,16 @@ def paint_vertebra(canvas: Canvas, bone: Vertebra, cues: Cues, rng: np.random.Ge
     canvas.paint(sac.grow(-2.2), 28.0)
     whole = body | arch
     to_body, to_whole = (_on(canvas, shape, whole) for shape in (body, whole))
-    near_body = canvas.cover(to_body - 1)
+    near_body = canvas.coverage(to_body - 1)
     ripple = 1 + 0.12 * np.clip(canvas.mottle(whole, rng, 9.0), -2, 2)
     shell_mm = ripple * (
         cues.cortex_mm * near_body + (1.6 + 0.4 * cues.cortex_mm) * (1 - near_body)
     )
     cortex = CORTEX_HU * near_body + ARCH_CORTEX_HU * (1 - near_body)
-    marrow_cover = canvas.cover(to_whole + shell_mm)
-    trabecular = _trabecular(canvas, whole, cues, near_body * marrow_cover, rng)
-    canvas.blend(whole, canvas.cover(to_whole), cortex)
-    canvas.blend(whole, marrow_cover, trabecular + 90 * (1 - near_body))
+    marrow = canvas.coverage(to_whole + shell_mm)
+    trabecular = _trabecular(canvas, whole, cues, near_body * marrow, rng)
+    canvas.blend(whole, canvas.coverage(to_whole), cortex)
+    canvas.blend(whole, marrow, trabecular + 90 * (1 - near_body))
     if bone.level != "T12" and bone.height <= 0:
         _paint_joints(canvas, bone)
 
@@ -165,3 +169,35 @@ def _paint_joints(canvas: Canvas, bone: Vertebra) -> None:
         gap = ellipse(side * 17, bone.back_mm + 16, 6.2, 8.2, side * 25)
         canvas.paint(process - gap, ARCH_CORTEX_HU)
         canvas.paint(process.grow(-1.8) - gap.grow(1.5), 320.0)
+
+
+def paint_screws(canvas: Canvas, back_mm: float, rng: np.random.Generator) -> None:
+    """Add two pedicle screws, their streaks and the dark band between them.
+
+    Parameters
+    ----------
+    canvas : Canvas
+    back_mm : float
+        y of the vertebral body's back wall.
+    rng : Generator
+    """
+    heads = [(side * 17.0, back_mm + 12.0) for side in (-1, 1)]
+    for x, y in heads:
+        canvas.hu += _streaks(canvas.x - x, canvas.y - y, rng)
+    between = np.abs(canvas.x) < heads[1][0]
+    canvas.hu -= 350 * between * np.exp(-(((canvas.y - heads[0][1]) / 4) ** 2))
+    for x, y in heads:
+        canvas.paint(capsule(1.1 * x, y + 12, 0.5 * x, y - 34, 3.1), METAL_HU)
+
+
+def _streaks(x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
+    by_angle = ndimage.gaussian_filter1d(rng.standard_normal(360), 2.0, mode="wrap")
+    by_angle /= by_angle.std()
+    along = np.interp(np.arctan2(y, x), np.linspace(-np.pi, np.pi, 360), by_angle)
+    return np.asarray(260 * along * np.exp(-np.hypot(x, y) / 45), np.float32)
+
+
+def paint_cement(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Add cement in the middle of the vertebral body: denser than bone, less dense than metal."""
+    cement = ellipse(-5, -2, 9.5, 7.5, 20) | ellipse(6, 2, 7, 6)
+    canvas.paint(cement, np.asarray(CEMENT_HU - 120 * np.abs(canvas.mottle(cement, rng, 5.0))))

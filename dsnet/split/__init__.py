@@ -1,1 +1,4 @@
-"""The patient-level split into training, validation and test (interpretation 11), and its proof."""
+"""The patient-level split into training, validation and test, and its proof.
+
+docs/interpretations.md#11
+"""

@@ -1,4 +1,4 @@
-"""What the parts share, counted from the finished split; it knows nothing of how it was drawn."""
+"""What the subsets share, counted from the finished split without knowing how it was made."""
 
 from itertools import combinations
 from typing import Any
@@ -7,8 +7,7 @@ import pandas as pd
 
 from dsnet.config.cohort import Split
 from dsnet.errors import UserError
-from dsnet.schemas import CLASSES, SUBSETS
-from dsnet.split import leak
+from dsnet.schemas import CLASSES, LEAKY, SUBSETS, is_leaky
 
 _KINDS = {
     "patient": "patient_key",
@@ -18,8 +17,8 @@ _KINDS = {
 }
 
 _NO_PROOF = (
-    "Split by image: patients who train are in the test part, too. It exists to measure leakage; "
-    "figures made with it say nothing about new patients."
+    "Split by image: patients of the training subset are in the test subset, too. It exists to "
+    "measure leakage; figures made with it say nothing about new patients."
 )
 
 
@@ -37,27 +36,28 @@ def prove(
     Returns
     -------
     dict
-        `distinct`: how many patients, studies, SOP instance UIDs and pixel hashes each part holds;
-        `shared`: how many of each two parts have in common, all 0 in a sound split, while a split
-        by image says LEAKY first and counts in `leak` what its test part gives away; `classes`:
-        patients and images (by their most severe box) and boxes of each class; `fraction` of
-        each; and the seed and the fractions asked for (null where the split was imported).
+        `distinct`: how many patients, studies, SOP instance UIDs and pixel hashes each subset
+        holds; `shared`: how many of each two subsets have in common, all 0 in a sound split, while
+        a split by image says LEAKY first and counts in `leak` what its test subset gives away;
+        `classes`: patients and images (by their most severe box) and boxes of each class;
+        `fraction` of each; and the seed and the fractions asked for (null where the split was
+        imported).
     """
     identities = _identities(split, files)
-    classes = {part: _classes(boxes, split[split["subset"] == part]) for part in SUBSETS}
-    drawn = params.file is None
-    leaky = {"LEAKY": _NO_PROOF, "leak": leak.overlap(split)} if leak.is_leaky(split) else {}
+    classes = {subset: _classes(boxes, split[split["subset"] == subset]) for subset in SUBSETS}
+    generated = params.file is None
+    leaky = {LEAKY: _NO_PROOF, "leak": overlap(split)} if is_leaky(split) else {}
     return {
         **leaky,
-        "source": "drawn" if drawn else "imported",
+        "source": "generated" if generated else "imported",
         "unit": params.unit,
-        "seed": params.seed if drawn else None,
+        "seed": params.seed if generated else None,
         "requested": {
-            "test_of_all": params.test_fraction if drawn else None,
-            "validation_of_rest": params.validation_fraction if drawn else None,
+            "test_of_all": params.test_fraction if generated else None,
+            "validation_of_rest": params.validation_fraction if generated else None,
         },
         "distinct": {
-            kind: {part: len(values[part]) for part in SUBSETS}
+            kind: {subset: len(values[subset]) for subset in SUBSETS}
             for kind, values in identities.items()
         },
         "shared": {
@@ -70,34 +70,66 @@ def prove(
 
 
 def check(proof: dict[str, Any]) -> None:
-    """Raise `UserError` if two parts share anything, unless they were meant to (`split.unit`)."""
-    if "LEAKY" in proof:
+    """Raise `UserError` if two subsets share anything, unless they may (`split.unit`: image)."""
+    if LEAKY in proof:
         return
     for kind, pairs in proof["shared"].items():
         for pair, count in pairs.items():
             if count:
                 raise UserError(
                     f"split ({pair.replace('-', ' and ')})",
-                    expected=f"no {kind} in both parts",
+                    expected=f"no {kind} in both subsets",
                     came=f"{count}",
-                    remedy="give all patients that share one the same part in split.file",
+                    remedy="give all patients that share one the same subset in split.file",
                 )
 
 
+def overlap(split: pd.DataFrame) -> dict[str, Any]:
+    """Return how many test patients, and test images, are of patients in training, too.
+
+    Parameters
+    ----------
+    split : pandas.DataFrame
+        `schemas.SPLIT`.
+
+    Raises
+    ------
+    UserError
+        If there are none: a split that does not leak must not be used to measure leakage.
+    """
+    test = split[split["subset"] == "test"]
+    train = split.loc[split["subset"] == "train", "patient_key"]
+    shared = test["patient_key"].isin(train)
+    if not shared.any():
+        raise UserError(
+            "split.unit",
+            expected="patients with images in training and test",
+            came="none: too few labelled images of each patient",
+            remedy="leave it at patient, since a split by image would measure no leakage here",
+        )
+    return {
+        "test_patients": int(test["patient_key"].nunique()),
+        "test_patients_who_train": int(test.loc[shared, "patient_key"].nunique()),
+        "test_images": len(test),
+        "test_images_of_patients_who_train": int(shared.sum()),
+    }
+
+
 def _identities(split: pd.DataFrame, files: pd.DataFrame) -> dict[str, dict[str, set[str]]]:
-    """Return the set of identities of each kind in each part; unknown ones are left out."""
-    known = files[["image_key", "patient_key", "study_key", "pixel_hash"]]
-    rows = split.merge(known, on=["image_key", "patient_key"], how="left")
+    """Return the set of identities of each kind in each subset; blank ones are left out."""
+    identities = files[["image_key", "patient_key", "study_key", "pixel_hash"]]
+    rows = split.merge(identities, on=["image_key", "patient_key"], how="left")
     return {
         kind: {
-            part: set(rows.loc[rows["subset"] == part, column].dropna()) - {""} for part in SUBSETS
+            subset: set(rows.loc[rows["subset"] == subset, column].dropna()) - {""}
+            for subset in SUBSETS
         }
         for kind, column in _KINDS.items()
     }
 
 
-def _classes(boxes: pd.DataFrame, part: pd.DataFrame) -> dict[str, dict[str, int]]:
-    inside = boxes[boxes["image_key"].isin(part["image_key"])]
+def _classes(boxes: pd.DataFrame, images: pd.DataFrame) -> dict[str, dict[str, int]]:
+    inside = boxes[boxes["image_key"].isin(images["image_key"])]
     severity = inside["label"].map(CLASSES.index)
     counted = {
         "patients": severity.groupby(inside["patient_key"]).max(),
@@ -111,12 +143,12 @@ def _classes(boxes: pd.DataFrame, part: pd.DataFrame) -> dict[str, dict[str, int
 
 
 def _fractions(classes: dict[str, dict[str, dict[str, int]]]) -> dict[str, dict[str, float]]:
-    """Return each part's share of all patients, images and boxes, to four decimals."""
+    """Return each subset's share of all patients, images and boxes, to four decimals."""
     counts = {
-        unit: {part: sum(each[unit] for each in classes[part].values()) for part in SUBSETS}
+        unit: {name: sum(each[unit] for each in classes[name].values()) for name in SUBSETS}
         for unit in ("patients", "images", "boxes")
     }
     return {
-        unit: {part: round(count / sum(by_part.values()), 4) for part, count in by_part.items()}
-        for unit, by_part in counts.items()
+        unit: {name: round(count / sum(by_subset.values()), 4) for name, count in by_subset.items()}
+        for unit, by_subset in counts.items()
     }

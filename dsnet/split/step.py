@@ -1,4 +1,4 @@
-"""The split step: labels and index in, one part per labelled image out, with its proof."""
+"""The split step: labels and index in, one subset per labelled image out, with its proof."""
 
 from pathlib import Path
 
@@ -6,16 +6,19 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.config.cohort import Split
+from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.split.draw import draw
-from dsnet.split.images import draw_images, images_of
-from dsnet.split.imported import read_parts
-from dsnet.split.patients import describe
+from dsnet.schemas import SUBSETS
+from dsnet.split.assign import assign_images, assign_patients, describe_images, describe_patients
 from dsnet.split.proof import check, prove
+from dsnet.step import run
+
+_IMPORT_COLUMNS = ["patient_key", "subset"]
+_IMPORT_NAME = "split.file"
 
 
-def split_patients(*, params: Split, labels: Path, index: Path, split: Path, proof: Path) -> None:
-    """Part the labelled patients, or their images (`split.unit`), into the three parts.
+def split_cohort(*, params: Split, labels: Path, index: Path, split: Path, proof: Path) -> None:
+    """Split the labelled patients, or their images (`split.unit`), into the three subsets.
 
     Parameters
     ----------
@@ -25,47 +28,136 @@ def split_patients(*, params: Split, labels: Path, index: Path, split: Path, pro
     split : Path
         Written: `schemas.SPLIT`, one row per labelled image.
     proof : Path
-        Written: what the parts share (nothing, unless split by image), and what each holds, as
+        Written: what the subsets share (nothing, unless split by image), and what each holds, as
         JSON.
 
     Raises
     ------
     UserError
-        If the patients do not suffice, if an imported split does not fit them, or if two parts
+        If the patients do not suffice, if an imported split does not fit them, or if two subsets
         share anything; then nothing is written.
     """
     boxes = schemas.read(schemas.LABELS, labels)
     files = schemas.read(schemas.INDEX, index)
     if params.unit == "image":
-        frame = draw_images(images_of(boxes, files), params)
+        table = assign_images(describe_images(boxes, files), params)
     else:
-        frame = _by_patient(boxes, files, params)
-    evidence = prove(frame, boxes, files, params)
+        patients = describe_patients(boxes, files, params.seed)
+        if params.file is None:
+            subsets = assign_patients(patients, params)
+        else:
+            subsets = read_subsets(params.file, patients)
+        table = split_table(boxes, patients, subsets)
+    evidence = prove(table, boxes, files, params)
     check(evidence)
-    schemas.write(schemas.SPLIT, frame, split)
+    schemas.write(schemas.SPLIT, table, split)
     write_json(proof, evidence)
 
 
-def _by_patient(boxes: pd.DataFrame, files: pd.DataFrame, params: Split) -> pd.DataFrame:
-    patients = describe(boxes, files, params.seed)
-    parts = draw(patients, params) if params.file is None else read_parts(params.file, patients)
-    return assign(boxes, patients, parts)
-
-
-def assign(boxes: pd.DataFrame, patients: pd.DataFrame, parts: "pd.Series[str]") -> pd.DataFrame:
-    """Return the table `schemas.SPLIT`, sorted by image so that it does not hang on row order.
+def split_table(
+    boxes: pd.DataFrame, patients: pd.DataFrame, subsets: "pd.Series[str]"
+) -> pd.DataFrame:
+    """Return the table `schemas.SPLIT`, sorted by image so that it does not depend on row order.
 
     Parameters
     ----------
     boxes : pandas.DataFrame
         `schemas.LABELS`.
     patients : pandas.DataFrame
-        As `describe` returns them, indexed by patient key.
-    parts : pandas.Series of str
-        Part by patient key.
+        As `describe_patients` returns them, indexed by patient key.
+    subsets : pandas.Series of str
+        Subset by patient key.
     """
     images = boxes[["image_key", "patient_key"]].drop_duplicates().sort_values("image_key")
     return images.assign(
-        subset=images["patient_key"].map(parts),
+        subset=images["patient_key"].map(subsets),
         stratum=images["patient_key"].map(patients["stratum"]),
     ).reset_index(drop=True)
+
+
+def read_subsets(path: Path, patients: pd.DataFrame) -> "pd.Series[str]":
+    """Return the subset of each patient from a split made elsewhere.
+
+    Parameters
+    ----------
+    path : Path
+        The config key ``split.file``: a CSV file with the columns `patient_key` and `subset`.
+    patients : pandas.DataFrame
+        As `describe_patients` returns them.
+
+    Raises
+    ------
+    UserError
+        If the table does not give one subset to each labelled patient and to no one else; if a
+        subset is empty; or if a test patient lacks one of L1-L4.
+    """
+    table = _read_import(path)
+    _refuse(table, ~table["subset"].isin(SUBSETS), f"one of {', '.join(SUBSETS)}", "another subset")
+    _refuse(table, table["patient_key"].duplicated(), "each patient once", "one named before")
+    unknown = ~table["patient_key"].isin(patients.index)
+    _refuse(table, unknown, "a patient of labels.csv", f"an unknown one ({unknown.sum()} in all)")
+    incomplete = table["patient_key"].map(~patients["complete"])
+    untestable = (table["subset"] == "test") & incomplete
+    _refuse(table, untestable, "test patients with all of L1-L4", "one that lacks a level")
+    absent = patients.index.difference(pd.Index(table["patient_key"]))
+    if len(absent):
+        raise UserError(
+            _IMPORT_NAME,
+            expected=f"a subset for each of the {len(patients)} patients of labels.csv",
+            came=f"none for {len(absent)} of them, such as {absent[0]}",
+            remedy="add a row for each",
+        )
+    empty = [name for name in SUBSETS if name not in set(table["subset"])]
+    if empty:
+        raise UserError(
+            _IMPORT_NAME,
+            expected=f"patients in each of {', '.join(SUBSETS)}",
+            came=f"none in {' and '.join(empty)}",
+            remedy="move some there",
+        )
+    return table.set_index("patient_key")["subset"]
+
+
+def _read_import(path: Path) -> pd.DataFrame:
+    columns = " and ".join(_IMPORT_COLUMNS)
+    if not path.is_file():
+        raise UserError(
+            _IMPORT_NAME, expected="a CSV file", came="no file", remedy="correct the path"
+        )
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            index_col=False,
+            keep_default_na=False,
+            skip_blank_lines=False,  # or rows would be counted otherwise than a spreadsheet does
+            encoding="utf-8-sig",
+        )
+    except ValueError as error:
+        raise UserError(
+            _IMPORT_NAME,
+            expected="a CSV table in UTF-8",
+            came="something else",
+            remedy=f"save it as CSV with the columns {columns}",
+        ) from error
+    if list(table.columns) != _IMPORT_COLUMNS:
+        raise UserError(
+            _IMPORT_NAME,
+            expected=f"the columns {columns}",
+            came=f"{len(table.columns)} columns, or others",
+            remedy="correct its first row",
+        )
+    return table[(table != "").any(axis="columns")]
+
+
+def _refuse(table: pd.DataFrame, wrong: "pd.Series[bool]", expected: str, came: str) -> None:
+    """Raise if any row is `wrong`; the message counts rows as a spreadsheet does."""
+    if wrong.any():
+        row = table.index[wrong][0] + 2
+        raise UserError(
+            f"{_IMPORT_NAME} row {row}", expected=expected, came=came, remedy="correct the row"
+        )
+
+
+if __name__ == "__main__":
+    run(split_cohort)

@@ -18,7 +18,7 @@ from dsnet.detect.model import build, frozen_norm, trainable_layers
 from dsnet.detect.part import Part
 from dsnet.detect.weights import load_start, read_state
 from dsnet.files import sha256, write_json
-from dsnet.split.leak import is_leaky
+from dsnet.schemas import is_leaky
 from dsnet.train.balance import class_weights
 from dsnet.train.checkpoint import save
 from dsnet.train.fit import fit, trainer

@@ -18,7 +18,7 @@ from dsnet.deidentify.profile import Keys, Secret
 from dsnet.deidentify.step import Task, write_deidentified, write_slice
 from dsnet.errors import UserError
 from dsnet.ingest.step import ingest
-from dsnet.phantom.fault import KEPT, Case
+from dsnet.phantom.cases import KEPT, Case
 from dsnet.phantom.patient import Plan, write_patient
 from dsnet.phi.step import check
 

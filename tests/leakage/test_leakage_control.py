@@ -11,7 +11,7 @@ from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.leakage.control import control, shuffles
 from dsnet.leakage.trial import split_by_image
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS
-from dsnet.split.images import draw_images
+from dsnet.split.assign import assign_images
 from dsnet.step import run
 
 PATIENTS, SLICES_EACH = 36, 1
@@ -64,7 +64,7 @@ def test_the_step_writes_mean_and_range_and_what_was_shuffled(tmp_path: Path) ->
     features = by_image(made_features())
     schemas.write(schemas.FEATURES, features, tmp_path / "features.csv")
     images = features.assign(stratum=features["label"], content=features.index)
-    schemas.write(schemas.SPLIT, draw_images(images, Split()), tmp_path / "split.csv")
+    schemas.write(schemas.SPLIT, assign_images(images, Split()), tmp_path / "split.csv")
     (tmp_path / "slices.json").write_text('{"cohort": "made up", "synthetic": true}')
     named = {
         "params": Leakage(shuffles=20).model_dump_json(),

@@ -4,34 +4,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dsnet.phantom.anatomy import Cut, Place, draw_build, render
+from dsnet.phantom.anatomy import FieldOfView, SlicePosition, render, sample_anatomy
 from dsnet.phantom.bone import ALL_LEVELS, Cues
-from dsnet.phantom.canvas import Canvas, Plane, capsule, ellipse
-from dsnet.phantom.optics import digitise, expose
+from dsnet.phantom.raster import Canvas, Plane, capsule, digitise, ellipse, reconstruct
 from dsnet.phantom.vertebra import Vertebra, body_outline
 
-PLACE = Place(160, 1.2, (0.0, 0.0))
+VIEW = FieldOfView(160, 1.2, (0.0, 0.0))
 CUES = Cues(110.0, 35.0, 2.0)
 
 
-def draw(seed: int, cut: Cut, cues: Cues = CUES) -> tuple[Plane, tuple[int, int, int, int]]:
+def rendered(
+    seed: int, position: SlicePosition, cues: Cues = CUES
+) -> tuple[Plane, tuple[int, int, int, int]]:
     rng = np.random.default_rng(seed)
-    return render(draw_build(rng), cut, PLACE, cues, rng)
+    return render(sample_anatomy(rng), position, VIEW, cues, rng)
 
 
 def component_mm2(hu: Plane, low: float, high: float = np.inf) -> float:
     labels, count = ndimage.label((hu >= low) & (hu < high))
-    return float(np.bincount(labels.ravel())[1:].max() * PLACE.spacing_mm**2) if count else 0.0
+    return float(np.bincount(labels.ravel())[1:].max() * VIEW.spacing_mm**2) if count else 0.0
 
 
 @given(st.integers(0, 2**31), st.sampled_from(ALL_LEVELS), st.floats(-0.7, 0.7))
 @settings(deadline=None, max_examples=25)
 def test_box_holds_a_body_of_human_size(seed: int, level: str, height: float) -> None:
-    hu, (x, y, width, height_px) = draw(seed, Cut(level, height))
+    hu, (x, y, width, height_px) = rendered(seed, SlicePosition(level, height))
     assert hu.shape == (160, 160)
     assert np.isfinite(hu).all()
-    assert 40 <= width * PLACE.spacing_mm <= 58
-    assert 26 <= height_px * PLACE.spacing_mm <= 40
+    assert 40 <= width * VIEW.spacing_mm <= 58
+    assert 26 <= height_px * VIEW.spacing_mm <= 40
     assert abs(x + width / 2 - 80) < 3
     assert abs(y + height_px / 2 - 80) < 5
 
@@ -39,15 +40,15 @@ def test_box_holds_a_body_of_human_size(seed: int, level: str, height: float) ->
 @given(st.integers(0, 2**31), st.sampled_from(ALL_LEVELS), st.floats(-0.7, 0.7))
 @settings(deadline=None, max_examples=25)
 def test_box_is_tight(seed: int, level: str, height: float) -> None:
-    build = draw_build(np.random.default_rng(seed))
-    size = build.vertebra_width_mm, build.vertebra_depth_mm
+    anatomy = sample_anatomy(np.random.default_rng(seed))
+    size = anatomy.vertebra_width_mm, anatomy.vertebra_depth_mm
     canvas = Canvas(320, 0.2, (0.0, 0.0))
-    outline = body_outline(Vertebra(level, height, *size, build.turn_deg))
+    outline = body_outline(Vertebra(level, height, *size, anatomy.turn_deg))
     rows, columns = canvas.window(outline.bounds)
     inside = canvas.distance(outline) <= 0
     x_mm, y_mm = canvas.x[rows, columns][inside], canvas.y[rows, columns][inside]
-    _, (x, y, width, height_px) = draw(seed, Cut(level, height))
-    edges = np.array([x, y, x + width, y + height_px]) * PLACE.spacing_mm - 96
+    _, (x, y, width, height_px) = rendered(seed, SlicePosition(level, height))
+    edges = np.array([x, y, x + width, y + height_px]) * VIEW.spacing_mm - 96
     assert edges == pytest.approx([x_mm.min(), y_mm.min(), x_mm.max(), y_mm.max()], abs=0.8)
 
 
@@ -55,7 +56,7 @@ def test_box_is_tight(seed: int, level: str, height: float) -> None:
 def test_trabecular_bone_is_what_the_cues_say(cues: Cues) -> None:
     means, deviations = [], []
     for seed in range(12):
-        hu, (x, y, w, h) = draw(seed, Cut("L3", 0.3), cues)
+        hu, (x, y, w, h) = rendered(seed, SlicePosition("L3", 0.3), cues)
         rows, columns = np.mgrid[:h, :w]
         middle = ((columns - w / 2) / (0.33 * w)) ** 2 + ((rows - h / 2) / (0.3 * h)) ** 2 < 1
         region = hu[y : y + h, x : x + w][middle]
@@ -68,20 +69,20 @@ def test_trabecular_bone_is_what_the_cues_say(cues: Cues) -> None:
 def test_a_thicker_cortex_holds_more_bone() -> None:
     totals = []
     for cortex_mm in (1.0, 2.0, 3.0):
-        hu, (x, y, w, h) = draw(5, Cut("L2", -0.5), Cues(110, 0.1, cortex_mm))
+        hu, (x, y, w, h) = rendered(5, SlicePosition("L2", -0.5), Cues(110, 0.1, cortex_mm))
         totals.append(float(hu[y : y + h, x : x + w].sum()))
     assert totals == sorted(totals)
 
 
 @given(seed=st.integers(0, 2**31), bone=st.booleans())
 @settings(deadline=None, max_examples=15)
-def test_metal_and_cement_are_told_from_bone(seed: int, *, bone: bool) -> None:
-    def seen(implant: str) -> Plane:
-        raw, _ = draw(seed, Cut("L3", 0.65, implant))
+def test_metal_and_cement_are_distinct_from_bone(seed: int, *, bone: bool) -> None:
+    def image(implant: str) -> Plane:
+        raw, _ = rendered(seed, SlicePosition("L3", 0.65, implant))
         rng = np.random.default_rng(seed)
-        return digitise(expose(raw, PLACE.spacing_mm, bone=bone, noise_hu=27, rng=rng))
+        return digitise(reconstruct(raw, VIEW.spacing_mm, bone=bone, noise_hu=27, rng=rng))
 
-    ordinary, screws, cement = seen(""), seen("screws"), seen("cement")
+    ordinary, screws, cement = image(""), image("screws"), image("cement")
     assert component_mm2(ordinary, 1500) == 0
     assert component_mm2(screws, 2500) > 100
     assert screws.max() == 3071

@@ -1,5 +1,8 @@
 import hashlib
 import json
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -12,10 +15,10 @@ from support.made_phantom import TINY, Made
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Criteria, Phantom
 from dsnet.errors import UserError
-from dsnet.phantom import make_phantom
-from dsnet.phantom.cohort import plan_cohort
-from dsnet.phantom.identity import draw_identity
+from dsnet.phantom import is_pristine
+from dsnet.phantom.identity import sample_identity
 from dsnet.phantom.patient import write_patient
+from dsnet.phantom.step import make_phantom, plan_cohort
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -27,7 +30,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_bytes_do_not_depend_on_the_process(made: Made, tmp_path: Path) -> None:
-    """The fixture was made by two other processes."""
+    """Two other processes made the fixture."""
     for plan in plan_cohort(TINY)[::6]:
         write_patient(plan, TINY, tmp_path / "dicom")
     here, there = digests(tmp_path / "dicom"), digests(made.dicom)
@@ -43,7 +46,7 @@ def test_another_seed_makes_other_patients(tmp_path: Path) -> None:
     assert not first & second
 
 
-def test_cohort_says_that_it_is_synthetic(made: Made) -> None:
+def test_cohort_is_marked_as_synthetic(made: Made) -> None:
     folder = CohortFolder(made.cohort)
     assert (folder.name, folder.synthetic, folder.phantom_seed) == ("phantom", True, TINY.seed)
     assert made.answers["synthetic"] is True
@@ -52,21 +55,35 @@ def test_cohort_says_that_it_is_synthetic(made: Made) -> None:
     assert made.answers["expected"] == {"normal": 5, "osteopenia": 5, "osteoporosis": 5}
 
 
+def test_a_copy_is_pristine_until_it_changes(made: Made, tmp_path: Path) -> None:
+    cohort = shutil.copytree(made.cohort, tmp_path / "phantom")
+    assert is_pristine(CohortFolder(cohort), made.answers_path)
+    assert not is_pristine(CohortFolder(cohort), tmp_path / "absent.json")
+    next((cohort / "dicom").rglob("IM0*")).unlink()
+    assert not is_pristine(CohortFolder(cohort), made.answers_path)
+
+
+def test_parsing_the_workflow_loads_no_numeric_library() -> None:
+    code = "import sys, dsnet.phantom; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not {"numpy", "pandas", "pydicom", "scipy"} & set(loaded)
+
+
 def test_every_criterion_is_planted(made: Made) -> None:
     planted = {entry["criterion"] for entry in made.answers["planted"]}
     assert planted == set(Criteria.model_fields)
     flagged = {e["criterion"] for e in made.answers["planted"] if e["status"] == "review"}
     assert flagged == {"cement", "not_bone_kernel"}
-    slugs = {entry["criterion"] for entry in made.answers["planted"] if "file" in entry}
-    assert slugs >= {"unreadable", "undecodable_pixels", "duplicate", "not_ct", "not_lumbar"}
+    of_files = {entry["criterion"] for entry in made.answers["planted"] if "file" in entry}
+    assert of_files >= {"unreadable", "undecodable_pixels", "duplicate", "not_ct", "not_lumbar"}
 
 
 def test_every_file_has_its_answer(made: Made) -> None:
     files = {p.relative_to(made.dicom).as_posix() for p in made.dicom.rglob("*") if p.is_file()}
     assert files == set(made.answers["files"])
     assert made.answers["cohort_files"] == len(digests(made.cohort)) == len(files) + 5
-    said = {e["file"]: e["criterion"] for e in made.answers["planted"] if "file" in e}
-    assert said.items() <= made.answers["files"].items()
+    planted = {e["file"]: e["criterion"] for e in made.answers["planted"] if "file" in e}
+    assert planted.items() <= made.answers["files"].items()
 
 
 def test_t_scores_agree_with_the_table_and_the_class(made: Made) -> None:
@@ -119,15 +136,15 @@ def test_identifiers_are_in_the_cohort(made: Made) -> None:
         for path in made.cohort.rglob("*")
         if path.is_file()
     )
-    found = [text for text in made.answers["identifiers"] if text.encode() in content]
-    # Those in headers of the deflated transfer syntax cannot be seen as they are.
-    assert len(found) > 0.8 * len(made.answers["identifiers"])
+    present = [text for text in made.answers["identifiers"] if text.encode() in content]
+    # The deflated transfer syntax compresses the header as well.
+    assert len(present) > 0.8 * len(made.answers["identifiers"])
     assert min(len(text) for text in made.answers["identifiers"]) >= 7
     assert made.answers_path.parent == made.cohort.parent
 
 
-def test_identities_are_nobody_elses() -> None:
-    people = [draw_identity(np.random.default_rng(n), n) for n in range(1, 3025)]
+def test_identities_are_unique() -> None:
+    people = [sample_identity(np.random.default_rng(n), n) for n in range(1, 3025)]
     for attribute in ("name", "patient_id", "accession", "folder"):
         assert len({getattr(person, attribute) for person in people}) == len(people)
 
@@ -142,33 +159,33 @@ def test_plan_balances_the_classes() -> None:
     assert len({plan.number for plan in plans}) == len(plans)
 
 
-def test_a_rerun_replaces_a_phantom_wholly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsnet.phantom.cohort.plan_cohort", lambda params: plan_cohort(params)[:1])
+def test_a_rerun_replaces_a_phantom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsnet.phantom.step.plan_cohort", lambda params: plan_cohort(params)[:1])
     cohort, answers = tmp_path / "phantom", tmp_path / "answers.json"
     make_phantom(TINY, cohort, answers, 1)
     before = digests(cohort)
     (cohort / "dicom" / "stale.dcm").write_bytes(b"of an older phantom")
-    # Snakemake removes a rule's outputs first: the marker alone tells whose the folder is.
+    # Snakemake removes a rule's outputs first: then only the marker identifies the folder.
     (cohort / "cohort.json").unlink()
     make_phantom(TINY, cohort, answers, 1)
     assert digests(cohort) == before
 
 
-def test_a_failed_run_leaves_no_whole_cohort(
+def test_a_failed_run_leaves_no_complete_cohort(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("dsnet.phantom.cohort.plan_cohort", lambda params: plan_cohort(params)[:1])
-    monkeypatch.setattr("dsnet.phantom.cohort.coco", fail)
+    monkeypatch.setattr("dsnet.phantom.step.plan_cohort", lambda params: plan_cohort(params)[:1])
+    monkeypatch.setattr("dsnet.phantom.step.coco", fail)
     cohort = tmp_path / "phantom"
     with pytest.raises(RuntimeError):
         make_phantom(TINY, cohort, tmp_path / "answers.json", 1)
     assert not (cohort / "cohort.json").exists()
     assert not (tmp_path / "answers.json").exists()
     monkeypatch.undo()
-    monkeypatch.setattr("dsnet.phantom.cohort.plan_cohort", lambda params: plan_cohort(params)[:1])
+    monkeypatch.setattr("dsnet.phantom.step.plan_cohort", lambda params: plan_cohort(params)[:1])
     make_phantom(TINY, cohort, tmp_path / "answers.json", 1)
     assert (cohort / "cohort.json").exists()
 

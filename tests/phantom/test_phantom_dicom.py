@@ -9,8 +9,8 @@ from pydicom.uid import CTImageStorage
 from support.made_phantom import TINY, Made
 
 from dsnet.phantom import examination
-from dsnet.phantom.fault import ORDINARY
-from dsnet.phantom.identity import draw_identity
+from dsnet.phantom.cases import ORDINARY
+from dsnet.phantom.identity import sample_identity
 from dsnet.phantom.patient import Plan, write_patient
 
 # PS3.3 A.3, CT Image IOD: type 1 attributes hold a value, type 2 are at least there.
@@ -53,7 +53,7 @@ def test_every_syntax_and_vendor_decodes_to_hu(included: dict[str, pydicom.Datas
         assert hu.shape == (128, 128)
         assert hu.min() >= -1024
         assert 500 < hu.max() < 2500
-        # Fat and muscle lie where they should, whatever the coding.
+        # Fat and muscle have their HU regardless of the coding.
         assert np.median(hu[20:100:4, 20:100:4]) == pytest.approx(-20, abs=110)
 
 
@@ -104,7 +104,7 @@ def test_boxes_name_their_images(made: Made) -> None:
     assert levels[made.patient("only neighbours annotated")["patient_id"]] == {"T12", "L5"}
     assert made.patient("nothing annotated")["patient_id"] not in levels
     lumbar = {"L1", "L2", "L3", "L4"}
-    assert {frozenset(found) for found in levels.values()} >= {
+    assert {frozenset(annotated) for annotated in levels.values()} >= {
         frozenset(lumbar),
         frozenset(lumbar | {"T12", "L5"}),
     }
@@ -130,11 +130,11 @@ def test_planted_headers_differ_in_one_thing(made: Made) -> None:
 
 
 def test_no_agent_is_written_in_many_ways(included: dict[str, pydicom.Dataset]) -> None:
-    written = {dataset.get("ContrastBolusAgent", "absent") for dataset in included.values()}
-    assert written == {"absent", "", "None", "NO", "N/A"}
+    agents = {dataset.get("ContrastBolusAgent", "absent") for dataset in included.values()}
+    assert agents == {"absent", "", "None", "NO", "N/A"}
 
 
-def test_planted_files_are_what_they_are_said_to_be(made: Made) -> None:
+def test_extra_files_are_as_described(made: Made) -> None:
     (cut,) = made.files("cut slice", "undecodable_pixels")
     dataset = pydicom.dcmread(cut)
     assert dataset.Rows == 128
@@ -170,11 +170,13 @@ def test_identifiers_stand_where_tools_overlook_them(made: Made) -> None:
     assert with_overlay >= 8
 
 
-def test_planted_identifiers_move_no_pixel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_identifiers_change_no_pixel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = Plan(1, "normal", False, True, ORDINARY)
     write_patient(plan, TINY, tmp_path / "planted")
-    monkeypatch.setattr(examination, "plant", lambda *_: None)
-    monkeypatch.setattr(examination, "plant_overlay", lambda *_: None)
+    monkeypatch.setattr(examination, "add_identifiers", lambda *_: None)
+    monkeypatch.setattr(examination, "add_overlay", lambda *_: None)
     write_patient(plan, TINY, tmp_path / "plain")
     for path in (path for path in (tmp_path / "plain").rglob("*") if path.is_file()):
         planted = tmp_path / "planted" / path.relative_to(tmp_path / "plain")
@@ -182,9 +184,9 @@ def test_planted_identifiers_move_no_pixel(tmp_path: Path, monkeypatch: pytest.M
         assert path.stat().st_size < planted.stat().st_size
 
 
-def test_contacts_are_drawn_from_a_stream_of_their_own() -> None:
-    """What comes after an identity in the patient's stream must stay as it was."""
+def test_contact_data_have_a_generator_of_their_own() -> None:
+    """What a patient's generator yields after the identity must not change."""
     rng, before = np.random.default_rng(5), np.random.default_rng(5)
-    draw_identity(rng, 3)
+    sample_identity(rng, 3)
     before.integers(2200), before.integers(50 * 366, 86 * 366), before.random()
     assert rng.random() == before.random()

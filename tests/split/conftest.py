@@ -1,4 +1,4 @@
-"""A made-up cohort of labels and index rows, under pseudonyms of any key."""
+"""Tables of labels and index rows for an invented cohort, under pseudonyms of any key."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
+from dsnet.config.cohort import Split
 from dsnet.schemas import CLASSES, LEVELS
+from dsnet.split.assign import (
+    assign_images,
+    assign_patients,
+    describe_images,
+    describe_patients,
+)
 
 T_SCORES = dict(zip(CLASSES, ("0.3", "-1.8", "-3.1"), strict=True))
 
@@ -19,17 +26,27 @@ class Tables:
     files: pd.DataFrame
 
     def hashes_of(self, patients: "pd.Index[str]") -> frozenset[str]:
-        """Say which patients these are without naming them."""
+        """Return what identifies these patients regardless of the key."""
         mine = self.files["patient_key"].isin(patients)
         return frozenset(self.files.loc[mine, "pixel_hash"])
+
+    def patients(self, seed: int = 0) -> pd.DataFrame:
+        return describe_patients(self.boxes, self.files, seed)
+
+    def subsets(self, seed: int = 0) -> "pd.Series[str]":
+        return assign_patients(self.patients(seed), Split(seed=seed))
+
+    def by_image(self, seed: int = 0) -> pd.DataFrame:
+        images = describe_images(self.boxes, self.files)
+        return schemas.SPLIT.validate(assign_images(images, Split(unit="image", seed=seed)))
 
 
 def name(letter: str, key: str, value: str) -> str:
     return f"{letter}-{hashlib.sha256(f'{key} {letter} {value}'.encode()).hexdigest()[:16]}"
 
 
-def index_row(**known: object) -> dict[str, object]:
-    """Return a row of the index: a sound original CT image, but for what is `known`."""
+def index_row(**values: object) -> dict[str, object]:
+    """Return a row of the index: a sound original CT image, except for `values`."""
     row: dict[str, object] = dict.fromkeys(schemas.INDEX.columns, "")
     row |= {
         column: None
@@ -38,7 +55,7 @@ def index_row(**known: object) -> dict[str, object]:
     }
     flags = dict.fromkeys(("uid_known", "readable", "decoded", "date_known", "hu_scale"), True)
     row |= flags | {"image_kind": "original", "vendor": "ge", "contrast": "none"}
-    return row | {"hu_min": -1024.0, "hu_max": 900.0} | known
+    return row | {"hu_min": -1024.0, "hu_max": 900.0} | values
 
 
 def as_index(rows: list[dict[str, object]]) -> pd.DataFrame:

@@ -7,17 +7,14 @@ import pytest
 from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.schemas import SUBSETS
-from dsnet.split.draw import draw
-from dsnet.split.patients import describe
-from dsnet.split.proof import check, prove
-from dsnet.split.step import assign
+from dsnet.split.proof import check, overlap, prove
+from dsnet.split.step import split_table
 
 
 @pytest.fixture
 def sound(make_tables: Callable[..., Any]) -> Any:
     tables = make_tables((5, 5, 5))
-    patients = describe(tables.boxes, tables.files, 0)
-    tables.split = assign(tables.boxes, patients, draw(patients, Split()))
+    tables.split = split_table(tables.boxes, tables.patients(), tables.subsets())
     return tables
 
 
@@ -29,11 +26,11 @@ def test_counts_of_a_sound_split(sound: Any) -> None:
     assert proof["distinct"]["study"] == {"train": 9, "validation": 3, "test": 3}
     for kind in ("sop_uid", "pixel_hash"):
         assert proof["distinct"][kind] == {"train": 36, "validation": 12, "test": 12}
-    for part in SUBSETS:
-        each = 3 if part == "train" else 1
+    for subset in SUBSETS:
+        each = 3 if subset == "train" else 1
         counts = {"patients": each, "images": 4 * each, "boxes": 4 * each}
-        assert set(proof["classes"][part]) == {"normal", "osteopenia", "osteoporosis"}
-        assert all(found == counts for found in proof["classes"][part].values())
+        assert set(proof["classes"][subset]) == {"normal", "osteopenia", "osteoporosis"}
+        assert all(counted == counts for counted in proof["classes"][subset].values())
     assert proof["fraction"]["patients"] == {"train": 0.6, "validation": 0.2, "test": 0.2}
     assert proof["seed"] == 0
     assert proof["requested"] == {"test_of_all": 0.2, "validation_of_rest": 0.15}
@@ -53,7 +50,7 @@ def test_two_boxes_on_one_image_count_once_as_image(sound: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["patient", "study", "sop_uid", "pixel_hash"])
-def test_whatever_two_parts_share_is_found(sound: Any, kind: str) -> None:
+def test_what_two_subsets_share_is_counted(sound: Any, kind: str) -> None:
     split, files = sound.split, sound.files
     train = split[split["subset"] == "train"].iloc[0]
     test = split[split["subset"] == "test"].iloc[0]
@@ -77,3 +74,25 @@ def test_unknown_identities_are_not_shared(sound: Any) -> None:
     proof = prove(sound.split, sound.boxes, sound.files, Split())
     assert set(proof["distinct"]["study"].values()) == {0}
     check(proof)
+
+
+def test_the_proof_says_leaky_first_and_is_no_proof(make_tables: Callable[..., Any]) -> None:
+    tables = make_tables((5, 5, 5))
+    split = tables.by_image()
+    proof = prove(split, tables.boxes, tables.files, Split(unit="image"))
+    assert next(iter(proof)) == "LEAKY"
+    assert proof["unit"] == "image"
+    assert proof["leak"] == overlap(split)
+    assert proof["shared"]["patient"]["train-test"] == proof["leak"]["test_patients_who_train"] > 0
+    assert proof["shared"]["sop_uid"] == dict.fromkeys(proof["shared"]["sop_uid"], 0)
+    check(proof)
+    unmarked = prove(split.drop(columns="leaky"), tables.boxes, tables.files, Split())
+    with pytest.raises(UserError, match="expected no patient in both subsets"):
+        check(unmarked)
+
+
+def test_a_split_that_would_not_leak_is_refused(make_tables: Callable[..., Any]) -> None:
+    tables = make_tables((5, 5, 5))
+    split = tables.by_image().drop_duplicates("patient_key")
+    with pytest.raises(UserError, match="patients with images in training and test"):
+        overlap(split)

@@ -1,4 +1,4 @@
-"""A small phantom, and short ways into it."""
+"""A small phantom, with access to its tables, files and answers."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dsnet.config.cohort import Phantom
-from dsnet.phantom import make_phantom
+from dsnet.phantom.step import make_phantom
 
 TINY = Phantom(patients_per_class=5, matrix_px=128)
 
@@ -40,7 +40,7 @@ class Made:
         return [name for name in self.answers["files"] if patient_id in name]
 
     def files(self, case: str, criterion: str) -> list[Path]:
-        """Return the files of a case's patient that must fall to `criterion`."""
+        """Return the files of a case's patient that `criterion` must exclude."""
         expected = self.answers["files"]
         return [self.dicom / name for name in self.names(case) if expected[name] == criterion]
 

@@ -12,7 +12,7 @@ from dsnet.config.detector import Attention, Backbone
 from dsnet.config.load import load
 from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
-from dsnet.phantom.origin import is_pristine
+from dsnet.phantom import is_pristine
 from dsnet.results import SOURCE, check_source, read_source
 from dsnet.source_digest import source_digest
 

@@ -1,7 +1,7 @@
 rule phantom:
     """Make the built-in synthetic cohort."""
     output:
-        cohort=f"{PHANTOM}/cohort.json",
+        written=f"{PHANTOM}/cohort.json",
         answers=PHANTOM_ANSWERS,
     log:
         "logs/phantom.log",
@@ -9,7 +9,7 @@ rule phantom:
         "../envs/dsnet.yaml"
     threads: workflow.cores
     params:
-        step=step("phantom.step", "params:phantom"),
+        step=step("phantom.step", "params:phantom", cohort=PHANTOM),
         files=files,
     shell:
         STEP

@@ -1,4 +1,4 @@
-"""The whole phantom cohort, and the answer key beside it."""
+"""The phantom step: the cohort folder, and its answer key outside of it."""
 
 import json
 import shutil
@@ -16,26 +16,28 @@ from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Phantom
 from dsnet.errors import UserError
 from dsnet.files import whole, write_json, write_text
-from dsnet.phantom.bone import BOUNDARY_TENTHS
-from dsnet.phantom.ceiling import ceiling, realised
-from dsnet.phantom.fault import KEPT, ORDINARY, PLANTED
-from dsnet.phantom.patient import Plan, Record, write_patient
-from dsnet.phantom.table import (
+from dsnet.phantom.bone import BOUNDARY_TENTHS, ceiling, realised
+from dsnet.phantom.cases import EXCLUDED, KEPT, ORDINARY
+from dsnet.phantom.patient import (
     CLINICAL_COLUMNS,
     DXA_COLUMNS,
+    Plan,
+    Record,
     clinical_row,
     coco,
     csv_text,
     dxa_rows,
+    write_patient,
 )
 from dsnet.processes import cpus, open_pool
 from dsnet.schemas import CLASSES
+from dsnet.step import run
 
 MARKER = ".phantom"
-"""Says, from the first moment on, that this program made the folder and may replace it."""
+"""The first file written: this program made the folder and may replace it."""
 
-_OURS = (MARKER, "dicom", "annotations", "dxa.csv", "clinical.csv", "cohort.json")
-_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini", ".snakemake_timestamp")
+_OWN_FILES = (MARKER, "dicom", "annotations", "dxa.csv", "clinical.csv", "cohort.json")
+_SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini", ".snakemake_timestamp")
 
 
 def make_phantom(params: Phantom, cohort: Path, answers: Path, processes: int = 0) -> None:
@@ -45,8 +47,8 @@ def make_phantom(params: Phantom, cohort: Path, answers: Path, processes: int = 
     ----------
     params : Phantom
     cohort : Path
-        The cohort folder; an older phantom there is replaced wholly. ``cohort.json`` comes last,
-        so its presence means that the cohort is whole.
+        The cohort folder; an older phantom there is replaced. ``cohort.json`` is written last, so
+        its presence means that the cohort is complete.
     answers : Path
         The answer key (JSON), outside `cohort`.
     processes : int
@@ -59,33 +61,33 @@ def make_phantom(params: Phantom, cohort: Path, answers: Path, processes: int = 
     """
     _clear(cohort, answers)
     write_text(cohort / MARKER, "Made by dsnet.phantom, which replaces this folder when rerun.\n")
-    with whole(cohort / "cohort.json") as about:
+    with whole(cohort / "cohort.json") as path:
         records = _write_patients(params, cohort / "dicom", processes)
         _write_tables(records, cohort)
-        about.write_text(json.dumps(_about(params), indent=2) + "\n", "utf-8", newline="\n")
+        path.write_text(json.dumps(_about(params), indent=2) + "\n", "utf-8", newline="\n")
     write_json(answers, _answers(params, records, CohortFolder(cohort)))
 
 
 def plan_cohort(params: Phantom) -> list[Plan]:
-    """Return who is in the cohort: the patients who must stay, then one per excluding case."""
-    # In no order: whatever goes by a patient's number must not tell the class.
+    """Return the patients: first those who must stay, then one for each case of `EXCLUDED`."""
+    # In random order: nothing that depends on a patient's number may tell the class.
     order = np.random.default_rng([params.seed, 0]).permutation(params.patients_per_class * 3)
     seen: Counter[str] = Counter()
     plans = []
-    for index, place in enumerate(order):
-        label = CLASSES[place % len(CLASSES)]
+    for index, value in enumerate(order):
+        label = CLASSES[value % len(CLASSES)]
         boundary = label in BOUNDARY_TENTHS and seen[label] <= params.patients_per_class // 24
         seen[label] += 1
         case = KEPT[index] if index < len(KEPT) else ORDINARY
         plans.append(Plan(index + 1, label, boundary, True, case))
-    for case in PLANTED:
+    for case in EXCLUDED:
         number = len(plans) + 1
         plans.append(Plan(number, CLASSES[number % len(CLASSES)], False, False, case))
     return plans
 
 
 def _clear(cohort: Path, answers: Path) -> None:
-    """Remove an older phantom and its answers, and nothing else."""
+    """Remove an older phantom and its answer key, and nothing else."""
     if answers.resolve().is_relative_to(cohort.resolve()):
         raise UserError(
             str(answers),
@@ -95,24 +97,24 @@ def _clear(cohort: Path, answers: Path) -> None:
         )
     if cohort.exists():
         entries = list(cohort.iterdir()) if cohort.is_dir() else [cohort]
-        foreign = [entry for entry in entries if not _is_ours(entry.name)]
-        known = any(entry.name == MARKER for entry in entries)
-        if foreign or (entries and not known and CohortFolder(cohort).phantom_seed is None):
+        foreign = [entry for entry in entries if not _is_own(entry.name)]
+        marked = any(entry.name == MARKER for entry in entries)
+        if foreign or (entries and not marked and CohortFolder(cohort).phantom_seed is None):
             raise UserError(
                 str(cohort),
                 expected="no folder, an empty one, or an older phantom",
                 came="other data",
                 remedy="name another folder, or move the data away",
             )
-        # The marker last: what a kill leaves behind is still known as a phantom.
+        # The marker last: if the process is killed, the rest is still marked as a phantom.
         for entry in sorted(entries, key=lambda entry: entry.name == MARKER):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     answers.unlink(missing_ok=True)
 
 
-def _is_ours(name: str) -> bool:
-    unfinished = name.endswith(".part") and name.startswith(tuple(f".{own}." for own in _OURS))
-    return name in _OURS or name in _LITTER or unfinished
+def _is_own(name: str) -> bool:
+    unfinished = name.endswith(".part") and name.startswith(tuple(f".{own}." for own in _OWN_FILES))
+    return name in _OWN_FILES or name in _SYSTEM_FILES or unfinished
 
 
 def _write_patients(params: Phantom, dicom: Path, processes: int) -> list[Record]:
@@ -120,12 +122,12 @@ def _write_patients(params: Phantom, dicom: Path, processes: int) -> list[Record
     write = partial(write_patient, params=params, dicom=dicom)
     workers = min(processes or cpus(), len(plans))
     if workers == 1:
-        return _followed(map(write, plans), len(plans))
+        return _with_progress(map(write, plans), len(plans))
     with open_pool(workers) as pool:
-        return _followed(pool.map(write, plans), len(plans))
+        return _with_progress(pool.map(write, plans), len(plans))
 
 
-def _followed(records: Iterable[Record], total: int) -> list[Record]:
+def _with_progress(records: Iterable[Record], total: int) -> list[Record]:
     console = Console(stderr=True)
     quiet = not console.is_terminal
     return list(track(records, "phantom patients", total, console=console, disable=quiet))
@@ -133,7 +135,7 @@ def _followed(records: Iterable[Record], total: int) -> list[Record]:
 
 def _write_tables(records: list[Record], cohort: Path) -> None:
     patients = [record.patient for record in records]
-    # Not in the order of the folders, nor of the classes.
+    # In the order of neither folders nor classes.
     patients.sort(key=lambda patient: patient.examination.identity.patient_id[::-1])
     dxa = [row for patient in patients for row in dxa_rows(patient)]
     write_text(cohort / "dxa.csv", csv_text(DXA_COLUMNS, dxa, "\n"))
@@ -157,7 +159,7 @@ def _answers(params: Phantom, records: list[Record], folder: CohortFolder) -> di
     test_patients = max(1, round(0.2 * params.patients_per_class))
     best = ceiling(params.seed, test_patients=test_patients)
     best["realised"] = realised([(patient.plan.label, patient.bone) for patient in included])
-    files = {name: slug for record in records for name, slug in record.files.items()}
+    files = {name: criterion for record in records for name, criterion in record.files.items()}
     return {
         "synthetic": True,
         "params": params.model_dump(),
@@ -187,7 +189,7 @@ def _patient_answer(record: Record) -> dict[str, Any]:
 
 
 def _planted(record: Record) -> list[dict[str, str]]:
-    """Return what must become of a patient and, where that differs, of single files."""
+    """Return the expected outcome of a patient and, where it differs, of single files."""
     plan, identity = record.patient.plan, record.patient.examination.identity
     status = "excluded" if not plan.included else "review"
     entries = []
@@ -195,7 +197,12 @@ def _planted(record: Record) -> list[dict[str, str]]:
         entry = {"patient_id": identity.patient_id, "criterion": plan.case.criterion}
         entries.append({**entry, "scope": "patient", "status": status})
     own = "" if plan.included else plan.case.criterion
-    for name, slug in record.files.items():
-        if slug not in ("", own):
-            entries.append({"file": name, "criterion": slug, "scope": "file", "status": "excluded"})
+    for name, criterion in record.files.items():
+        if criterion not in ("", own):
+            entry = {"file": name, "criterion": criterion}
+            entries.append({**entry, "scope": "file", "status": "excluded"})
     return entries
+
+
+if __name__ == "__main__":
+    run(make_phantom)

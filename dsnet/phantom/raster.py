@@ -1,7 +1,7 @@
-"""Shapes in millimetres, and an image in HU onto which they are painted with partial volume.
+"""Shapes in millimetres, an image in HU onto which they are painted, and the scanner's effects.
 
 The origin is the centre of the vertebral body; x runs to the image's right (the patient's left), y
-down (to the patient's back).
+down (to the patient's back). Pixels on an edge hold the mean of what they cover (partial volume).
 """
 
 import math
@@ -17,6 +17,8 @@ Bounds = tuple[float, float, float, float]
 """x_min, y_min, x_max, y_max in mm."""
 
 AIR_HU = -1000.0
+LOWEST_HU, HIGHEST_HU = -1024, 3071
+"""What 12 bits with an intercept of -1024 can hold; metal saturates at the upper end."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Canvas:
     spacing_mm : float
         Edge of a pixel.
     centre_mm : tuple of float
-        Where the image's centre lies, seen from the vertebral body's.
+        The image's centre, relative to the vertebral body's.
     """
 
     def __init__(self, matrix_px: int, spacing_mm: float, centre_mm: tuple[float, float]) -> None:
@@ -134,30 +136,30 @@ class Canvas:
         self._columns: Plane = (steps + centre_mm[0]).astype(np.float32)
         self._rows: Plane = (steps + centre_mm[1]).astype(np.float32)
         self.hu: Plane = np.full((matrix_px, matrix_px), AIR_HU, np.float32)
-        self.limit(None)
-        self.straighten()
+        self.clip(None)
+        self.undistort()
 
-    def limit(self, shape: Shape | None) -> None:
-        """Let what follows be painted within `shape` only, or, with None, everywhere."""
+    def clip(self, shape: Shape | None) -> None:
+        """Paint within `shape` only from now on or, with None, everywhere."""
         self._within = np.ones_like(self.hu)
         if shape:
             inside = np.zeros_like(self.hu)
-            inside[self.window(shape.bounds)] = self.cover(self.distance(shape))
+            inside[self.window(shape.bounds)] = self.coverage(self.distance(shape))
             self._within = inside
 
-    def straighten(self) -> None:
-        """Let shapes appear as they are."""
+    def undistort(self) -> None:
+        """Paint shapes as they are from now on."""
         self.x, self.y = np.meshgrid(self._columns, self._rows)
         self._pad_mm = 2 * self.spacing_mm
 
-    def bend(self, rng: np.random.Generator, amplitude_mm: float, free_mm: float) -> None:
-        """Let shapes appear smoothly distorted, but not within `free_mm` of the origin."""
+    def distort(self, rng: np.random.Generator, amplitude_mm: float, free_mm: float) -> None:
+        """Paint shapes smoothly distorted from now on, except within `free_mm` of the origin."""
         far = np.clip((np.hypot(self.x, self.y) - free_mm) / free_mm, 0, 1)
         knots = np.linspace(0, len(self._rows) - 1, 9)
         near = np.exp(-0.5 * ((np.arange(len(self._rows))[:, None] - knots) / knots[1]) ** 2)
         near = (near / np.sqrt((near**2).sum(axis=1, keepdims=True))).astype(np.float32)
         coarse = rng.standard_normal((2, 9, 9), dtype=np.float32)
-        # Not by matrix products: their threads fight when there is one process per core.
+        # Not by matrix products: BLAS threads of several processes slow each other down.
         half = np.einsum("ik,akl->ail", near, coarse)
         shift_x, shift_y = np.einsum("ail,jl->aij", half, near)
         self.x = self.x + amplitude_mm * far * shift_x
@@ -183,26 +185,26 @@ class Canvas:
         rows, columns = self.window(shape.bounds)
         return shape.distance(self.x[rows, columns], self.y[rows, columns])
 
-    def cover(self, distance: Plane) -> Plane:
+    def coverage(self, distance: Plane) -> Plane:
         """Return which share of each pixel a shape covers, from its edge's distance."""
         return np.asarray(np.clip(0.5 - distance / self.spacing_mm, 0, 1))
 
-    def blend(self, shape: Shape, cover: Plane, hu: float | Plane) -> None:
-        """Mix `hu` into the window of `shape` by the share `cover`."""
+    def blend(self, shape: Shape, coverage: Plane, hu: float | Plane) -> None:
+        """Mix `hu` into the window of `shape` by the share `coverage`."""
         window = self.window(shape.bounds)
         view = self.hu[window]
-        view += cover * self._within[window] * (hu - view)
+        view += coverage * self._within[window] * (hu - view)
 
     def paint(self, shape: Shape, hu: float | Plane) -> None:
         """Fill `shape` with `hu`, a number or one value per pixel of its window."""
         rows, columns = self.window(shape.bounds)
         if rows.start < rows.stop and columns.start < columns.stop:
-            self.blend(shape, self.cover(self.distance(shape)), hu)
+            self.blend(shape, self.coverage(self.distance(shape)), hu)
 
     def mottle(self, shape: Shape, rng: np.random.Generator, width_mm: float) -> Plane:
-        """Return smooth noise for the window of `shape`: mean 0, deviation 1, blotches `width_mm`.
+        """Return smooth noise for the window of `shape`, of mean 0 and standard deviation 1.
 
-        The width is that of a blotch at half its height.
+        `width_mm` is the full width at half maximum of a blotch.
         """
         rows, columns = self.window(shape.bounds)
         size = (max(rows.stop - rows.start, 0), max(columns.stop - columns.start, 0))
@@ -213,3 +215,34 @@ class Canvas:
         sigma_px = width_mm / 2.355 / np.sqrt(2) / self.spacing_mm
         smooth = ndimage.gaussian_filter(noise, sigma_px, mode="wrap")
         return np.asarray((smooth - smooth.mean()) / smooth.std(), np.float32)
+
+
+def reconstruct(
+    hu: Plane, spacing_mm: float, *, bone: bool, noise_hu: float, rng: np.random.Generator
+) -> Plane:
+    """Return `hu` as a bone kernel, or else a soft-tissue kernel, shows it.
+
+    Parameters
+    ----------
+    hu : float32 array, shape (matrix, matrix)
+    spacing_mm : float
+    bone : bool
+        A bone kernel resolves 1 mm, enhances edges and shows fine noise; a soft one is smooth.
+    noise_hu : float
+        Standard deviation of the noise of a bone kernel; a soft kernel has a third of it.
+    rng : Generator
+    """
+    noise = rng.standard_normal(hu.shape, dtype=np.float32)
+    if bone:
+        sharp = ndimage.gaussian_filter(hu, 0.5 / spacing_mm)
+        sharp += np.float32(0.25) * (sharp - ndimage.gaussian_filter(sharp, 1.2 / spacing_mm))
+        noise -= np.float32(0.7) * ndimage.gaussian_filter(noise, 1.5)
+        return sharp + noise * np.float32(noise_hu / noise.std())
+    noise = ndimage.gaussian_filter(noise, 0.9)
+    blurred = ndimage.gaussian_filter(hu, 1.0 / spacing_mm)
+    return np.asarray(blurred + noise * np.float32(noise_hu / 3 / noise.std()), np.float32)
+
+
+def digitise(hu: Plane) -> NDArray[np.int16]:
+    """Return whole HU within 12 bits."""
+    return np.clip(np.rint(hu), LOWEST_HU, HIGHEST_HU).astype(np.int16)
