@@ -3,7 +3,7 @@ rule split:
     input:
         labels=f"{TABLES}/labels.csv",
         index=f"{TABLES}/index.parquet",
-        imported=CONFIG.split.file or [],
+        needs=CONFIG.split.file or [],
     output:
         split=f"{TABLES}/split.csv",
         proof=report(
