@@ -4,6 +4,7 @@ rule flow_diagram:
         needs=cohort_tables(),
     output:
         svg=report(
+            f"{TABLES}/flow.svg",
             caption="../report/flow.rst",
             category="Cohort",
             labels={"item": "Flow diagram"},
