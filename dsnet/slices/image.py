@@ -1,4 +1,4 @@
-"""One DICOM file in, its image on the grid out. What runs in the worker processes."""
+"""One DICOM file in, its image on the grid out; runs in the worker processes."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from dsnet.dicom import header as ingest_header
+from dsnet.dicom import header as dicom_header
 from dsnet.dicom import pixels, reader
 from dsnet.dicom.pixels import PixelError
-from dsnet.slices.body import body_centre_mm
-from dsnet.slices.grid import AIR_HU, Edges, Grid
+from dsnet.slices.grid import AIR_HU, Edges, Grid, body_centre_mm
 
 
 class ImageError(Exception):
@@ -30,7 +29,7 @@ class ImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One image to be stored: its row there, its file, what ingestion saw in it, its boxes."""
+    """One image to be stored: its row in the array, its file and pixel hash, its boxes."""
 
     row: int
     file_key: str
@@ -41,13 +40,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a task: "" or its fault, and its boxes on the grid."""
+    """The result of a task: "" or its fault, and its boxes on the grid."""
 
     fault: str
     boxes: tuple[Edges, ...] = ()
 
 
-def store(task: Task, path: Path, size_px: int, pixel_mm: float) -> Outcome:
+def store_image(task: Task, path: Path, size_px: int, pixel_mm: float) -> Outcome:
     """Write the image of `task` into its row of the array file `path`.
 
     Faults come back as values, since they are raised where the file's pseudonym is known.
@@ -69,7 +68,7 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
     ----------
     path : str
     pixel_hash : str
-        What ingestion wrote into the index.
+        As the index has it.
 
     Returns
     -------
@@ -82,11 +81,11 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
     Raises
     ------
     ImageError
-        ``gone`` if there is no such file, ``changed`` if it holds other pixels than ingestion saw,
+        ``gone`` if there is no such file, ``changed`` if it holds other pixels than ingestion read,
         ``unusable`` if it is not one grey image in HU with a spacing.
     """
     dataset = _load(path)
-    header = ingest_header.read(dataset)
+    header = dicom_header.read(dataset)
     digest = hashlib.sha256()
     frames = []
     try:

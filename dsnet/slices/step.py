@@ -1,7 +1,11 @@
 """The slices step: each labelled image once, on one grid, with its boxes and a digest of all."""
 
+from collections.abc import Iterable, Sequence
+from functools import partial
+from math import ceil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dsnet import schemas
@@ -10,10 +14,35 @@ from dsnet.config.cohort import Dxa, Slices
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole, write_json
+from dsnet.processes import cpus, open_pool
 from dsnet.results import Results
-from dsnet.slices.build import build
-from dsnet.slices.image import Task
+from dsnet.slices.grid import Edges
+from dsnet.slices.image import Outcome, Task, store_image
 from dsnet.step import run
+
+_FEW = 64
+"""Images per process below which its start costs more than its share of the work."""
+
+_CHUNK = 8
+
+_FAULTS = {
+    "gone": ("the file that ingestion read", "none", "bring it back, or run the workflow again"),
+    "changed": (
+        "the pixels that ingestion read",
+        "others, or none",
+        "bring the file back, or run the workflow again",
+    ),
+    "unusable": (
+        "one grey image in HU with a pixel spacing",
+        "something else",
+        "leave the criteria not_original_axial, bad_geometry and no_hu_scale switched on",
+    ),
+    "no_body": (
+        "a body to centre the grid on",
+        "nothing above -300 HU",
+        "exclude the image in review.csv, or correct its annotation",
+    ),
+}
 
 
 def store_slices(
@@ -94,21 +123,21 @@ def _name(cohort: str, dxa: Dxa) -> str:
     return f"{cohort}, T-scores from BMD by {dxa.reference.name}"
 
 
-def _order(labelled: pd.DataFrame, files: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
-    """Return the labels with their files' facts and `row`, in the order of the store."""
-    known = files[["file_key", "pixel_hash", "position_mm"]]
-    facts = known.merge(places[["file_key", "relative_path"]], on="file_key")
+def _order(labelled: pd.DataFrame, files: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:
+    """Return the labels with their file's pixel hash and path, and `row`, in the store's order."""
+    facts = files[["file_key", "pixel_hash", "position_mm"]]
+    facts = facts.merge(identities[["file_key", "relative_path"]], on="file_key")
     boxes = labelled.merge(facts, on="file_key", how="left")
-    unknown = boxes["relative_path"].isna()
-    if unknown.any():
-        row = int(unknown.to_numpy().argmax())
+    missing = boxes["relative_path"].isna()
+    if missing.any():
+        row = int(missing.to_numpy().argmax())
         raise UserError(
             f"labels.csv row {row + 2} ({boxes['file_key'][row]})",
             expected="a file that the index and the private map know",
             came="one that they do not",
             remedy="run the workflow again, so that all come from the same files",
         )
-    # The key decides between copies alone, which are the same but for their name.
+    # The key decides between copies alone, which are the same except for their name.
     boxes = boxes.sort_values(
         ["pixel_hash", "position_mm", "image_key", "level"], ignore_index=True
     )
@@ -124,6 +153,65 @@ def _tasks(ordered: pd.DataFrame, dicom: Path) -> list[Task]:
         path = str(dicom / native(first["relative_path"]))
         tasks.append(Task(row, first["file_key"], path, first["pixel_hash"], tuple(edges)))
     return tasks
+
+
+def build(path: Path, tasks: Sequence[Task], params: Slices) -> list[Edges]:
+    """Write the images of `tasks` to the array file `path`; return all their boxes on the grid.
+
+    Each image goes to its task's row, so that the file does not depend on the number of processes.
+
+    Parameters
+    ----------
+    path : Path
+        Written: a .npy file of int16, shape (images, size_px, size_px).
+    tasks : sequence of Task
+        In the order of their rows.
+    params : Slices
+
+    Raises
+    ------
+    UserError
+        If a file is gone or changed, or the grid would cut a box.
+    """
+    shape = (len(tasks), params.size_px, params.size_px)
+    # No variable keeps the array: on Windows a file that is mapped cannot be renamed.
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
+    one = partial(store_image, path=path, size_px=params.size_px, pixel_mm=params.pixel_mm)
+    processes = min(params.processes or cpus(), ceil(len(tasks) / _FEW))
+    if processes <= 1:
+        return _collect(tasks, map(one, tasks), params)
+    pool = open_pool(processes)
+    try:
+        return _collect(tasks, pool.map(one, tasks, chunksize=_CHUNK), params)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _collect(tasks: Sequence[Task], outcomes: Iterable[Outcome], params: Slices) -> list[Edges]:
+    """Return the boxes of all outcomes, or raise for the first fault, or for the boxes cut."""
+    boxes: list[Edges] = []
+    reach: list[float] = []
+    middle = params.size_px / 2
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        if outcome.fault:
+            expected, came, remedy = _FAULTS[outcome.fault]
+            raise UserError(
+                task.file_key, expected=expected, came=came, remedy=remedy, private=task.path
+            )
+        boxes += outcome.boxes
+        reach.append(max(abs(edge - middle) for box in outcome.boxes for edge in box))
+    cut = [task for task, farthest in zip(tasks, reach, strict=True) if farthest > middle]
+    if cut:
+        # Raised after the last image, so that the remedy suits every box.
+        size_px = 32 * ceil((2 * max(reach) + 2) / 32)
+        raise UserError(
+            cut[0].file_key,
+            expected=f"boxes within the grid of {params.size_px} px of {params.pixel_mm} mm",
+            came=f"one that it would cut (so on {len(cut)} of {len(tasks)} images)",
+            remedy=f"set slices.size_px to {size_px} or more, or correct the annotation",
+            private=cut[0].path,
+        )
+    return boxes
 
 
 if __name__ == "__main__":

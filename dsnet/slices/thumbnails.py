@@ -19,6 +19,7 @@ from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.detector import Window
 from dsnet.config.output import Report
+from dsnet.deidentify.burned_in import refusal
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native
 from dsnet.results import Results
@@ -52,8 +53,8 @@ def thumbnails(
     """Write pictures of the excluded images among those that the report shows.
 
     Only original CT slices are shown: screenshots, derived images and localizers may have a name
-    burned into their pixels, and so may an image whose header says so, BurnedInAnnotation
-    (0028,0301). A file that is gone or has changed since ingestion gives no picture.
+    burned into their pixels, and so may an image that `dsnet.deidentify.burned_in` refuses. A file
+    that is gone or has changed since ingestion gives no picture.
 
     Parameters
     ----------
@@ -69,9 +70,9 @@ def thumbnails(
         Written: `schemas.THUMBNAILS`.
     """
     files, rows = schemas.read(schemas.INDEX, index), schemas.read(schemas.LEDGER, ledger)
-    known = Results(source.parents[1]).private(private, cohort)
+    identities = Results(source.parents[1]).private(private, cohort).read_map()
     chosen = choose(rows, showable(rows, files), report.thumbnails)
-    wanted = rows.loc[chosen, ["file_key", "status"]].merge(known.read_map(), on="file_key")
+    wanted = rows.loc[chosen, ["file_key", "status"]].merge(identities, on="file_key")
     made = [
         (file_key, *picture)
         for file_key, path, pixel_hash in wanted.loc[
@@ -97,18 +98,18 @@ def showable(ledger: pd.DataFrame, index: pd.DataFrame) -> "pd.Series[bool]":
     return (ledger["status"] == "included") | original
 
 
-def choose(ledger: pd.DataFrame, drawable: "pd.Series[bool]", number: int) -> list[int]:
+def choose(ledger: pd.DataFrame, eligible: "pd.Series[bool]", number: int) -> list[int]:
     """Return the positions in the ledger of at most `number` images, in the order of `RULE`.
 
     Parameters
     ----------
     ledger : DataFrame
         `dsnet.schemas.LEDGER`, numbered from 0.
-    drawable : Series of bool
+    eligible : Series of bool
         Whether an image may, and can, be shown.
     number : int
     """
-    rows = ledger.loc[drawable, ["patient_key", "criterion", "all_criteria"]]
+    rows = ledger.loc[eligible, ["patient_key", "criterion", "all_criteria"]]
     flagged = (rows["criterion"] == "") & (rows["all_criteria"] != "")
     rows = rows.assign(kind=rows["criterion"].mask(flagged, _FLAGGED))
     own = rows.groupby(["kind", "patient_key"], sort=False)
@@ -154,14 +155,9 @@ def _of_file(path: Path, pixel_hash: str) -> tuple[int, int, str] | None:
         hu, spacing_mm = read_hu(str(path), pixel_hash)
     except ImageError:
         return None
-    return None if _burned_in(path) else picture(hu, spacing_mm)
-
-
-@quiet()
-def _burned_in(path: Path) -> bool:
-    tags = ["BurnedInAnnotation"]
-    header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
-    return str(header.get(tags[0], "")).strip().upper() == "YES"
+    with quiet():
+        header = dcmread(path, stop_before_pixels=True, force=True)
+        return picture(hu, spacing_mm) if refusal(header) is None else None
 
 
 if __name__ == "__main__":

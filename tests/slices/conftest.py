@@ -1,6 +1,5 @@
 """A cohort of small CT files, and the tables that lead to them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +13,25 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dsnet import schemas
-from dsnet.cohort.folder import CohortFolder
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
-from dsnet.pseudonym import Vault, open_vault
+from dsnet.files import write_json
+from dsnet.private import PrivateCohort, open_private
+from dsnet.results import Source
 from dsnet.schemas import CLASSES, LEVELS
 
 SHAPE = (48, 40)
 SPACING_MM = (2.0, 2.5)
 BOX = (15.0, 20.0, 24.0, 29.5)
+FILES = {
+    "source": "source.json",
+    "index": "index.parquet",
+    "labels": "labels.csv",
+    "split": "split.csv",
+    "store": "slices.npy",
+    "boxes": "slices.csv",
+    "digest": "slices.json",
+}
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +64,7 @@ def ct(path: Path, stored: NDArray[Any], **elements: Any) -> Path:
 
 
 def body(number: int) -> NDArray[np.uint16]:
-    """Return an image with a body, and a value that tells it from others."""
+    """Return an image with a body, and a value that distinguishes it from others."""
     stored = np.zeros(SHAPE, np.uint16)
     stored[8:40, 6:34] = 1064
     stored[20:29, 15:24] = 1200 + number
@@ -70,69 +79,78 @@ def pixel_hash(path: Path) -> str:
 
 @dataclass
 class Cohort:
-    folder: CohortFolder
+    """A cohort folder with its private side, and the tables of the steps before."""
+
+    folder: Path
     private: Path
+    own: PrivateCohort
     labels: pd.DataFrame
     index: pd.DataFrame
-    places: pd.DataFrame
+    identities: pd.DataFrame
 
     @property
-    def vault(self) -> Vault:
-        return open_vault(self.private, self.folder, create=True)
+    def dicom(self) -> Path:
+        return self.folder / "dicom"
 
     def save(self, results: Path) -> dict[str, Path]:
-        """Write the tables; return the paths that the step is given."""
-        schemas.write(schemas.MAP, self.places, self.vault.map_path)
-        paths = {"cohort": self.folder.path, "private": self.private}
-        for name in ("labels.csv", "index.parquet", "split.csv", "slices.npy", "slices.csv"):
-            paths[{"slices.npy": "store", "slices.csv": "boxes"}.get(name, name.split(".")[0])] = (
-                results / name
-            )
+        """Write the tables below `results`; return the paths that the step is given."""
+        paths = {name: results / "cohort" / file for name, file in FILES.items()}
+        schemas.write(schemas.MAP, self.identities, self.own.map_path)
         schemas.write(schemas.LABELS, self.labels, paths["labels"])
         schemas.write(schemas.INDEX, self.index, paths["index"])
         paths["split"].write_text("any bytes", encoding="utf-8")
-        return paths | {"digest": results / "slices.json"}
+        source = Source(
+            cohort_id=self.own.cohort_id,
+            key=self.own.fingerprint,
+            name="made",
+            note="",
+            synthetic=True,
+            phantom_seed=None,
+            files=len(self.index),
+            bytes=1,
+            readable=1,
+            decoded=1,
+            index_sha256="0" * 64,
+        )
+        write_json(paths["source"], source.to_json())
+        return {"cohort": self.folder, "private": self.private, **paths}
 
 
 @pytest.fixture
 def make_cohort(tmp_path: Path) -> Callable[..., Cohort]:
-    def make(images: int, key_of: int = 0) -> Cohort:
-        path = tmp_path / f"cohort{key_of}"
-        path.mkdir(exist_ok=True)
-        about = {"name": "made", "synthetic": True, "phantom_seed": key_of}
-        (path / "cohort.json").write_text(json.dumps(about), encoding="utf-8")
-        folder = CohortFolder(path)
-        vault = open_vault(tmp_path / "private", folder, create=True)
-        labels, index, places = [], [], []
-        for number in range(images):
-            relative = f"DOE/IM{number:04}"
-            file = ct(folder.dicom / relative, body(number))
+    def make(images: int, number: int = 0) -> Cohort:
+        folder, private = tmp_path / f"cohort{number}", tmp_path / f"private{number}"
+        own = open_private(private, f"{number:016x}", create=True)
+        labels, index, identities = [], [], []
+        for image in range(images):
+            path = f"DOE/IM{image:04}"
+            file = ct(folder / "dicom" / path, body(image))
             keys = {
-                "file_key": vault.pseudonym("file", relative),
-                "image_key": vault.pseudonym("image", relative),
-                "patient_key": vault.pseudonym("patient", str(number % 3)),
-                "study_key": vault.pseudonym("study", str(number % 3)),
+                "file_key": own.pseudonym("file", path),
+                "image_key": own.pseudonym("image", path),
+                "patient_key": own.pseudonym("patient", str(image % 3)),
+                "study_key": own.pseudonym("study", str(image % 3)),
             }
             edges = dict(zip(schemas.BOX, BOX, strict=True))
-            label = {"t_score": "-1.0", "label": CLASSES[number % 3]}
-            labels.append(keys | {"level": LEVELS[number % 4]} | edges | label)
-            index.append(keys | {"pixel_hash": pixel_hash(file), "position_mm": float(number)})
-            places.append(keys | {"relative_path": relative})
+            label = {"t_score": "-1.0", "label": CLASSES[image % 3]}
+            content = {"pixel_hash": pixel_hash(file)}
+            labels.append(keys | {"level": LEVELS[image % 4]} | edges | label)
+            index.append(keys | content | {"position_mm": float(image), "path_rank": image})
+            identities.append(keys | content | {"relative_path": path})
         return Cohort(
             folder,
-            tmp_path / "private",
-            schemas.LABELS.validate(
-                pd.DataFrame(labels)[list(schemas.LABELS.columns)],
-            ),
+            private,
+            own,
+            schemas.LABELS.validate(pd.DataFrame(labels)[list(schemas.LABELS.columns)]),
             as_table(schemas.INDEX, index),
-            as_table(schemas.MAP, places),
+            as_table(schemas.MAP, identities),
         )
 
     return make
 
 
 def as_table(schema: Any, rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return a table of `schema`; what `rows` do not tell is blank, false or a usual word."""
+    """Return a table of `schema`; what `rows` do not give is blank, false or a usual word."""
     blank = {"Int64": None, "float64": None, "bool": False}
     usual = {"image_kind": "original", "vendor": "ge", "contrast": "none"}
     whole = [
@@ -142,5 +160,5 @@ def as_table(schema: Any, rows: list[dict[str, Any]]) -> pd.DataFrame:
         }
         for row in rows
     ]
-    kinds = {name: column.dtype.type for name, column in schema.columns.items()}
-    return schema.validate(pd.DataFrame(whole).astype(kinds))
+    types = {name: column.dtype.type for name, column in schema.columns.items()}
+    return schema.validate(pd.DataFrame(whole).astype(types))
