@@ -39,7 +39,7 @@ _DECIMAL = r"-?\d+(\.\d+)?"
 def _text(pattern: str = "", *, blank: bool = False) -> pa.Column:
     """Return a text column; cells match `pattern` whole if it is given, or are empty if `blank`."""
     if pattern:
-        checks = [pa.Check.str_matches(rf"^(?:{pattern}{'|' if blank else ''})$")]
+        checks = [pa.Check.str_matches(rf"^(?:{pattern}{'|' if blank else ''})\Z")]
     else:
         checks = [] if blank else [pa.Check.str_length(min_value=1)]
     return pa.Column(str, checks, nullable=False)
@@ -482,24 +482,23 @@ def read(schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
             came="no file",
             remedy="run the workflow, which makes it first",
         )
-    if path.suffix == ".csv":
-        text = {name: str for name, column in schema.columns.items() if _is_text(column)}
-        blank = {name: [""] for name in schema.columns if name not in text}
-        try:
-            frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=blank)
-        except ValueError as error:  # other bytes, or rows of unlike length
-            raise UserError(
-                str(schema.name),
-                expected="the table of an earlier step",
-                came="something else",
-                remedy="delete it and run the workflow, which makes it",
-            ) from error
-        if frame.empty:  # without rows pandas knows no types
-            types = {name: column.dtype.type for name, column in schema.columns.items()}
-            frame = frame.astype({name: types[name] for name in frame.columns if name in types})
-    else:
-        frame = pd.read_parquet(path)
+    frame = _read_csv(schema, path) if path.suffix == ".csv" else pd.read_parquet(path)
     return _check(schema, frame)
+
+
+def _read_csv(schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
+    """Return the cells as the types of `schema`, also where a column or the table is blank."""
+    types = {name: column.dtype.type for name, column in schema.columns.items()}
+    blank = {name: [""] for name, column in schema.columns.items() if not _is_text(column)}
+    try:
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=blank)
+    except ValueError as error:  # other bytes, rows of unlike length, a cell of another type
+        raise UserError(
+            str(schema.name),
+            expected="the table of an earlier step",
+            came="something else",
+            remedy="delete it and run the workflow, which makes it",
+        ) from error
 
 
 def _is_text(column: pa.Column) -> bool:
