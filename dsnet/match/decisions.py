@@ -21,7 +21,9 @@ _PRIVATE = ["file_key", "relative_path", "patient_id", "series_instance_uid", "s
 def decisions_table(
     index: pd.DataFrame, identities: pd.DataFrame, decisions: Sequence[Decision]
 ) -> pd.DataFrame:
-    """Return `dsnet.schemas.DECISIONS`, in the order of scope and row.
+    """Return `dsnet.schemas.DECISIONS`, in the order of scope and then of row.
+
+    Of rows that say the same of one file, series or patient, the last is named.
 
     Parameters
     ----------
@@ -40,8 +42,8 @@ def decisions_table(
         own = [decision for decision in decisions if decision.scope == scope]
         keys_of = _keys_by_name(files, scope) if own else {}
         for decision in own:
-            for key in _meant(keys_of, decision):
-                other = decided.setdefault((scope, key), decision)
+            for key in _keys_meant(keys_of, decision):
+                other = decided.pop((scope, key), decision)
                 if other.keep != decision.keep:
                     raise UserError(
                         f"review.csv rows {other.row.number} and {decision.row.number}",
@@ -59,17 +61,17 @@ def decisions_table(
 
 
 def _keys_by_name(files: pd.DataFrame, scope: str) -> dict[str, list[str]]:
-    """Return the keys of the files, series or patients that a name means."""
-    found: dict[str, list[str]] = {}
+    """Return the keys of the files, series or patients that each name means."""
+    keys_of: dict[str, list[str]] = {}
     key = f"{scope}_key"
     for column in _NAMES[scope]:
         named = files[(files[column] != "") & (files[key] != "")]
         for name, keys in named.groupby(column)[key]:
-            found.setdefault(str(name), list(dict.fromkeys(keys)))
-    return found
+            keys_of.setdefault(str(name), list(dict.fromkeys(keys)))
+    return keys_of
 
 
-def _meant(keys_of: dict[str, list[str]], decision: Decision) -> list[str]:
+def _keys_meant(keys_of: dict[str, list[str]], decision: Decision) -> list[str]:
     name = decision.target
     if decision.scope == "file":
         name = name.replace("\\", "/").removeprefix("./").removeprefix("dicom/")

@@ -14,7 +14,8 @@ from dsnet.schemas import EXAMS, LEVELS, REGIONS
 def exams_table(ct: pd.DataFrame, dxa: DxaTable, private: PrivateCohort) -> pd.DataFrame:
     """Return `dsnet.schemas.EXAMS`: for each CT study, its patient's exams in order of date.
 
-    The exam nearest to the study's first day grades it. Exams of patients without CT come last.
+    The exam nearest to the study's first day grades it; of two equally near ones the earlier;
+    without a day of the CT, the latest. Exams of patients without CT come last.
 
     Parameters
     ----------
@@ -25,9 +26,9 @@ def exams_table(ct: pd.DataFrame, dxa: DxaTable, private: PrivateCohort) -> pd.D
     private : PrivateCohort
         Makes the keys of patients without CT.
     """
-    known = ct[(ct["study_key"] != "") & ct["patient_id"].isin(list(dxa.exams))]
-    studies = known.drop_duplicates(["patient_key", "study_key"])
-    dated = known[known["ct_date"] != ""]
+    examined = ct[(ct["study_key"] != "") & ct["patient_id"].isin(list(dxa.exams))]
+    studies = examined.drop_duplicates(["patient_key", "study_key"])
+    dated = examined[examined["ct_date"] != ""]
     first_day = dated.groupby(["patient_key", "study_key"])["ct_date"].min().to_dict()
     rows = []
     for patient_id, *keys in studies[["patient_id", "patient_key", "study_key"]].to_numpy():
@@ -84,7 +85,7 @@ def _lowest(scores: list[str]) -> str:
 
 
 def _scores(exam: Exam) -> list[str]:
-    return [str(exam.t_scores.get(region, "")) for region in REGIONS]
+    return [f"{exam.t_scores[region]:f}" if region in exam.t_scores else "" for region in REGIONS]
 
 
 def _status(exam: Exam, nearest: Exam | None, day: str) -> tuple[str, str]:

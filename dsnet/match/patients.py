@@ -34,7 +34,9 @@ def patients_table(
     clinical: Path,
     private: PrivateCohort,
 ) -> pd.DataFrame:
-    """Return `dsnet.schemas.PATIENTS`: those of the CT in the order of the index, then the others.
+    """Return `dsnet.schemas.PATIENTS`: those of the CT first, in the order of the index.
+
+    Then those of the DXA table and of ``clinical.csv`` alone, in the order of their rows.
 
     Parameters
     ----------
@@ -53,10 +55,11 @@ def patients_table(
     people = _people(clinical)
     near = {one.patient_id: len(one.near) for one in unmatched}
     scanned = ct.loc[ct["patient_key"] != "", ["patient_key", "patient_id"]]
-    key_of = dict(scanned.drop_duplicates("patient_key").to_numpy().tolist())
-    others = sorted((set(dxa.exams) | set(histories)) - set(ct["patient_id"]) - {""})
-    key_of.update({private.pseudonym("patient", name): name for name in others})
-    in_ct = set(scanned["patient_key"])
+    id_of = dict(scanned.drop_duplicates("patient_key").itertuples(index=False, name=None))
+    in_ct = set(id_of)
+    scanned_ids = set(id_of.values())
+    others = [name for name in (*dxa.exams, *histories) if name not in scanned_ids]
+    id_of.update({private.pseudonym("patient", name): name for name in others})
     rows = [
         (
             key,
@@ -67,7 +70,7 @@ def patients_table(
             *(_ANSWER[histories.get(patient_id, {}).get(name)] for name in HISTORIES),
             near.get(patient_id, 0),
         )
-        for key, patient_id in key_of.items()
+        for key, patient_id in id_of.items()
     ]
     types = {name: column.dtype.type for name, column in PATIENTS.columns.items()}
     return pd.DataFrame(rows, columns=list(types)).astype(types)

@@ -35,7 +35,7 @@ def match(
     patients: Path,
     decisions: Path,
 ) -> None:
-    """Say which annotation, exam, history and decision belongs to which file and patient.
+    """Match annotations, exams, histories and decisions with the files and patients of the CT.
 
     A cohort without ``dxa.csv`` or ``annotations/`` is legal here: its files are excluded later,
     each with that reason. What comes near a patient ID goes to ``id_match.csv`` in the private
@@ -60,22 +60,22 @@ def match(
         Naming table and row of what cannot be read, or does not fit the images.
     """
     folder = CohortFolder(cohort)
-    known = Results(source.parents[1]).private(private, cohort)
+    own = Results(source.parents[1]).private(private, cohort)
     files = schemas.read(schemas.INDEX, index)
-    identities = known.read_map()
+    identities = own.read_map()
     _check_map(files, identities)
     annotated = collect(folder.annotations, files, identities, annotations)
     measured = read_dxa(folder.dxa, label.t_score, dxa)
     histories = read_clinical(folder.clinical)
     unmatched = lone_ids(identities["patient_id"], measured.exams)
-    write_id_match(unmatched, known.id_match_path)
+    write_id_match(unmatched, own.id_match_path)
     _check_patients(measured, identities)
     ct = files.merge(identities[["file_key", "patient_id", "ct_date"]], on="file_key")
     schemas.write(schemas.ANNOTATIONS, annotated, boxes)
-    schemas.write(schemas.EXAMS, exams_table(ct, measured, known), exams)
+    schemas.write(schemas.EXAMS, exams_table(ct, measured, own), exams)
     schemas.write(
         schemas.PATIENTS,
-        patients_table(ct, measured, histories, unmatched, clinical=folder.clinical, private=known),
+        patients_table(ct, measured, histories, unmatched, clinical=folder.clinical, private=own),
         patients,
     )
     decided = decisions_table(files, identities, read_review(folder.review))
@@ -86,7 +86,7 @@ def _check_map(files: pd.DataFrame, identities: pd.DataFrame) -> None:
     if set(files["file_key"]) != set(identities["file_key"]):
         raise UserError(
             "index.parquet",
-            expected="the files that the private map knows",
+            expected="the files of the private map",
             came=f"{len(files)} files beside {len(identities)} in the map",
             remedy="run the ingestion again",
         )
