@@ -1,15 +1,27 @@
-"""What a criterion is, what it looks at, and what it finds."""
+"""What a criterion is, what it looks at, and what it returns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from dsnet.config.cohort import Exclude
+
+Stage = Literal["review", "quality", "anatomy", "dxa", "history", "levels"]
+
+STAGES: Final[Mapping[Stage, str]] = {
+    "review": "a reader's decision",
+    "quality": "image quality",
+    "anatomy": "anatomy",
+    "dxa": "DXA reference",
+    "history": "clinical history",
+    "levels": "levels left",
+}
+"""Titles of the stages of the flow diagram, in its order."""
 
 Mask = npt.NDArray[np.bool_]
 """One truth value per file, in the order of the index."""
@@ -38,14 +50,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a criterion found.
+    """What a criterion returns.
 
     Attributes
     ----------
     fails : Mask
         Files that it excludes.
     flags : Mask
-        Files that somebody should look at, kept until then.
+        Files that a reader should look at, kept until then.
     unknown : Mask
         Files on which it could not be evaluated though it should have been.
     evidence : array of str
@@ -67,14 +79,16 @@ class Criterion:
     slug : str
         Its key in the config, and its name in every table.
     code : str
-        Stable: a criterion keeps it when others come and go.
+        Its fixed code: criteria come and go without renumbering, and a code is never used again.
     scope : {"file", "patient"}
-        Whether it says something of an image or of the person.
+        Whether it concerns an image or the person.
+    stage : str
+        The stage of the flow diagram that shows it, a key of `STAGES`.
     reason : str
         One sentence for the ledger.
     source : str
-        Its place in the paper, or the reading that implies it.
-    find : callable
+        The section of the paper, or the interpretation that implies it.
+    evaluate : callable
         The predicate; its docstring says what counts.
     threshold : callable
         The limit in force, as text; "" where there is none.
@@ -85,16 +99,63 @@ class Criterion:
     slug: str
     code: str
     scope: Literal["file", "patient"]
+    stage: Stage
     reason: str
     source: str
-    find: Callable[[Case], Finding]
-    threshold: Callable[[Exclude], str] = lambda _: ""
-    final: bool = False
+    evaluate: Callable[[Case], Finding]
+    threshold: Callable[[Exclude], str]
+    final: bool
 
     def enabled(self, params: Exclude) -> bool:
         """Return whether the config leaves it switched on."""
         switch: bool = getattr(params.criteria, self.slug).enabled
         return switch
+
+
+def criterion(
+    slug: str,
+    code: str,
+    *,
+    scope: Literal["file", "patient"],
+    stage: Stage,
+    reason: str,
+    source: str,
+    threshold: Callable[[Exclude], str] = lambda _: "",
+    final: bool = False,
+) -> Callable[[Callable[[Case], Finding]], Criterion]:
+    """Return a decorator that makes a `Criterion` of its predicate; parameters as there."""
+
+    def record(evaluate: Callable[[Case], Finding]) -> Criterion:
+        return Criterion(slug, code, scope, stage, reason, source, evaluate, threshold, final)
+
+    return record
+
+
+@dataclass(frozen=True)
+class Description:
+    """A criterion under one config, as ``dsnet criteria`` and ``flow.json`` list it."""
+
+    slug: str
+    code: str
+    scope: str
+    stage: str
+    reason: str
+    threshold: str
+    enabled: bool
+    source: str
+
+
+REVIEW: Final = Description(
+    slug="review",
+    code="R01",
+    scope="file",
+    stage="review",
+    reason="A reader excluded it.",
+    threshold="",
+    enabled=True,
+    source="review.csv",
+)
+"""A reader's decision to exclude, which stands before all criteria."""
 
 
 def finding(
@@ -112,26 +173,26 @@ def finding(
     return Finding(
         _apply(files, fails, evidence),
         _apply(files, flags, evidence),
-        np.zeros(len(files), dtype=bool) if unknown is None else plain(unknown),
+        np.zeros(len(files), dtype=bool) if unknown is None else _plain(unknown),
         evidence,
     )
 
 
 def _apply(files: pd.DataFrame, tests: Sequence[Test], evidence: npt.NDArray[np.object_]) -> Mask:
-    """Return where any test holds, and write what it says into `evidence`."""
+    """Return where any test holds, and write its sentence into `evidence`."""
     either = np.zeros(len(files), dtype=bool)
     for holds, sentence in tests:
-        mask = plain(holds)
+        mask = _plain(holds)
         if not mask.any():
             continue
         either |= mask
-        said = _sentences(files, mask, sentence)
+        sentences = _sentences(files, mask, sentence)
         before = evidence[mask]
-        evidence[mask] = np.where(before == "", said, before + "; " + said)
+        evidence[mask] = np.where(before == "", sentences, before + "; " + sentences)
     return either
 
 
-def plain(holds: "pd.Series[bool] | Mask") -> Mask:
+def _plain(holds: "pd.Series[bool] | Mask") -> Mask:
     """Return truth values as a plain array, a missing one as false."""
     return np.asarray(pd.Series(holds, dtype="boolean").fillna(False), dtype=bool)
 
@@ -139,8 +200,8 @@ def plain(holds: "pd.Series[bool] | Mask") -> Mask:
 def _sentences(files: pd.DataFrame, mask: Mask, sentence: str) -> npt.NDArray[np.object_]:
     """Return the sentence for each file at `mask`, its columns filled in."""
     columns = [name for _, name, _, _ in Formatter().parse(sentence) if name]
-    said = np.full(int(mask.sum()), sentence, dtype=object)
+    sentences = np.full(int(mask.sum()), sentence, dtype=object)
     if columns:
         rows = zip(*(files[name][mask] for name in columns), strict=True)
-        said[:] = [sentence.format(**dict(zip(columns, row, strict=True))) for row in rows]
-    return said
+        sentences[:] = [sentence.format(**dict(zip(columns, row, strict=True))) for row in rows]
+    return sentences

@@ -1,11 +1,12 @@
 """Everything that criteria look at, in one table with one row per file."""
 
-import numpy as np
 import pandas as pd
 
 from dsnet.config.cohort import TScoreSource
 from dsnet.match.exams import level_scores
 from dsnet.schemas import HISTORIES, LEVELS
+
+_ANSWERS = {"yes": True, "no": False}
 
 
 def gather(
@@ -16,7 +17,7 @@ def gather(
     *,
     t_score: TScoreSource,
 ) -> pd.DataFrame:
-    """Return the index with all that the other tables say of each file.
+    """Return the index with what the other tables say of each file.
 
     Parameters
     ----------
@@ -39,53 +40,44 @@ def gather(
         T-score); and each history (nullable bool).
     """
     files = _with_boxes(index.reset_index(drop=True), boxes)
-    files = _with_exams(files, level_scores(exams, t_score), t_score)
-    answers = patients.set_index("patient_key")[list(HISTORIES)]
-    known = answers.reindex(files["patient_key"]).replace({"yes": True, "no": False, "": None})
+    files = _with_exams(files, level_scores(exams, t_score))
     for column in HISTORIES:
-        files[column] = pd.array(known[column].to_numpy(object), dtype="boolean")
+        answers = dict(zip(patients["patient_key"], patients[column], strict=True))
+        answered = [_ANSWERS.get(answers.get(key, "")) for key in files["patient_key"]]
+        files[column] = pd.array(answered, dtype="boolean")
     return files
 
 
 def _with_boxes(files: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
     lumbar = boxes[boxes["level"].isin(LEVELS)].sort_values("level")
-    levels = lumbar.groupby("file_key")["level"].agg(" ".join)
+    levels = {key: " ".join(own) for key, own in lumbar.groupby("file_key")["level"]}
     annotated = files["file_key"].isin(boxes["file_key"])
     patients = set(files.loc[annotated, "patient_key"]) - {""}
     return files.assign(
         annotated=annotated,
         named=files["file_key"].isin(boxes.loc[boxes["named"], "file_key"]),
-        levels=files["file_key"].map(levels).fillna("").astype(str),
+        levels=pd.array([levels.get(key, "") for key in files["file_key"]], dtype="str"),
         patient_annotated=annotated | files["patient_key"].isin(patients),
     )
 
 
-def _with_exams(files: pd.DataFrame, scores: pd.DataFrame, t_score: TScoreSource) -> pd.DataFrame:
-    own = files.merge(scores, on=["patient_key", "study_key"], how="left", validate="m:1")
-    has_dxa = own["interval_days"].notna() & (files["study_key"] != "")
-    days = own["interval_days"].where(has_dxa, "").replace("", None)
+def _with_exams(files: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    keys = ["patient_key", "study_key"]
+    own = files[[*keys, "levels"]].merge(scores, on=keys, how="left", validate="m:1")
+    has_dxa = own["interval_days"].notna()
+    days = [int(text) if text else None for text in own["interval_days"].fillna("")]
+    rows = zip(own["levels"], own[list(LEVELS)].fillna("").to_numpy().tolist(), strict=True)
+    unscored = pd.Series([_unscored(*row) for row in rows], dtype="str")
     return files.assign(
         has_dxa=has_dxa,
-        interval_days=pd.to_numeric(days).astype("Int64"),
-        unscored=pd.Series(_unscored(own, t_score), dtype=str).where(has_dxa, ""),
+        interval_days=pd.array(days, dtype="Int64"),
+        unscored=unscored.where(has_dxa, ""),
     )
 
 
-def _unscored(files: pd.DataFrame, t_score: TScoreSource) -> list[str]:
-    """Return the levels without a T-score, of each file; ``L1-L4`` where no level has one."""
-    known = files[list(LEVELS)].fillna("").to_numpy() != ""
-    nowhere = np.flatnonzero(~known.any(axis=1))
-    if t_score == "vertebra":
-        missing = [
-            " ".join(
-                level
-                for level, there in zip(LEVELS, row, strict=True)
-                if not there and level in own
-            )
-            for row, own in zip(known, files["levels"].str.split(" "), strict=True)
-        ]
-    else:
-        missing = [""] * len(files)
-    for number in nowhere:
-        missing[number] = "L1-L4"
-    return missing
+def _unscored(levels: str, t_scores: list[str]) -> str:
+    """Return the levels of a slice without a T-score; ``L1-L4`` where no level has one."""
+    if not any(t_scores):
+        return "L1-L4"
+    scored = {level for level, score in zip(LEVELS, t_scores, strict=True) if score}
+    return " ".join(level for level in levels.split() if level not in scored)

@@ -1,28 +1,128 @@
-"""The ledger: one row per file, and one per patient, saying why."""
+"""The criteria applied in order, and the tables that give each file and patient its reason."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from dsnet.config.cohort import Exclude
-from dsnet.exclude.registry import CRITERIA, REVIEW, REVIEW_CODE, REVIEW_REASON
-from dsnet.exclude.verdict import Verdict
+from dsnet.exclude.criteria import CRITERIA
+from dsnet.exclude.criterion import REVIEW, Case, Finding, Mask
 from dsnet.schemas import EXCLUSIONS, LEDGER
 
-_ORDER = {REVIEW: 0, **{rule.slug: n for n, rule in enumerate(CRITERIA, start=1)}}
-_CODE = {"": "", REVIEW: REVIEW_CODE, **{rule.slug: rule.code for rule in CRITERIA}}
-_REASON = {"": "", REVIEW: REVIEW_REASON, **{rule.slug: rule.reason for rule in CRITERIA}}
-_WHOLE_PATIENT = (REVIEW, *(rule.slug for rule in CRITERIA if rule.scope == "patient"))
+Texts = npt.NDArray[np.object_]
+"""One text per file, in the order of the index."""
+
+_ORDER = {REVIEW.slug: 0, **{rule.slug: n for n, rule in enumerate(CRITERIA, start=1)}}
+_CODE = {"": "", REVIEW.slug: REVIEW.code, **{rule.slug: rule.code for rule in CRITERIA}}
+_REASON = {"": "", REVIEW.slug: REVIEW.reason, **{rule.slug: rule.reason for rule in CRITERIA}}
+_WHOLE_PATIENT = (REVIEW.slug, *(rule.slug for rule in CRITERIA if rule.scope == "patient"))
 
 
-def ledger_table(files: pd.DataFrame, verdict: Verdict, params: Exclude) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Outcome:
+    """What the criteria and a reader decided on each file, in the order of the index.
+
+    Attributes
+    ----------
+    criterion : array of str
+        Slug of the first criterion that excludes the file; "" where it is included.
+    findings : mapping of str to Finding
+        By slug, of the criteria that are switched on.
+    excluding : mapping of str to Mask
+        By slug, ``review`` among them: where a criterion excludes, less what a reader lifted.
+    lifted : Mask
+        Files on which a reader lifted at least one criterion.
+    reviewed_by : array of str
+        Row of ``review.csv`` that decided on the file, reader and day; "" where none did.
+    """
+
+    criterion: Texts
+    findings: Mapping[str, Finding]
+    excluding: Mapping[str, Mask]
+    lifted: Mask
+    reviewed_by: Texts
+
+    @property
+    def included(self) -> Mask:
+        """Files that nothing excludes."""
+        return np.asarray(self.criterion == "", dtype=bool)
+
+    @property
+    def flagged(self) -> Mask:
+        """Files that a reader should look at."""
+        return self._any([one.flags for one in self.findings.values()])
+
+    @property
+    def unknown(self) -> Mask:
+        """Files on which some criterion could not be evaluated."""
+        return self._any([one.unknown for one in self.findings.values()])
+
+    def _any(self, masks: list[Mask]) -> Mask:
+        either = np.zeros(len(self.criterion), dtype=bool)
+        for mask in masks:
+            either |= mask
+        return either
+
+
+def apply_criteria(files: pd.DataFrame, params: Exclude, decisions: pd.DataFrame) -> Outcome:
+    """Apply every criterion that is switched on.
+
+    A reader's ``exclude`` stands before all criteria; a reader's ``keep`` lifts those that are not
+    final, and what it lifts stays in `Outcome.findings`.
+
+    Parameters
+    ----------
+    files : DataFrame
+        As `dsnet.exclude.evidence.gather` returns them.
+    params : Exclude
+    decisions : DataFrame
+        `dsnet.schemas.DECISIONS`.
+    """
+    decided, reviewed_by = _by_file(files, decisions)
+    keeps = np.asarray(decided == "keep", dtype=bool)
+    excludes = np.asarray(decided == "exclude", dtype=bool)
+    criterion = np.where(excludes, REVIEW.slug, "").astype(object)
+    findings: dict[str, Finding] = {}
+    excluding = {REVIEW.slug: excludes}
+    lifted = np.zeros(len(files), dtype=bool)
+    for rule in CRITERIA:
+        if not rule.enabled(params):
+            continue
+        standing = np.asarray(criterion == "", dtype=bool)
+        finding = rule.evaluate(Case(files, params, standing))
+        kept = finding.fails & keeps & (not rule.final)
+        findings[rule.slug] = finding
+        excluding[rule.slug] = finding.fails & ~kept
+        criterion[standing & excluding[rule.slug]] = rule.slug
+        lifted |= kept
+    return Outcome(criterion, findings, excluding, lifted, reviewed_by)
+
+
+def _by_file(files: pd.DataFrame, decisions: pd.DataFrame) -> tuple[Texts, Texts]:
+    """Return each file's decision, and its row, reader and day; "" where no reader decided."""
+    decided, reviewed_by = (np.full(len(files), "", dtype=object) for _ in range(2))
+    for scope in ("patient", "series", "file"):  # a narrower scope overrides a wider one
+        own = decisions[decisions["scope"] == scope]
+        row = pd.Index(own["key"]).get_indexer(pd.Index(files[f"{scope}_key"]))
+        at = np.flatnonzero(row >= 0)
+        decided[at] = own["decision"].to_numpy(object)[row[at]]
+        by = own[["row", "reviewer", "date"]].itertuples(index=False, name=None)
+        texts = [f"review row {number} ({reviewer}, {day})" for number, reviewer, day in by]
+        reviewed_by[at] = np.array(texts, dtype=object)[row[at]]
+    return decided, reviewed_by
+
+
+def ledger_table(files: pd.DataFrame, outcome: Outcome, params: Exclude) -> pd.DataFrame:
     """Return `dsnet.schemas.LEDGER`, in the order of the index.
 
     Parameters
     ----------
     files : DataFrame
         As `dsnet.exclude.evidence.gather` returns them.
-    verdict : Verdict
+    outcome : Outcome
     params : Exclude
 
     Returns
@@ -30,73 +130,71 @@ def ledger_table(files: pd.DataFrame, verdict: Verdict, params: Exclude) -> pd.D
     DataFrame
         ``criterion``, ``code``, ``reason``, ``evidence`` and ``threshold`` are those of the first
         criterion that excludes a file. ``all_criteria`` lists every one that it fails, in order,
-        parted by semicolons, with a question mark after those that only ask for review; an
-        included file shows the evidence of the latter. ``decided_by`` is ``rule``, or the row of
+        separated by semicolons, with a question mark after those that only ask for review; an
+        included file has the evidence of the latter. ``decided_by`` is ``rule``, or the row of
         ``review.csv`` that changed the outcome, with its reader and date.
     """
-    threshold = {"": "", REVIEW: "", **{rule.slug: rule.threshold(params) for rule in CRITERIA}}
-    slugs = pd.Series(verdict.criterion, index=files.index, dtype=str)
-    by_reader = (slugs == REVIEW) | verdict.lifted
+    thresholds = {rule.slug: rule.threshold(params) for rule in CRITERIA}
+    slugs = pd.Series(outcome.criterion, index=files.index, dtype=str)
+    by_reader = (slugs == REVIEW.slug) | outcome.lifted
     table = files[["file_key", "image_key", "patient_key", "study_key", "series_key"]].assign(
-        status=np.where(verdict.included, "included", "excluded"),
+        status=np.where(outcome.included, "included", "excluded"),
         criterion=slugs,
         code=slugs.map(_CODE),
         reason=slugs.map(_REASON),
-        evidence=_evidence(verdict),
-        threshold=slugs.map(threshold),
-        decided_by=np.where(by_reader, verdict.reviewed_by, "rule"),
-        all_criteria=_all_criteria(verdict),
+        evidence=_evidence(outcome),
+        threshold=slugs.map({"": "", REVIEW.slug: REVIEW.threshold, **thresholds}),
+        decided_by=np.where(by_reader, outcome.reviewed_by, "rule"),
+        all_criteria=_all_criteria(outcome),
     )
     return table[list(LEDGER.columns)].astype(str)
 
 
-def _evidence(verdict: Verdict) -> npt.NDArray[np.object_]:
+def _evidence(outcome: Outcome) -> Texts:
     """Return the first criterion's evidence; of an included file, that of its review flags."""
-    shown = np.full(len(verdict.criterion), "", dtype=object)
-    for slug, found in verdict.findings.items():
-        first = verdict.criterion == slug
-        shown[first] = found.evidence[first]
-        flagged = found.flags & verdict.included
-        said = np.array([f"{slug}: {text}" for text in found.evidence[flagged]], dtype=object)
-        shown[flagged] = _join(shown[flagged], said, "; ")
-    return shown
+    evidence = np.full(len(outcome.criterion), "", dtype=object)
+    for slug, finding in outcome.findings.items():
+        first = outcome.criterion == slug
+        evidence[first] = finding.evidence[first]
+        flagged = finding.flags & outcome.included
+        why = np.array([f"{slug}: {text}" for text in finding.evidence[flagged]], dtype=object)
+        evidence[flagged] = _join(evidence[flagged], why, "; ")
+    return evidence
 
 
-def _all_criteria(verdict: Verdict) -> npt.NDArray[np.object_]:
-    listed = np.where(verdict.excluding[REVIEW], REVIEW, "").astype(object)
-    for slug, found in verdict.findings.items():
-        for mask, word in ((found.fails, slug), (found.flags & ~found.fails, f"{slug}?")):
+def _all_criteria(outcome: Outcome) -> Texts:
+    listed = np.where(outcome.excluding[REVIEW.slug], REVIEW.slug, "").astype(object)
+    for slug, finding in outcome.findings.items():
+        for mask, word in ((finding.fails, slug), (finding.flags & ~finding.fails, f"{slug}?")):
             listed[mask] = _join(listed[mask], word, ";")
     return listed
 
 
-def _join(
-    before: npt.NDArray[np.object_], word: str | npt.NDArray[np.object_], by: str
-) -> npt.NDArray[np.object_]:
+def _join(before: Texts, word: str | Texts, by: str) -> Texts:
     return np.where(before == "", word, before + by + word)
 
 
-def exclusions_table(files: pd.DataFrame, verdict: Verdict) -> pd.DataFrame:
+def exclusions_table(files: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
     """Return `dsnet.schemas.EXCLUSIONS`, patients in the order in which the index meets them.
 
-    Files without a patient key (nothing of their header could be read) belong to nobody here.
+    Files without a patient key (nothing of their header could be read) belong to no patient.
 
     Notes
     -----
     docs/interpretations.md#22: "a patient's criterion is the first patient-level failure, else the
-    one that
-    removed the last candidate slice". A patient-level failure is a criterion of scope ``patient``,
-    or a reader's decision, that excludes every file of the patient. Candidate slices are those
-    with an annotated body of L1 to L4 or, of a patient who has none, all; criteria remove them in
-    order, so that the last one goes to the latest of the criteria that come first on any of them.
+    one that removed the last candidate slice". A patient-level failure is a criterion of scope
+    ``patient``, or a reader's decision, that excludes every file of the patient. Candidate slices
+    are those with an annotated body of L1 to L4 or, of a patient who has none, all; criteria remove
+    them in order, so that the last one goes to the latest of the criteria that come first on any of
+    them.
     """
     own = np.asarray(files["patient_key"] != "", dtype=bool)
     patients = files.loc[own, "patient_key"]
-    table = pd.DataFrame({"patient_key": patients, "included": verdict.included[own]})
+    table = pd.DataFrame({"patient_key": patients, "included": outcome.included[own]})
     counts = table.groupby("patient_key", sort=False)["included"].agg(["size", "sum"])
-    slug = _last_removed(files, verdict)
-    for name in reversed([name for name in _WHOLE_PATIENT if name in verdict.excluding]):
-        everywhere = pd.Series(verdict.excluding[name][own]).groupby(patients.to_numpy()).all()
+    slug = _last_removed(files, outcome)
+    for name in reversed([name for name in _WHOLE_PATIENT if name in outcome.excluding]):
+        everywhere = pd.Series(outcome.excluding[name][own]).groupby(patients.to_numpy()).all()
         slug = slug.mask(everywhere.reindex(slug.index), name)
     criterion = slug.reindex(counts.index).where(counts["sum"] == 0, "")
     return pd.DataFrame(
@@ -111,12 +209,12 @@ def exclusions_table(files: pd.DataFrame, verdict: Verdict) -> pd.DataFrame:
     )[list(EXCLUSIONS.columns)].astype({"status": str, "criterion": str, "reason": str})
 
 
-def _last_removed(files: pd.DataFrame, verdict: Verdict) -> "pd.Series[str]":
+def _last_removed(files: pd.DataFrame, outcome: Outcome) -> "pd.Series[str]":
     """Return, by patient, the criterion that removed the last candidate slice."""
     table = pd.DataFrame(
         {
             "patient_key": files["patient_key"],
-            "order": [_ORDER.get(slug, -1) for slug in verdict.criterion],
+            "order": [_ORDER.get(slug, -1) for slug in outcome.criterion],
             "lumbar": files["levels"] != "",
         }
     )

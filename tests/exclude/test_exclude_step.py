@@ -4,135 +4,137 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from dsnet.pseudonym import open_vault
-from support.made_index import UNREADABLE, cohort
+from support.made_index import (
+    PRIVATE,
+    UNREADABLE,
+    boxes,
+    cohort,
+    decisions,
+    dxa,
+    exam,
+    key,
+    of_ct,
+    patients,
+    typed,
+)
 
 from dsnet import schemas
-from dsnet.cohort.folder import CohortFolder
-from dsnet.config.cohort import Annotations, Dxa, Exclude
-from dsnet.errors import UserError
-from dsnet.exclude.step import exclude
+from dsnet.config.cohort import Exclude, Label
+from dsnet.exclude.step import exclude, match_counts
+from dsnet.match.exams import exams_table
+from dsnet.results import Source
 
 ROWS: list[dict[str, Any]] = [{}, {"patient": 2}, UNREADABLE]
-DXA = "patient_id,exam_date,L1-L4_t_score\r\n"
+INPUTS = {
+    "index": "index.parquet",
+    "boxes": "annotations.csv",
+    "exams": "exams.csv",
+    "patients": "patients.csv",
+    "decisions": "decisions.csv",
+}
+OUTPUTS = {"ledger": "ledger.csv", "exclusions": "exclusions.csv", "flow": "flow.json"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """Return the tables of two patients, of whom the second has an exam a year later."""
     path = tmp_path / "cohort"
     path.mkdir()
-    about = {"name": "made", "synthetic": True, "phantom_seed": 1}
-    (path / "cohort.json").write_text(json.dumps(about))
     index, identities = cohort(*ROWS)
-    vault = open_vault(tmp_path / "private", CohortFolder(path), create=True)
-    schemas.write(schemas.MAP, identities, vault.map_path)
-    schemas.write(schemas.INDEX, index, tmp_path / "index.parquet")
+    annotated = boxes((0, "L1"), (1, "L1")).assign(
+        table=1, row=[1, 2], format="coco", area_mm2=480.0, status="used"
+    )
+    measured = dxa(exam("001", L1="-1.0", spine="-1.0"), exam("002", "2021-01-02", row=3))
+    people = patients({"1": {}, "2": {"in_clinical": False}})
+    source = Source("0" * 16, "1" * 16, "made", "", True, None, 3, 9, 2, 2, "2" * 64)
+    (path / "source.json").write_text(json.dumps(source.to_json()))
+    tables = {
+        "index": (schemas.INDEX, index),
+        "boxes": (schemas.ANNOTATIONS, annotated[list(schemas.ANNOTATIONS.columns)]),
+        "exams": (schemas.EXAMS, exams_table(of_ct(index, identities), measured, PRIVATE)),
+        "patients": (schemas.PATIENTS, people),
+        "decisions": (schemas.DECISIONS, decisions()),
+    }
+    for name, (schema, table) in tables.items():
+        schemas.write(schema, table, path / INPUTS[name])
     return path
 
 
-def annotate(folder: Path, *file_names: str) -> None:
-    content = {
-        "images": [{"id": n, "file_name": name} for n, name in enumerate(file_names)],
-        "annotations": [
-            {"image_id": n, "category_id": 1, "bbox": [1, 2, 3, 4]} for n in range(len(file_names))
-        ],
-        "categories": [{"id": 1, "name": "L1"}],
-    }
-    (folder / "annotations").mkdir()
-    (folder / "annotations" / "coco.json").write_text(json.dumps(content))
-
-
-def run(folder: Path, reading: str = "patient") -> pd.DataFrame:
-    results = folder.parent
-    exclude(
-        params=Exclude(),
-        annotations=Annotations(),
-        cohort=folder,
-        private=results / "private",
-        index=results / "index.parquet",
-        boxes=results / "annotations.csv",
-        ledger=results / "ledger.csv",
-        exclusions=results / "exclusions.csv",
-        flow=results / "flow.json",
-        exams=results / "dxa_exams.csv",
-        dxa=Dxa(),
-        reading=reading,
-    )
-    return schemas.read(schemas.LEDGER, results / "ledger.csv")
+def run(folder: Path, label: Label | None = None) -> pd.DataFrame:
+    paths = {name: folder / file for name, file in {**INPUTS, **OUTPUTS}.items()}
+    exclude(exclude=Exclude(), label=label or Label(), source=folder / "source.json", **paths)
+    return schemas.read(schemas.LEDGER, folder / "ledger.csv")
 
 
 def test_tables_become_ledger_patients_and_flow(folder: Path) -> None:
-    annotate(folder, "folder/00000.dcm", "folder/00001.dcm")
-    (folder / "dxa.csv").write_text(DXA + "001,2020-01-02,-1.0\r\n002,2021-01-02,-1.0\r\n")
     ledger = run(folder)
     assert list(ledger["criterion"]) == ["", "dxa_too_far", "unreadable"]
     assert list(ledger["evidence"]) == ["", "367 days", "not_dicom"]
-    patients = schemas.read(schemas.EXCLUSIONS, folder.parent / "exclusions.csv")
-    assert list(patients["status"]) == ["included", "excluded"]
-    assert json.loads((folder.parent / "flow.json").read_text())["included"]["files"] == 1
-    annotations = schemas.read(schemas.ANNOTATIONS, folder.parent / "annotations.csv")
-    assert list(annotations["status"]) == ["used", "used"]
-    assert list(annotations["file_key"]) == list(ledger["file_key"][:2])
-
-
-def test_exams_and_lone_ids_are_listed(folder: Path) -> None:
-    annotate(folder, "folder/00000.dcm", "folder/00001.dcm")
-    rows = ["001,2020-01-02,-1.0", "001,2019-06-01,-1", "001,,-1", "01,2020-01-01,0"]
-    (folder / "dxa.csv").write_text(DXA + "".join(row + "\n" for row in rows))
-    run(folder)
-    exams = schemas.read(schemas.DXA_EXAMS, folder.parent / "dxa_exams.csv")
-    assert list(exams["dxa_row"]) == [4, 3, 2]
-    assert list(exams["choice"]) == ["undated", "farther", "counts"]
-    assert list(exams["interval_days"]) == ["", "214", "-1"]
-    (private,) = (folder.parent / "private").rglob("id_match.csv")
-    assert private.stat().st_mode & 0o777 == 0o600
-    assert private.read_text().splitlines() == [
-        "side,patient_id,near_miss,difference",
-        "ct,002,,",
-        "dxa,01,001,leading zeros",
-    ]
-    assert json.loads((folder.parent / "flow.json").read_text())["identity"] == {
-        "dxa_patients": 2,
-        "matched": 1,
-        "ct_without_dxa": 1,
-        "dxa_without_ct": 1,
-        "near_misses": 1,
-    }
+    assert list(ledger["study_key"]) == [key("E", 1), key("E", 2), ""]
+    by_patient = schemas.read(schemas.EXCLUSIONS, folder / "exclusions.csv")
+    assert list(by_patient["status"]) == ["included", "excluded"]
+    flow = json.loads((folder / "flow.json").read_text())
+    assert flow["included"]["files"] == 1
+    assert flow["cohort"] == {"name": "made", "synthetic": True}
+    assert flow["identity"]["matched"] == 2
 
 
 def test_a_cohort_without_tables_reaches_the_ledger(folder: Path) -> None:
-    ledger = run(folder)
-    assert list(ledger["all_criteria"]) == [
+    for name in ("annotations.csv", "exams.csv", "patients.csv"):
+        header = (folder / name).read_text().splitlines()[0]
+        (folder / name).write_text(header + "\n")
+    assert list(run(folder)["all_criteria"]) == [
         "no_annotation;not_lumbar;no_dxa",
         "no_annotation;not_lumbar;no_dxa",
         "unreadable",
     ]
 
 
-def test_a_dxa_table_of_other_people_is_one_sentence(folder: Path) -> None:
-    (folder / "dxa.csv").write_text(DXA + "1,2020-01-02,-1.0\r\n2,2021-01-02,-1.0\r\n")
-    with pytest.raises(UserError, match="none of them among the 2 of the CT"):
-        run(folder)
-    assert not (folder.parent / "ledger.csv").exists()
+def test_the_t_score_is_that_of_the_config(folder: Path) -> None:
+    by_level = run(folder, Label(t_score="vertebra"))
+    assert list(by_level["criterion"]) == ["", "no_t_score", "unreadable"]
+    assert run(folder, Label(t_score="lowest"))["criterion"][0] == "no_t_score"
 
 
-def test_the_reading_is_handed_on(folder: Path) -> None:
-    (folder / "dxa.csv").write_text(DXA + "001,2020-01-02,-1.0\r\n")
-    with pytest.raises(UserError, match="expected a column L1_t_score"):
-        run(folder, "vertebra")
-    with pytest.raises(UserError, match=r"label\.t_score"):
-        run(folder, "spine")
+def test_only_boxes_that_count_are_evidence(folder: Path) -> None:
+    table = schemas.read(schemas.ANNOTATIONS, folder / "annotations.csv")
+    table["status"] = ["used", "conflict"]
+    schemas.write(schemas.ANNOTATIONS, table, folder / "annotations.csv")
+    assert run(folder)["all_criteria"][1] == "no_annotation;not_lumbar;dxa_too_far"
 
 
-def test_a_map_of_another_ingestion_is_one_sentence(folder: Path) -> None:
-    index, _ = cohort(*ROWS, {})
-    schemas.write(schemas.INDEX, index, folder.parent / "index.parquet")
-    with pytest.raises(UserError, match=r"index\.parquet: expected the files that the private map"):
-        run(folder)
+def test_a_readers_decision_counts(folder: Path) -> None:
+    table = decisions(("patient", key("P", 1), "exclude", 2))
+    schemas.write(schemas.DECISIONS, table, folder / "decisions.csv")
+    ledger = run(folder)
+    assert list(ledger["criterion"]) == ["review", "dxa_too_far", "unreadable"]
+    assert list(ledger["decided_by"]) == ["review row 2 (AB, 2020-03-01)", "rule", "rule"]
 
 
-def test_a_reader_is_heard(folder: Path) -> None:
-    (folder / "review.csv").write_text(
-        "scope,id,decision,reviewer,date\npatient,002,exclude,AB,2020-03-01\n"
-    )
-    assert list(run(folder)["criterion"]) == ["no_annotation", "review", "unreadable"]
+def test_histories_come_by_patient_key(folder: Path) -> None:
+    table = patients({"1": {"spine_surgery": "yes"}, "2": {"tumour": "no"}})
+    schemas.write(schemas.PATIENTS, table, folder / "patients.csv")
+    ledger = run(folder)
+    assert ledger["evidence"][0] == "spine_surgery: yes"
+    flow = json.loads((folder / "flow.json").read_text())
+    assert flow["included"]["files"] == 0
+
+
+def test_patients_of_both_sides_are_counted_once() -> None:
+    index, _ = cohort({}, {}, {"patient": 2}, {"patient": 3, "patient_id": ""}, UNREADABLE)
+    sides = {
+        "1": {"in_dxa": True, "near_misses": 0},
+        "2": {"in_dxa": False, "near_misses": 2},
+        "3": {"in_dxa": False},
+        "4": {"in_dxa": True, "in_ct": False, "near_misses": 1},
+        "5": {"in_dxa": False, "in_ct": False},
+    }
+    # The patient whose header gives no ID could not be in the DXA table.
+    assert match_counts(index, patients(sides)) == {
+        "dxa_patients": 2,
+        "matched": 1,
+        "ct_without_dxa": 1,
+        "dxa_without_ct": 1,
+        "near_misses": 2,
+    }
+    assert set(match_counts(index[:0], typed(schemas.PATIENTS, [])).values()) == {0}

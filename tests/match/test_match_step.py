@@ -9,7 +9,7 @@ from support.ct_builder import ct_slice, read, save
 from support.made_index import UNREADABLE, cohort, key
 
 from dsnet import schemas
-from dsnet.config import Annotations, Dxa, Label
+from dsnet.config.cohort import Annotations, Dxa, Label
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.match.step import match

@@ -1,18 +1,22 @@
-"""Index and map rows written by hand: each is a good slice until a test spoils it."""
+"""Index, map and matched tables by hand: each row is a good slice until a test spoils it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from dsnet.exclude.override import Override, override
 
 from dsnet import schemas
 from dsnet.cohort.exam import DxaTable, Exam
-from dsnet.config.cohort import Exclude
+from dsnet.config.cohort import Exclude, TScoreSource
 from dsnet.exclude.evidence import gather
-from dsnet.exclude.verdict import Verdict, judge
+from dsnet.exclude.ledger import Outcome, apply_criteria
+from dsnet.match.exams import exams_table
+from dsnet.private import PrivateCohort
+
+PRIVATE = PrivateCohort("0" * 16, bytes(32), Path("nowhere"))
 
 GOOD: dict[str, Any] = {
     "uid_known": True,
@@ -26,7 +30,6 @@ GOOD: dict[str, Any] = {
     "vendor": "ge",
     "kernel": "BONE",
     "contrast": "none",
-    "date_known": True,
     "rows": 256,
     "columns": 256,
     "row_spacing_mm": 0.8,
@@ -55,7 +58,6 @@ UNREADABLE: dict[str, Any] = {
     "image_kind": "unknown",
     "vendor": "unknown",
     "kernel": "",
-    "date_known": False,
     "hu_scale": False,
     **dict.fromkeys(("rows", "columns", "hu_min", "hu_max", "tilt_deg", "metal_area_mm2"), None),
 }
@@ -66,59 +68,73 @@ def key(letter: str, number: int | str) -> str:
 
 
 def cohort(*rows: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return index and map of slices that are good but for what each row says.
+    """Return index and map of slices that are good except for what each row gives.
 
-    Beside the columns of the index a row may give ``patient`` (a digit; "" for none), ``series``,
-    ``uid``, ``path``, ``patient_id`` and ``ct_date``.
+    Beside the columns of the index a row may give ``patient`` (a digit; "" for none), ``study``,
+    ``series``, ``uid``, ``path``, ``patient_id`` and ``ct_date``.
     """
     files, identities = [], []
     for number, row in enumerate(rows):
-        told = {**GOOD, **row}
-        patient = str(told.pop("patient", "1"))
-        uid = str(told.pop("uid", f"1.2.{number}"))
-        series = str(told.pop("series", patient))
-        path = told.pop("path", f"folder/{number:05d}.dcm")
-        patient_id = told.pop("patient_id", f"00{patient}" if patient else "")
-        ct_date = told.pop("ct_date", "2020-01-01" if patient else "")
+        values = {**GOOD, **row}
+        patient = str(values.pop("patient", "1"))
+        uid = str(values.pop("uid", f"1.2.{number}"))
+        study = str(values.pop("study", patient))
+        series = str(values.pop("series", patient))
+        path = values.pop("path", f"folder/{number:05d}.dcm")
+        patient_id = values.pop("patient_id", f"00{patient}" if patient else "")
+        ct_date = values.pop("ct_date", "2020-01-01" if patient else "")
         file_key = key("F", number)
         image_key = key("I", uid.rpartition(".")[2]) if patient else ""
+        patient_key = key("P", patient) if patient else ""
         files.append(
             {
                 "position_mm": 3.0 * number,
                 "slice_number": number,
-                "pixel_hash": f"hash{number}" if told["decoded"] else "",
-                **told,
+                "pixel_hash": f"{number:064x}" if values["decoded"] else "",
+                **values,
                 "file_key": file_key,
                 "image_key": image_key,
-                "patient_key": key("P", patient) if patient else "",
+                "patient_key": patient_key,
                 "series_key": key("S", series) if patient else "",
-                "study_key": key("E", patient) if patient else "",
+                "study_key": key("E", study) if patient else "",
+                "patient_known": patient_id != "",
+                "date_known": ct_date != "",
             }
         )
         identities.append(
             {
                 "file_key": file_key,
                 "image_key": image_key,
-                "patient_key": key("P", patient) if patient else "",
+                "patient_key": patient_key,
                 "relative_path": path,
                 "patient_id": patient_id,
-                "study_instance_uid": f"9.{patient}" if patient else "",
+                "study_instance_uid": f"9.{study}" if patient else "",
                 "series_instance_uid": f"8.{series}" if patient else "",
-                "sop_instance_uid": uid if told["uid_known"] else "",
+                "sop_instance_uid": uid if values["uid_known"] else "",
                 "ct_date": ct_date,
+                "pixel_hash": files[-1]["pixel_hash"],
                 "plane": "",
             }
         )
+    rank = pd.Series([row["relative_path"] for row in identities], dtype=str).rank(method="first")
+    for row, place in zip(files, rank, strict=True):
+        row["path_rank"] = int(place) - 1
     return typed(schemas.INDEX, files), typed(schemas.MAP, identities)
 
 
 def typed(schema: Any, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a table of `schema`; every row gives every column, or a missing number."""
     frame = pd.DataFrame(rows, columns=list(schema.columns))
     return frame.astype({name: column.dtype.type for name, column in schema.columns.items()})
 
 
+def of_ct(index: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:
+    """Return the files with what the match step takes from the map."""
+    return index.merge(identities[["file_key", "patient_id", "ct_date"]], on="file_key")
+
+
 def boxes(*rows: tuple[int, str], named: Sequence[int] = ()) -> pd.DataFrame:
-    """Return placed boxes from (file number, level)."""
+    """Return the boxes that count, from (file number, level)."""
     frame = pd.DataFrame(rows, columns=["file", "level"])
     return pd.DataFrame(
         {
@@ -138,11 +154,11 @@ def l1_boxes(index: pd.DataFrame) -> pd.DataFrame:
     return boxes(*[(number, "L1") for number in range(len(index))])
 
 
-def exam(patient_id: str, day: str = "2020-01-11", **t_scores: str) -> Exam:
+def exam(patient_id: str, day: str = "2020-01-11", row: int = 2, **t_scores: str) -> Exam:
     """Return an exam ten days after the CT; ``spine`` stands for L1-L4."""
     scores = t_scores or {"spine": "-1.5"}
     return Exam(
-        2,
+        row,
         patient_id,
         date.fromisoformat(day) if day else None,
         {name.replace("spine", "L1-L4"): Decimal(text) for name, text in scores.items()},
@@ -150,10 +166,15 @@ def exam(patient_id: str, day: str = "2020-01-11", **t_scores: str) -> Exam:
 
 
 def dxa(*exams: Exam) -> DxaTable:
-    by_patient: dict[str, tuple[Exam, ...]] = {}
+    by_patient: dict[str, list[Exam]] = {}
     for one in exams:
-        by_patient[one.patient_id] = (*by_patient.get(one.patient_id, ()), one)
-    return DxaTable(by_patient)
+        by_patient.setdefault(one.patient_id, []).append(one)
+    return DxaTable(
+        {
+            name: tuple(sorted(own, key=lambda one: (one.date or date.min, one.row)))
+            for name, own in by_patient.items()
+        }
+    )
 
 
 def everybody(identities: pd.DataFrame) -> DxaTable:
@@ -161,28 +182,51 @@ def everybody(identities: pd.DataFrame) -> DxaTable:
     return dxa(*[exam(patient) for patient in sorted(set(identities["patient_id"]) - {""})])
 
 
-def evidence(
-    *rows: Mapping[str, Any],
-    placed: pd.DataFrame | None = None,
-    exams: DxaTable | None = None,
-    histories: Mapping[str, Any] | None = None,
-    reading: Any = "patient",
-) -> pd.DataFrame:
-    index, identities = cohort(*rows)
-    return gather(
-        index,
-        identities,
-        l1_boxes(index) if placed is None else placed,
-        everybody(identities) if exams is None else exams,
-        histories or {},
-        reading=reading,
+def patients(histories: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """Return `dsnet.schemas.PATIENTS` with these histories, by the digit of a patient."""
+    blank = {**dict.fromkeys(schemas.HISTORIES, ""), "sex": "", "age": None, "near_misses": 0}
+    flags = {"in_ct": True, "in_dxa": True, "in_clinical": True}
+    rows = [
+        {**blank, **flags, "patient_key": key("P", patient), **history}
+        for patient, history in histories.items()
+    ]
+    return typed(schemas.PATIENTS, rows)
+
+
+def decisions(*rows: tuple[str, str, str, int]) -> pd.DataFrame:
+    """Return `dsnet.schemas.DECISIONS` of (scope, key, decision, row)."""
+    by = {"reviewer": "AB", "date": "2020-03-01"}
+    return typed(
+        schemas.DECISIONS,
+        [
+            {"scope": scope, "key": name, "decision": decision, "row": row, **by}
+            for scope, name, decision, row in rows
+        ],
     )
 
 
-def nobody(files: pd.DataFrame) -> Override:
-    """Return the decisions of a reader who made none."""
-    return override(files, [])
+def evidence(
+    *rows: Mapping[str, Any],
+    annotated: pd.DataFrame | None = None,
+    exams: DxaTable | None = None,
+    histories: Mapping[str, Mapping[str, str]] | None = None,
+    t_score: TScoreSource = "patient",
+) -> pd.DataFrame:
+    """Return what criteria look at; by default every file shows L1 and every patient has an exam.
+
+    No history is known unless given.
+    """
+    index, identities = cohort(*rows)
+    measured = everybody(identities) if exams is None else exams
+    return gather(
+        index,
+        l1_boxes(index) if annotated is None else annotated,
+        exams_table(of_ct(index, identities), measured, PRIVATE),
+        patients(histories or {}),
+        t_score=t_score,
+    )
 
 
-def verdict(files: pd.DataFrame, params: Exclude | None = None) -> Verdict:
-    return judge(files, params or Exclude(), nobody(files))
+def outcome(files: pd.DataFrame, params: Exclude | None = None) -> Outcome:
+    """Return the outcome without a reader's decisions."""
+    return apply_criteria(files, params or Exclude(), decisions())

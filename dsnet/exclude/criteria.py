@@ -1,0 +1,547 @@
+"""Every exclusion criterion: the four items of section 3.1, and what they imply.
+
+docs/interpretations.md#22
+
+A criterion that needs a header passes a file without one.
+"""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from dsnet.config.cohort import Exclude
+from dsnet.exclude.criterion import (
+    Case,
+    Criterion,
+    Description,
+    Finding,
+    Mask,
+    criterion,
+    finding,
+)
+from dsnet.exclude.kernel import classify
+
+_IMPLIED = "section 3 (CT images in DICOM), interpretation 22"
+_DXA = "section 3 (the DXA report as reference)"
+_ANATOMY = "section 3.1, item 2"
+_CT_CLASSES = (
+    "CT Image Storage",
+    "Enhanced CT Image Storage",
+    "Legacy Converted Enhanced CT Image Storage",
+)
+
+
+@criterion(
+    "unreadable",
+    "E01",
+    scope="file",
+    stage="quality",
+    reason="The file is not DICOM or cannot be read.",
+    source=_IMPLIED,
+    final=True,
+)
+def unreadable(case: Case) -> Finding:
+    """Hold where no DICOM header could be read."""
+    return finding(case.files, [(~case.files["readable"], "{fault}")])
+
+
+@criterion(
+    "undecodable_pixels",
+    "E02",
+    scope="file",
+    stage="quality",
+    reason="The pixels are missing, cut or cannot be decoded.",
+    source=_IMPLIED,
+    final=True,
+)
+def undecodable_pixels(case: Case) -> Finding:
+    """Hold where a header was read but no pixels could be."""
+    files = case.files
+    return finding(files, [(files["readable"] & ~files["decoded"], "{fault}")])
+
+
+@criterion(
+    "duplicate",
+    "E03",
+    scope="file",
+    stage="quality",
+    reason="The image is a copy of another one.",
+    source=_IMPLIED,
+    final=True,
+)
+def duplicate(case: Case) -> Finding:
+    """Hold on every copy of an image except one.
+
+    Copies share a SOP Instance UID (0008,0018), or, within one patient, pixels and slice position
+    (to 0.01 mm). A file without a UID is a copy of none; an undecodable file makes no other one a
+    copy. The file that an annotation names is kept, else the first by path.
+    """
+    files = case.files
+    able = files[files["decoded"] & files["uid_known"]].assign(at_mm=files["position_mm"].round(2))
+    ranked = able.sort_values(["named", "path_rank"], ascending=[False, True], kind="stable")
+    by_uid = _kept(ranked, ["image_key"])
+    unique = ranked[ranked["file_key"] == by_uid]
+    by_pixels = _kept(unique, ["patient_key", "pixel_hash", "at_mm"])
+    table = files.assign(uid_of=by_uid, pixels_of=by_pixels)
+    same_uid = table["uid_of"].notna() & (table["uid_of"] != table["file_key"])
+    same_pixels = table["pixels_of"].notna() & (table["pixels_of"] != table["file_key"])
+    return finding(
+        table,
+        [
+            (same_uid, "same SOP Instance UID as {uid_of}"),
+            (same_pixels, "same pixels and position as {pixels_of}"),
+        ],
+    )
+
+
+def _kept(ranked: pd.DataFrame, keys: list[str]) -> "pd.Series[str]":
+    """Return the file key of the first in each group; its own where a key is missing."""
+    first = ranked.groupby(keys, sort=False)["file_key"].transform("first")
+    return first.fillna(ranked["file_key"])
+
+
+@criterion(
+    "not_ct",
+    "E04",
+    scope="file",
+    stage="quality",
+    reason="The image is not CT.",
+    source=_IMPLIED,
+    final=True,
+)
+def not_ct(case: Case) -> Finding:
+    """Hold where Modality (0008,0060) or SOPClassUID (0008,0016) is something else than CT.
+
+    A blank or private SOP class decides nothing. Screen saves and dose reports, whose Modality is
+    CT, are secondary captures.
+    """
+    table = case.files.assign(given=case.files["modality"].replace("", "not given"))
+    other_class = ~table["sop_class"].isin([*_CT_CLASSES, "", "private"])
+    return finding(
+        table,
+        [
+            (table["readable"] & (table["modality"] != "CT"), "modality {given}"),
+            (table["readable"] & other_class, "{sop_class}"),
+        ],
+    )
+
+
+@criterion(
+    "not_original_axial",
+    "E05",
+    scope="file",
+    stage="quality",
+    reason="The image is not an original axial slice.",
+    source="section 3 (axial images), interpretation 22",
+    threshold=lambda p: f"tilt <= {p.criteria.not_original_axial.max_tilt_deg:g} degrees",
+)
+def not_original_axial(case: Case) -> Finding:
+    """Hold on localizers, derived and secondary images, and on slices tilted off the axial plane.
+
+    An image whose ImageType (0008,0008) is blank is flagged.
+    """
+    files = case.files
+    limit = case.params.criteria.not_original_axial.max_tilt_deg
+    kind = files["image_kind"]
+    return finding(
+        files,
+        [
+            (files["readable"] & kind.isin(["localizer", "derived", "secondary"]), "{image_kind}"),
+            (files["readable"] & (files["tilt_deg"] > limit), "tilt {tilt_deg:.1f} degrees"),
+        ],
+        [(files["readable"] & (kind == "unknown"), "image type not given")],
+    )
+
+
+@criterion(
+    "bad_geometry",
+    "E06",
+    scope="file",
+    stage="quality",
+    reason="The slice's place in space is missing or impossible.",
+    source=_IMPLIED,
+    threshold=lambda p: (
+        f"uneven gaps <= {p.criteria.bad_geometry.max_irregular_fraction:g} "
+        f"({p.criteria.bad_geometry.irregular_spacing})"
+    ),
+    final=True,
+)
+def bad_geometry(case: Case) -> Finding:
+    """Hold where position, orientation or pixel spacing is missing or impossible.
+
+    A series with uneven slice spacing is flagged by default (``irregular_spacing``).
+    """
+    files = case.files
+    params = case.params.criteria.bad_geometry
+    fault = (files["readable"] & (files["geometry_fault"] != ""), "{geometry_fault}")
+    uneven = (
+        files["readable"] & (files["irregular_fraction"] > params.max_irregular_fraction),
+        "{irregular_fraction:.2f} of the series' gaps uneven",
+    )
+    return finding(
+        files,
+        [fault, uneven] if params.irregular_spacing == "exclude" else [fault],
+        [uneven] if params.irregular_spacing == "review" else [],
+    )
+
+
+@criterion(
+    "no_hu_scale",
+    "E07",
+    scope="file",
+    stage="quality",
+    reason="The pixels cannot be turned into Hounsfield units.",
+    source=_IMPLIED,
+    final=True,
+)
+def no_hu_scale(case: Case) -> Finding:
+    """Hold where a CT gives no rescale slope and intercept (0028,1052 and 0028,1053)."""
+    files = case.files
+    lacks = files["readable"] & (files["modality"] == "CT") & ~files["hu_scale"]
+    return finding(files, [(lacks, "no rescale slope and intercept")])
+
+
+@criterion(
+    "contrast_enhanced",
+    "E08",
+    scope="file",
+    stage="quality",
+    reason="The scan was made with a contrast agent.",
+    source="section 3 (unenhanced images), interpretation 22",
+)
+def contrast_enhanced(case: Case) -> Finding:
+    """Hold where the header names a contrast agent (0018,0010 and the like)."""
+    files = case.files
+    return finding(files, [(files["contrast"] == "present", "contrast agent in the header")])
+
+
+@criterion(
+    "not_bone_kernel",
+    "E09",
+    scope="file",
+    stage="quality",
+    reason="The reconstruction kernel is not one for bone.",
+    source="section 3.1 (full bone window), interpretation 22",
+    threshold=lambda p: f"a bone kernel (unlisted: {p.criteria.not_bone_kernel.unknown_kernel})",
+)
+def not_bone_kernel(case: Case) -> Finding:
+    """Hold on kernels that the vendor made for something else than bone.
+
+    A kernel that the table does not list is flagged by default (``unknown_kernel``).
+    """
+    params = case.params.criteria.not_bone_kernel
+    files = case.files.assign(kernel_name=case.files["kernel"].replace("", "not given"))
+    kind = classify(files["vendor"], files["kernel"], params.bone_kernels)
+    ct = files["readable"] & (files["modality"] == "CT")
+    other = (ct & (kind == "other"), "kernel {kernel_name} of {vendor}")
+    unlisted = (ct & (kind == "unknown"), "unlisted kernel {kernel_name} of {vendor}")
+    return finding(
+        files,
+        [other, unlisted] if params.unknown_kernel == "exclude" else [other],
+        [unlisted] if params.unknown_kernel == "review" else [],
+    )
+
+
+@criterion(
+    "metal_artefact",
+    "E10",
+    scope="patient",
+    stage="quality",
+    reason="An implant disturbs the images.",
+    source="section 3.1, item 1",
+    threshold=lambda p: (
+        f"metal < {p.criteria.metal_artefact.min_area_mm2:g} mm2 "
+        f"(scope {p.criteria.metal_artefact.scope})"
+    ),
+)
+def metal_artefact(case: Case) -> Finding:
+    """Hold where one connected component of metal is large enough; by default on the whole patient.
+
+    Only slices in Hounsfield units count: on a localizer or a screenshot the numbers mean something
+    else. A slice with a smaller component is flagged.
+    """
+    params = case.params.criteria.metal_artefact
+    files = case.files
+    true_hu = files["decoded"] & files["hu_scale"] & (files["modality"] == "CT")
+    slices = files[true_hu & ~files["image_kind"].isin(["localizer", "secondary"])]
+    metal = slices[slices["metal_area_mm2"] >= params.min_area_mm2]
+    less = slices[(slices["metal_area_mm2"] > 0) & (slices["metal_area_mm2"] < params.min_area_mm2)]
+    small = (files.index.isin(less.index), "metal of only {metal_area_mm2:.1f} mm2")
+    if params.scope == "image":
+        large = (files.index.isin(metal.index), "metal {metal_area_mm2:.0f} mm2")
+        return finding(files, [large], [small])
+    worst = metal.sort_values(["metal_area_mm2", "path_rank"]).drop_duplicates(
+        "patient_key", keep="last"
+    )
+    of_patient = worst.set_index("patient_key")[["metal_area_mm2", "file_key"]].add_prefix("worst_")
+    table = files[["patient_key", "metal_area_mm2"]].join(of_patient, on="patient_key")
+    has_metal = table["worst_file_key"].notna()
+    return finding(
+        table, [(has_metal, "metal {worst_metal_area_mm2:.0f} mm2 on {worst_file_key}")], [small]
+    )
+
+
+@criterion(
+    "cement",
+    "E11",
+    scope="file",
+    stage="quality",
+    reason="The slice may show bone cement.",
+    source="section 3.1, item 3; flagged only, interpretation 22",
+    threshold=lambda p: f"dense piece < {p.criteria.cement.min_area_mm2:g} mm2 (review)",
+)
+def cement(case: Case) -> Finding:
+    """Flag slices with a dense component as large as bone cement might be; never exclude them.
+
+    No published threshold distinguishes cement from cortical bone (interpretation 22).
+    """
+    files = case.files
+    limit = case.params.criteria.cement.min_area_mm2
+    dense = files["decoded"] & files["hu_scale"] & (files["dense_area_mm2"] >= limit)
+    return finding(files, flags=[(dense, "dense piece of {dense_area_mm2:.0f} mm2")])
+
+
+@criterion(
+    "no_annotation",
+    "E12",
+    scope="patient",
+    stage="anatomy",
+    reason="No vertebra of the patient was annotated.",
+    source=_ANATOMY,
+    final=True,
+)
+def no_annotation(case: Case) -> Finding:
+    """Hold where nothing at all is annotated on any image of the patient."""
+    files = case.files
+    bare = files["readable"] & ~files["patient_annotated"]
+    return finding(files, [(bare, "no box on any image of the patient")])
+
+
+@criterion(
+    "not_lumbar",
+    "E13",
+    scope="file",
+    stage="anatomy",
+    reason="The slice shows no annotated body of L1 to L4.",
+    source=_ANATOMY,
+    final=True,
+)
+def not_lumbar(case: Case) -> Finding:
+    """Hold where no vertebral body of L1 to L4 is annotated on the slice."""
+    files = case.files
+    elsewhere = files["readable"] & (files["levels"] == "")
+    return finding(
+        files,
+        [
+            (elsewhere & files["annotated"], "only other levels annotated"),
+            (elsewhere & ~files["annotated"], "no box on the slice"),
+        ],
+    )
+
+
+@criterion(
+    "no_dxa",
+    "E14",
+    scope="patient",
+    stage="dxa",
+    reason="The patient has no DXA exam.",
+    source=f"{_DXA}, interpretation 22",
+    final=True,
+)
+def no_dxa(case: Case) -> Finding:
+    """Hold where the DXA table has no exam of the patient; a blank patient ID has none."""
+    files = case.files
+    lacks = files["readable"] & ~files["has_dxa"]
+    return finding(
+        files,
+        [
+            (lacks & files["patient_known"], "no exam of this patient"),
+            (lacks & ~files["patient_known"], "no patient ID in the header"),
+        ],
+    )
+
+
+@criterion(
+    "no_t_score",
+    "E15",
+    scope="patient",
+    stage="dxa",
+    reason="The DXA exam gives no T-score to label by.",
+    source=f"{_DXA}, interpretation 18",
+    final=True,
+)
+def no_t_score(case: Case) -> Finding:
+    """Hold where the exam lacks a T-score that ``label.t_score`` asks for (interpretation 17).
+
+    Under ``vertebra`` that is one for each level on the slice: a body without a label would be
+    learned as background.
+    """
+    files = case.files
+    lacks = files["readable"] & files["has_dxa"] & (files["unscored"] != "")
+    return finding(files, [(lacks, "no T-score for {unscored}")])
+
+
+@criterion(
+    "dxa_too_far",
+    "E16",
+    scope="patient",
+    stage="dxa",
+    reason="CT and DXA are too far apart in time.",
+    source="interpretation 20",
+    threshold=lambda p: f"interval <= {p.criteria.dxa_too_far.max_interval_days} days",
+)
+def dxa_too_far(case: Case) -> Finding:
+    """Hold where more days than allowed lie between CT and DXA, in either order."""
+    limit = case.params.criteria.dxa_too_far.max_interval_days
+    days = case.files["interval_days"].abs()
+    table = case.files[["file_key"]].assign(days=days)
+    return finding(table, [(case.files["readable"] & (days > limit), "{days} days")])
+
+
+@criterion(
+    "dxa_date_unknown",
+    "E17",
+    scope="patient",
+    stage="dxa",
+    reason="The interval between CT and DXA is unknown.",
+    source="interpretation 18",
+)
+def dxa_date_unknown(case: Case) -> Finding:
+    """Hold where the date of the CT or of the DXA exam is unknown."""
+    files = case.files
+    unknown = files["readable"] & files["has_dxa"] & files["interval_days"].isna()
+    return finding(
+        files,
+        [
+            (unknown & ~files["date_known"], "no CT date"),
+            (unknown & files["date_known"], "no DXA date"),
+        ],
+    )
+
+
+def _history(slug: str, code: str, *, reason: str, item: int) -> Criterion:
+    """Return the criterion on patients with a yes in the column `slug` of ``clinical.csv``.
+
+    A patient whose history is unknown is kept and counted, or excluded where the config says so
+    (``unknown_history``).
+    """
+
+    @criterion(
+        slug,
+        code,
+        scope="patient",
+        stage="history",
+        reason=reason,
+        source=f"section 3.1, item {item}",
+        threshold=lambda p: f"unknown histories: {p.unknown_history}",
+    )
+    def history(case: Case) -> Finding:
+        """Hold on patients whose history in ``clinical.csv`` says yes."""
+        files = case.files
+        unknown = files["readable"] & files[slug].isna()
+        tests = [(files["readable"] & files[slug], f"{slug}: yes")]
+        if case.params.unknown_history == "exclude":
+            tests.append((unknown, f"{slug}: unknown"))
+        return finding(files, tests, unknown=unknown)
+
+    return history
+
+
+fracture_history = _history(
+    "fracture_history", "E18", reason="The patient has a history of fractures.", item=4
+)
+spine_surgery = _history(
+    "spine_surgery", "E19", reason="The patient has had surgery of the spine.", item=3
+)
+tumour = _history("tumour", "E20", reason="The patient has a primary or metastatic tumour.", item=4)
+bone_hyperplasia = _history(
+    "bone_hyperplasia", "E21", reason="The patient has bone hyperplasia.", item=4
+)
+
+
+@criterion(
+    "incomplete_levels",
+    "E22",
+    scope="patient",
+    stage="levels",
+    reason="Too few of the levels L1 to L4 are annotated or left.",
+    source="section 3.1 (any of L1-L4 for training), interpretation 19",
+    threshold=lambda p: f"levels >= {p.criteria.incomplete_levels.min_levels}",
+)
+def incomplete_levels(case: Case) -> Finding:
+    """Hold where too few of L1 to L4 are annotated, or left on the remaining slices.
+
+    docs/interpretations.md#19
+
+    Too few annotated at all is a fault of the patient. What is left is counted last, after every
+    other criterion, and concerns the slices that are left: a patient of whom none is left has lost
+    them to those criteria.
+    """
+    files = case.files
+    minimum = case.params.criteria.incomplete_levels.min_levels
+    everywhere = np.ones(len(files), dtype=bool)
+    table = pd.DataFrame(
+        {
+            "n_annotated": _count_levels(files, everywhere),
+            "n_left": _count_levels(files, case.standing),
+        }
+    )
+    short = files["readable"] & files["patient_annotated"] & (table["n_annotated"] < minimum)
+    left = case.standing & ~short & (table["n_left"] < minimum)
+    return finding(
+        table,
+        [(short, "{n_annotated} of L1 to L4 annotated"), (left, "{n_left} of L1 to L4 left")],
+    )
+
+
+def _count_levels(files: pd.DataFrame, where: Mask) -> "pd.Series[int]":
+    """Return, for each file, how many of L1 to L4 its patient has on the files at `where`."""
+    some = files.loc[where, ["patient_key", "levels"]].drop_duplicates()
+    levels = some.assign(level=some["levels"].str.split(" ")).explode("level")
+    counts = levels[levels["level"] != ""].groupby("patient_key")["level"].nunique()
+    return files["patient_key"].map(counts).fillna(0).astype(int)
+
+
+CRITERIA: Final[tuple[Criterion, ...]] = (
+    unreadable,
+    undecodable_pixels,
+    duplicate,
+    not_ct,
+    not_original_axial,
+    bad_geometry,
+    no_hu_scale,
+    contrast_enhanced,
+    not_bone_kernel,
+    metal_artefact,
+    cement,
+    no_annotation,
+    not_lumbar,
+    no_dxa,
+    no_t_score,
+    dxa_too_far,
+    dxa_date_unknown,
+    fracture_history,
+    spine_surgery,
+    tumour,
+    bone_hyperplasia,
+    incomplete_levels,
+)
+"""Every criterion, in the order in which they count; `dsnet.config.Criteria` has the same keys."""
+
+
+def criteria_table(params: Exclude) -> list[Description]:
+    """Return the description of each criterion under `params`, in order."""
+    return [
+        Description(
+            rule.slug,
+            rule.code,
+            rule.scope,
+            rule.stage,
+            rule.reason,
+            rule.threshold(params),
+            rule.enabled(params),
+            rule.source,
+        )
+        for rule in CRITERIA
+    ]
