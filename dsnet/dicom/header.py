@@ -64,7 +64,7 @@ _LARGEST_INTERCEPT = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What one header says.
+    """The facts of one header.
 
     The first five are identifying and stay in the private folder, as does `plane`; "" where
     blank, with nothing but padding stripped: leading zeros matter. `slope` and `intercept` map
@@ -111,7 +111,7 @@ def read(dataset: Dataset) -> Header:
     spacing_mm = _numbers(dataset, "PixelSpacing", 2)
     orientation = _numbers(dataset, "ImageOrientationPatient", 6)
     position_mm = _numbers(dataset, "ImagePositionPatient", 3)
-    where = plane(
+    geometry = plane(
         orientation,
         position_mm,
         spacing_mm,
@@ -136,11 +136,11 @@ def read(dataset: Dataset) -> Header:
         row_spacing_mm=spacing_mm[0] if spacing_mm else math.nan,
         column_spacing_mm=spacing_mm[1] if spacing_mm else math.nan,
         slice_thickness_mm=_number(dataset, "SliceThickness"),
-        tilt_deg=where.tilt_deg,
-        position_mm=where.position_mm,
-        normal=where.normal,
+        tilt_deg=geometry.tilt_deg,
+        position_mm=geometry.position_mm,
+        normal=geometry.normal,
         plane=" ".join(map(repr, position_mm + orientation)) if orientation and position_mm else "",
-        geometry_fault=where.fault,
+        geometry_fault=geometry.fault,
         slope=slope,
         intercept=intercept,
         hu_scale=_is_hu(slope, intercept, _text(dataset, "RescaleType"), modality),
@@ -148,7 +148,7 @@ def read(dataset: Dataset) -> Header:
 
 
 def sop_class_uid(dataset: Dataset) -> str:
-    """Return SOPClassUID (0008,0016), else what the file meta information says, else ""."""
+    """Return SOPClassUID (0008,0016), else that of the file meta information, else ""."""
     meta = getattr(dataset, "file_meta", None) or Dataset()
     return _text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
 
@@ -170,10 +170,10 @@ def _is_hu(slope: float, intercept: float, rescale_type: str, modality: str) -> 
 
 
 def _contrast(dataset: Dataset) -> bool:
-    """Return whether any element of the Contrast/Bolus module says that an agent was given.
+    """Return whether any element of the Contrast/Bolus module means that an agent was given.
 
     An item of ContrastBolusAgentSequence (0018,0012) counts by its CodeMeaning, and a nameless
-    item with a code does. A route alone counts, but not beside an agent that says "None".
+    item with a code does. A route alone counts, but not together with an agent "None".
     """
     agent = _text(dataset, "ContrastBolusAgent")
     items = _value(dataset, "ContrastBolusAgentSequence")
@@ -192,7 +192,8 @@ def _contrast(dataset: Dataset) -> bool:
 def _ct_date(dataset: Dataset) -> str:
     """Return the first valid one of acquisition, series and study date as YYYY-MM-DD, or ""."""
     for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
-        # ACR-NEMA wrote full stops between the parts, which PS3.5 6.2 still asks readers to take.
+        # ACR-NEMA wrote full stops between year, month and day; PS3.5 6.2 still asks readers to
+        # accept them.
         digits = _text(dataset, keyword).replace(".", "")
         if len(digits) == 8 and digits.isascii() and digits.isdigit():
             try:

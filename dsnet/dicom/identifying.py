@@ -1,7 +1,8 @@
 """The identifying values of a header, which the self-test later looks for in every output.
 
-What identifies is told by the profile's own table (`dsnet.dicom.ps315`), in nested sequences
-too; to it come private elements, and overlays and curves. Values stay in the private folder.
+Identifying is what the table of the confidentiality profile lists (`dsnet.dicom.ps315`), in nested
+sequences too, and beyond it private elements, overlays and curves. Values stay in the private
+folder.
 """
 
 import re
@@ -20,7 +21,7 @@ from dsnet.dicom.header import CONVERSION_ERRORS
 from dsnet.dicom.ps315 import attributes, is_graphic
 
 Form = Literal["text", "name", "date", "uid"]
-"""How a value is looked for: see `dsnet.phi.needles`."""
+"""How a value is searched for; `dsnet.phi` derives its patterns from it."""
 
 PRIVATE, GRAPHIC = "private element", "overlay or curve"
 """Kinds of values that go by their group; the others go by their DICOM keyword."""
@@ -42,9 +43,9 @@ _LARGEST_BINARY = 4096
 _ITEM = b"\xfe\xff\x00\xe0"
 
 
-_known: dict[tuple[object, ...], tuple["Value", ...]] = {}
+_cached: dict[tuple[object, ...], tuple["Value", ...]] = {}
 """What the bytes of an element hold: slices of a series share most of them, sequences above all."""
-_MOST_KNOWN = 4096
+_MOST_CACHED = 4096
 _LARGEST_VALUE = 1 << 16
 """Bytes of an element that is looked into; larger ones are images and curves."""
 
@@ -55,7 +56,7 @@ class Value(NamedTuple):
     Attributes
     ----------
     kind : str
-        DICOM keyword, `PRIVATE` or `GRAPHIC`; of what no header holds, a name for its place.
+        DICOM keyword, `PRIVATE` or `GRAPHIC`; for what no header holds, a name of its source.
     form : str
         text, name, date (as YYYY-MM-DD) or uid.
     text : str
@@ -102,11 +103,11 @@ def _walk(dataset: Dataset) -> Iterator[Value]:
             yield from _of_element(dataset, element)
         elif len(raw) <= _LARGEST_VALUE:
             key = (tag, element.VR, raw, element.is_implicit_VR, charset)
-            if key not in _known:
-                if len(_known) >= _MOST_KNOWN:
-                    _known.clear()
-                _known[key] = tuple(_of_element(dataset, element))
-            yield from _known[key]
+            if key not in _cached:
+                if len(_cached) >= _MOST_CACHED:
+                    _cached.clear()
+                _cached[key] = tuple(_of_element(dataset, element))
+            yield from _cached[key]
 
 
 @lru_cache(maxsize=8192)
@@ -118,7 +119,7 @@ def _matters(number: int, vr: str | None) -> bool:
 
 
 def _charset(dataset: Dataset) -> str:
-    """Return what decides how text is decoded: an element's bytes alone do not tell."""
+    """Return what decides how text is decoded: an element's bytes alone do not determine it."""
     try:
         return str(dataset.get("SpecificCharacterSet", ""))
     except CONVERSION_ERRORS:
@@ -127,15 +128,15 @@ def _charset(dataset: Dataset) -> str:
 
 def _of_element(dataset: Dataset, element: Any) -> Iterator[Value]:
     tag = element.tag
-    known = attributes().get(tag)
+    listed = attributes().get(tag)
     if _is_sequence(element):
         for item in _items(dataset, tag):
             yield from _walk(item)
     elif tag.is_private:
         if tag.element > 0xFF:  # below are the creators, which name the makers of software
             yield from _private(dataset, element)
-    elif known:
-        vr, keyword = known
+    elif listed:
+        vr, keyword = listed
         if vr in _FORMS:
             yield from _values(dataset, element, keyword, _FORMS[vr])
     elif is_graphic(tag) and _vr(element) in _FORMS:
@@ -160,16 +161,16 @@ def _binary(content: bytes) -> Iterator[Value]:
     else:
         texts = [content] if _TEXT_BYTES.fullmatch(content) else []
     for text in texts:
-        found = value(PRIVATE, "text", text.decode("utf-8", "replace"))
-        if found:
-            yield found
+        one = value(PRIVATE, "text", text.decode("utf-8", "replace"))
+        if one:
+            yield one
 
 
 def _values(dataset: Dataset, element: Any, kind: str, form: Form) -> Iterator[Value]:
     for text in _texts(dataset, element):
-        found = value(kind, form, text)
-        if found:
-            yield found
+        one = value(kind, form, text)
+        if one:
+            yield one
 
 
 def _texts(dataset: Dataset, element: Any) -> list[str]:

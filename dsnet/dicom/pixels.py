@@ -92,7 +92,7 @@ class Evidence:
     Attributes
     ----------
     hu_min, hu_max : float
-        Padding apart (`measure`).
+        Without padding (`measure`).
     saturated_voxels : int or None
         Pixels at or above 3071 HU.
     metal_area_mm2, metal_fraction : float
@@ -100,8 +100,8 @@ class Evidence:
     dense_area_mm2 : float
         The same at `Thresholds.cement_hu`.
     pixel_hash : str
-        SHA-256 over shape, stored values and rescale, equal for equal images whatever their
-        transfer syntax, bits allocated and signedness.
+        SHA-256 over shape, stored values and rescale, equal for equal images regardless
+        of transfer syntax, bits allocated and signedness.
     """
 
     hu_min: float
@@ -263,7 +263,7 @@ def _inside(
 def padding_range(dataset: Dataset) -> tuple[int, int] | None:
     """Return the declared padding range, read from its two bytes as the pixels are from theirs.
 
-    The VR does not tell: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
+    The VR does not say it: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
     files carry no VR at all.
     """
     signed = dataset.get("PixelRepresentation") == 1
@@ -299,7 +299,7 @@ def _syntax(dataset: Dataset) -> str:
 def _is_short(dataset: Dataset) -> bool:
     """Return whether uncompressed pixels have fewer bytes than rows and columns ask for.
 
-    An image pixel module that does not tell is left to the decoder, which refuses it.
+    An incomplete image pixel module is left to the decoder, which refuses it.
     """
     sizes = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
     factors = [dataset.get(keyword) for keyword in sizes] + [dataset.get("NumberOfFrames") or 1]

@@ -1,4 +1,4 @@
-"""Finding every file below a folder, whatever it is and however it is named."""
+"""Listing every file below a folder, of any kind and any name."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from dsnet.errors import UserError
 _ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
 
 
-class Found(NamedTuple):
+class ScannedFile(NamedTuple):
     """A file, as the operating system shows it before it is opened.
 
     Attributes
@@ -30,7 +30,7 @@ class Found(NamedTuple):
     mtime_ns: int
 
 
-def scan(root: Path) -> list[Found]:
+def scan(root: Path) -> list[ScannedFile]:
     """Return every file below `root`, in the order of their relative paths.
 
     Symbolic links are followed, one that leads back to a folder above itself excepted. A broken
@@ -41,7 +41,7 @@ def scan(root: Path) -> list[Found]:
     UserError
         If a folder cannot be listed: files in it would be missing without a trace.
     """
-    found: list[Found] = []
+    files: list[ScannedFile] = []
     stack = [(os.fspath(root), "", frozenset[tuple[int, int]]())]
     while stack:
         folder, prefix, above = stack.pop()
@@ -55,8 +55,8 @@ def scan(root: Path) -> list[Found]:
             if stat.S_ISDIR(kind):
                 stack.append((entry.path, name + "/", above | {identity}))
             elif stat.S_ISREG(kind):
-                found.append(Found(entry.path, portable(name), size, mtime_ns))
-    return sorted(found, key=lambda file: file.relative)
+                files.append(ScannedFile(entry.path, portable(name), size, mtime_ns))
+    return sorted(files, key=lambda file: file.relative)
 
 
 def portable(path: str) -> str:
@@ -108,6 +108,6 @@ def _status(entry: os.DirEntry[str]) -> tuple[int, int, int]:
     try:
         status = entry.stat()
     except OSError:
-        # A broken link, or a folder that may be listed and not entered: reading it will tell.
+        # A broken link, or a folder that may be listed and not entered: reading it will fail.
         return stat.S_IFREG, 0, 0
     return status.st_mode, status.st_size, status.st_mtime_ns

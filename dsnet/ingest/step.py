@@ -16,7 +16,7 @@ from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts
-from dsnet.dicom.scan import Found, scan
+from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
 from dsnet.files import sha256, write_json
 from dsnet.ingest.cache import Cache, open_cache
@@ -106,7 +106,7 @@ def _images(files: Sequence[Found], facts: dict[str, Facts]) -> tuple[list[str],
     return uids, [one.evidence.pixel_hash if one.evidence else "" for one in own]
 
 
-def _files(folder: CohortFolder) -> list[Found]:
+def _files(folder: CohortFolder) -> list[ScannedFile]:
     files = scan(folder.dicom) if folder.dicom.is_dir() else []
     if not files:
         raise UserError(
@@ -119,7 +119,7 @@ def _files(folder: CohortFolder) -> list[Found]:
 
 
 def _facts(
-    files: Sequence[Found], thresholds: Thresholds, cache: Cache, processes: int
+    files: Sequence[ScannedFile], thresholds: Thresholds, cache: Cache, processes: int
 ) -> dict[str, Facts]:
     """Return the facts of all files; only what the cache does not know is opened."""
     cache.keep_only(files)

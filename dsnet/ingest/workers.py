@@ -8,7 +8,7 @@ from itertools import islice
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts
-from dsnet.dicom.scan import Found
+from dsnet.dicom.scan import ScannedFile
 from dsnet.processes import cpus, open_pool
 
 _CHUNK = 32
@@ -20,16 +20,16 @@ _FEW = 64
 _MOST_AUTOMATIC = 8
 """A process holds some 100 MB, and a disk seldom feeds more."""
 
-Chunk = Sequence[Found]
+Chunk = Sequence[ScannedFile]
 ReadFile = Callable[[str, Thresholds], Facts]
 
 
 def read_all(
-    files: Sequence[Found],
+    files: Sequence[ScannedFile],
     thresholds: Thresholds,
     processes: int = 0,
     read: ReadFile = reader.read,
-) -> Iterator[list[tuple[Found, Facts]]]:
+) -> Iterator[list[tuple[ScannedFile, Facts]]]:
     """Yield the facts of `files`, some at a time and in no order.
 
     A file that kills its process (a decoder's segmentation fault, no memory) is found out by
@@ -38,7 +38,7 @@ def read_all(
 
     Parameters
     ----------
-    files : sequence of Found
+    files : sequence of ScannedFile
     thresholds : Thresholds
     processes : int
         0 for the CPUs of this process, at most 8. One process, and up to 64 files, are read here,

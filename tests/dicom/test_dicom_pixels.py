@@ -48,7 +48,7 @@ def with_stored(stored: np.ndarray, bits: int = 16, **elements: object) -> Datas
 
 def components(mask: np.ndarray) -> list[int]:
     """Return the sizes of the 8-connected components, by a flood fill."""
-    left = {tuple(place) for place in np.argwhere(mask)}
+    left = {tuple(index) for index in np.argwhere(mask)}
     sizes = []
     while left:
         front, size = [left.pop()], 0
@@ -65,19 +65,19 @@ def components(mask: np.ndarray) -> list[int]:
 @given(arrays(np.int64, (9, 11), elements=st.sampled_from([-1000, 40, 1499, 1500, 2500, 3071])))
 @settings(deadline=None, max_examples=50)
 def test_evidence_against_a_flood_fill(hu: np.ndarray) -> None:
-    found = evidence(ct_slice(hu))
-    assert (found.hu_min, found.hu_max) == (hu.min(), hu.max())
-    assert found.saturated_voxels == (hu >= 3071).sum()
-    assert found.metal_area_mm2 == max(components(hu >= 2500), default=0) * 0.5 * 2.0
-    assert found.dense_area_mm2 == max(components(hu >= 1500), default=0) * 0.5 * 2.0
-    assert found.metal_fraction == pytest.approx((hu >= 2500).mean())
+    measured = evidence(ct_slice(hu))
+    assert (measured.hu_min, measured.hu_max) == (hu.min(), hu.max())
+    assert measured.saturated_voxels == (hu >= 3071).sum()
+    assert measured.metal_area_mm2 == max(components(hu >= 2500), default=0) * 0.5 * 2.0
+    assert measured.dense_area_mm2 == max(components(hu >= 1500), default=0) * 0.5 * 2.0
+    assert measured.metal_fraction == pytest.approx((hu >= 2500).mean())
 
 
 @pytest.mark.parametrize("slope", [0.5, 0.1, 2.0])
 def test_thresholds_are_met_exactly_on_any_scale(slope: float) -> None:
     stored = np.array([[0, round(2500 / slope) - 1], [round(2500 / slope)] * 2], np.uint16)
-    found = evidence(with_stored(stored, RescaleSlope=slope, RescaleIntercept=0))
-    assert found.metal_fraction == 0.5
+    measured = evidence(with_stored(stored, RescaleSlope=slope, RescaleIntercept=0))
+    assert measured.metal_fraction == 0.5
 
 
 def test_metal_of_unknown_size_has_no_area() -> None:
@@ -118,9 +118,9 @@ def test_undeclared_fill_is_known_by_the_corner() -> None:
 
 
 def test_nothing_but_padding() -> None:
-    found = evidence(with_stored(np.full((4, 4), -2000, np.int16)))
-    assert math.isnan(found.hu_min)
-    assert found.saturated_voxels == 0
+    measured = evidence(with_stored(np.full((4, 4), -2000, np.int16)))
+    assert math.isnan(measured.hu_min)
+    assert measured.saturated_voxels == 0
 
 
 @given(arrays(np.int64, (32, 40), elements=st.integers(-1024, 3071)))
@@ -165,11 +165,11 @@ def test_without_hu_there_is_a_hash_and_nothing_else() -> None:
         ct_slice(RescaleType="US"),
         ct_slice(NumberOfFrames=2, PixelData=bytes(2 * 512)),
     ):
-        found = evidence(dataset)
-        assert len(found.pixel_hash) == 64
-        assert found.saturated_voxels is None
-        assert math.isnan(found.hu_max)
-        assert math.isnan(found.metal_area_mm2)
+        measured = evidence(dataset)
+        assert len(measured.pixel_hash) == 64
+        assert measured.saturated_voxels is None
+        assert math.isnan(measured.hu_max)
+        assert math.isnan(measured.metal_area_mm2)
 
 
 def test_colour_has_no_evidence() -> None:

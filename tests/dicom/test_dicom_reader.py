@@ -90,17 +90,17 @@ def test_files_that_are_no_dicom(tmp_path: Path, content: bytes, fault: str) -> 
 def test_every_cut_has_its_fault(tmp_path: Path) -> None:
     whole = save(ct_slice(), tmp_path / "whole").read_bytes()
     pixels_at = len(whole) - 512
-    found = []
+    faults = []
     for length in range(140, len(whole), 7):
         path = tmp_path / "cut"
         path.write_bytes(whole[:length])
         facts = read(path)
-        found.append((length, facts.fault))
+        faults.append((length, facts.fault))
         assert (facts.header is None) == (facts.fault == "cut_header")
         assert facts.evidence is None
-    assert {fault for length, fault in found if length > pixels_at} == {"cut_pixels"}
-    assert found[0][1] == "cut_header"
-    assert {fault for _, fault in found} == {"cut_header", "no_pixels", "cut_pixels"}
+    assert {fault for length, fault in faults if length > pixels_at} == {"cut_pixels"}
+    assert faults[0][1] == "cut_header"
+    assert {fault for _, fault in faults} == {"cut_header", "no_pixels", "cut_pixels"}
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
@@ -251,8 +251,8 @@ def test_no_damage_is_too_much(
 ) -> None:
     path = save(in_syntax(syntax), tmp_path / "a")
     content = bytearray(path.read_bytes())
-    for place, byte in scribble:
-        content[start + place] = byte
+    for offset, byte in scribble:
+        content[start + offset] = byte
     path.write_bytes(content[: int(kept * len(content)) if kept > 0.5 else None])
     facts = read(path)
     assert (facts.fault == "") == (facts.evidence is not None)
