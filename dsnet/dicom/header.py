@@ -1,6 +1,7 @@
 """From a DICOM header to the few facts that the pipeline needs."""
 
 import math
+import struct
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -48,18 +49,23 @@ CONVERSION_ERRORS = (
     ArithmeticError,
     AttributeError,
     BytesLengthException,
+    EOFError,
     LookupError,
     NotImplementedError,
+    OSError,
+    RecursionError,
     TypeError,
     ValueError,
+    struct.error,
 )
-"""What pydicom raises for a value that does not fit its VR, or for an unknown character set."""
+"""What pydicom raises for a value that does not fit its VR, for an unknown VR or character set, and
+for a sequence that is damaged. Values are in memory, so that an OSError is pydicom's own."""
 
 _PADDING = " \0"
 
 _SLOPES = (1e-6, 1e6)
-_LARGEST_INTERCEPT = 1e9
-"""Beyond these a rescale is no scale, but a damaged number."""
+_LARGEST = 1e9
+"""Beyond these a rescale is no scale, and any other number no size, but a damaged value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,7 @@ def _is_hu(slope: float, intercept: float, rescale_type: str, modality: str) -> 
     RescaleType (0028,1054) may be absent from a CT image, and then means HU (PS3.3 C.11.1.1.2);
     elsewhere its absence means nothing.
     """
-    if not (_SLOPES[0] <= slope <= _SLOPES[1] and abs(intercept) <= _LARGEST_INTERCEPT):
+    if not (_SLOPES[0] <= slope <= _SLOPES[1] and abs(intercept) <= _LARGEST):
         return False
     return rescale_type.upper() == "HU" or (not rescale_type and modality == "CT")
 
@@ -176,7 +182,7 @@ def _contrast(dataset: Dataset) -> bool:
     item with a code does. A route alone counts, but not together with an agent "None".
     """
     agent = _text(dataset, "ContrastBolusAgent")
-    items = _value(dataset, "ContrastBolusAgentSequence")
+    items = value(dataset, "ContrastBolusAgentSequence")
     coded = [
         _text(item, "CodeMeaning") or _text(item, "CodeValue")
         for item in (items if isinstance(items, Sequence) else ())
@@ -204,7 +210,8 @@ def _ct_date(dataset: Dataset) -> str:
     return ""
 
 
-def _value(dataset: Dataset, keyword: str) -> Any:
+def value(dataset: Dataset, keyword: str) -> Any:
+    """Return the value of an element, None where it is absent, blank or cannot be converted."""
     try:
         return dataset.get(keyword)
     except CONVERSION_ERRORS:
@@ -213,10 +220,16 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 def _texts(dataset: Dataset, keyword: str) -> list[str]:
     """Return the values of an element as clean text without padding; [] for a blank."""
-    value = _value(dataset, keyword)
-    values = value if isinstance(value, MultiValue | list) else [value]
+    content = value(dataset, keyword)
+    if isinstance(content, Sequence):  # a damaged VR: no text
+        return []
+    many = content if isinstance(content, MultiValue | list) else [content]
+    texts = [
+        "" if one is None else (one.decode("latin-1") if isinstance(one, bytes) else str(one))
+        for one in many
+    ]
+    texts = [text.strip(_PADDING) for text in texts]
     # A byte that its character set does not know must not stop a table from being written.
-    texts = ["" if one is None else str(one).strip(_PADDING) for one in values]
     return (
         [text.encode("utf-8", "backslashreplace").decode() for text in texts] if any(texts) else []
     )
@@ -227,14 +240,14 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """Return exactly `count` finite numbers, or none."""
-    value = _value(dataset, keyword)
-    values = value if isinstance(value, MultiValue | list) else [value]
+    """Return exactly `count` numbers of a possible size, or none."""
+    content = value(dataset, keyword)
+    many = content if isinstance(content, MultiValue | list) else [content]
     try:
-        numbers = tuple(float(one) for one in values)
+        numbers = tuple(float(one) for one in many)
     except (TypeError, ValueError, OverflowError):
         return ()
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else ()
+    return numbers if len(numbers) == count and all(abs(x) <= _LARGEST for x in numbers) else ()
 
 
 def _number(dataset: Dataset, keyword: str) -> float:

@@ -8,19 +8,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders import JPEG2000LosslessDecoder, RLELosslessDecoder
 from pydicom.tag import Tag
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGLSLossless,
     RLELossless,
 )
 from support.ct_builder import THRESHOLDS, ct_slice
 
 from dsnet.dicom import header
-from dsnet.dicom.pixels import Evidence, PixelError, examine
+from dsnet.dicom.pixels import Evidence, PixelError, codestream_size, examine
 
 
 def evidence(dataset: Dataset) -> Evidence:
@@ -188,6 +192,70 @@ def test_faults() -> None:
     unknown = ct_slice()
     unknown.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
     assert fault(unknown) == "no_decoder"
+
+
+def test_64_bits_are_read_as_far_as_a_sign_leaves_them() -> None:
+    least, most = (1 << 63) - 1, 1 << 63
+    stored = np.full((4, 4), least, np.uint64)
+    assert len(evidence(with_stored(stored, bits=64)).pixel_hash) == 64
+    stored[0, 0] = most
+    assert fault(with_stored(stored, bits=64)) == "decode_error"
+
+
+def test_uncompressed_colour_at_half_the_resolution_is_whole() -> None:
+    dataset = ct_slice(PixelData=bytes(2 * 256), SamplesPerPixel=3, PlanarConfiguration=0)
+    dataset.PhotometricInterpretation, dataset.BitsAllocated = "YBR_FULL_422", 8
+    dataset.BitsStored, dataset.HighBit = 8, 7
+    assert len(evidence(dataset).pixel_hash) == 64
+    dataset.PixelData = bytes(2 * 256 - 2)
+    assert fault(dataset) == "cut_pixels"
+
+
+def test_a_frame_that_is_too_large_is_not_decoded() -> None:
+    compressed = ct_slice(np.zeros((32, 32), int))
+    compressed.compress(RLELossless)
+    for dataset in (compressed, ct_slice(np.zeros((32, 32), int))):
+        examine(dataset, header.read(dataset), THRESHOLDS, 32 * 32 * 2)
+        with pytest.raises(PixelError, match="too_large"):
+            examine(dataset, header.read(dataset), THRESHOLDS, 32 * 32 * 2 - 1)
+    assert fault(ct_slice(Rows=60000, Columns=60000)) == "cut_pixels"
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_compressed_image_that_states_another_size_is_not_decoded(
+    monkeypatch: pytest.MonkeyPatch, syntax: UID
+) -> None:
+    dataset = ct_slice(np.zeros((32, 40), int))
+    dataset.compress(syntax)
+    (content,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    assert codestream_size(content) == (32, 40)
+    assert len(evidence(dataset).pixel_hash) == 64
+    dataset.Rows, dataset.Columns = 40, 32
+    monkeypatch.setattr(get_decoder(syntax), "iter_array", lambda *_, **__: pytest.fail("decoded"))
+    assert fault(dataset) == "decode_error"
+
+
+def test_the_size_that_a_jpeg_states() -> None:
+    application = b"\xff\xe0\x00\x04\x00\x00"
+    tables = b"\xff\xc4\x00\x05\x00\x00\x00"
+    frame = b"\xff\xc1\x00\x0b\x0c\x75\x30\x00\x07\x01\x01\x11\x00"
+    assert codestream_size(b"\xff\xd8" + application + tables + frame) == (30000, 7)
+    assert codestream_size(b"\xff\xd8" + frame.replace(b"\x75\x30", b"\x00\x00")) is None
+    for unknown in (b"", b"\xff\xd8", b"\xff\xd8" + application, b"\xff\x4f\xff\x51", bytes(99)):
+        assert codestream_size(unknown) is None
+
+
+def test_a_decoder_without_memory_says_nothing_of_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = ct_slice(np.zeros((32, 32), int))
+    dataset.compress(RLELossless)
+
+    def fail(*_: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(RLELosslessDecoder, "_available", {"pylibjpeg": fail})
+    assert fault(dataset) == "memory_limit"
 
 
 def test_a_decoder_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,11 +74,14 @@ def test_parent_is_blank_at_the_top() -> None:
 
 
 @posix
-def test_a_folder_that_cannot_be_listed_stops(
+def test_a_folder_that_cannot_be_listed_stops_or_is_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed = tmp_path / "Thornabee"
-    closed.mkdir()
+    closed = tmp_path / "a" / "Thornabee"
+    closed.mkdir(parents=True)
+    (tmp_path / "a" / "1").write_bytes(b"")
+    (tmp_path / "skipped").mkdir()
+    (tmp_path / "skipped" / "2").write_bytes(b"")
     real = os.scandir
 
     def scandir(folder: str) -> object:
@@ -87,6 +90,9 @@ def test_a_folder_that_cannot_be_listed_stops(
         return real(folder)
 
     monkeypatch.setattr(os, "scandir", scandir)
+    denied: list[str] = []
+    files = scan(tmp_path, skip=tmp_path / "skipped", denied=denied)
+    assert ([file.relative for file in files], denied) == (["a/1"], ["a/Thornabee"])
     with pytest.raises(UserError) as caught:
         scan(tmp_path)
     assert "Thornabee" not in str(caught.value)
