@@ -20,8 +20,12 @@ CREATE TABLE IF NOT EXISTS facts (
 )
 """
 
-_PASSING = frozenset({"no_permission", "io_error", "no_decoder"})
-"""Faults that may be gone tomorrow although the file has not changed: asked again every time."""
+_PASSING = frozenset(
+    {"no_permission", "io_error", "no_decoder", "too_large", "timeout", "memory_limit"}
+)
+"""Faults that may be gone in the next run although the file has not changed: they depend on the
+system or on the configured limits. Such files are read again in each run, as are those with a
+`Facts.fault_class`: what nobody foresaw may be a fault of the program or of the machine."""
 
 
 class Cache:
@@ -67,7 +71,7 @@ class Cache:
         rows = [
             (file.relative, file.size, file.mtime_ns, self._settings, json.dumps(asdict(one)))
             for file, one in facts
-            if one.fault not in _PASSING
+            if one.fault not in _PASSING and not one.fault_class
         ]
         with self._connection:
             self._connection.executemany("REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)

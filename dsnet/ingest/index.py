@@ -96,6 +96,8 @@ def _row(file: ScannedFile, facts: Facts) -> dict[str, Any]:
         "readable": facts.header is not None,
         "decoded": facts.evidence is not None,
         "fault": facts.fault,
+        "fault_class": facts.fault_class,
+        "fault_frame": facts.fault_frame,
         **{name: getattr(head, name) for name in _HEADER},
         **{name: getattr(evidence, name) for name in _EVIDENCE},
     }

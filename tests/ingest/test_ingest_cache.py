@@ -50,9 +50,17 @@ def replaced(file: ScannedFile, **values: object) -> ScannedFile:
 def test_faults_of_the_moment_are_not_kept(tmp_path: Path, files: list[ScannedFile]) -> None:
     file, _ = files
     with open_cache(tmp_path / "c", "s") as cache:
-        for fault in ("no_permission", "io_error", "no_decoder"):
+        for fault in (
+            "no_permission", "io_error", "no_decoder", "too_large", "timeout", "memory_limit",
+        ):  # fmt: skip
             cache.add([(file, replace(read(Path(file.path)), fault=fault))])
             assert cache.known([file]) == {}
+        # An exception that nobody foresaw, and a process that died.
+        for fault, name in (("unexpected_content", "KeyError"), ("decode_error", "SIGSEGV")):
+            cache.add([(file, replace(read(Path(file.path)), fault=fault, fault_class=name))])
+            assert cache.known([file]) == {}
+        cache.add([(file, replace(read(Path(file.path)), fault="decode_error"))])
+        assert len(cache.known([file])) == 1
 
 
 def test_files_that_are_gone_are_forgotten(tmp_path: Path, files: list[ScannedFile]) -> None:
