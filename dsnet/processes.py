@@ -2,8 +2,13 @@
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
+from types import ModuleType
 
 
 def cpus() -> int:
@@ -18,12 +23,44 @@ def open_pool(processes: int) -> ProcessPoolExecutor:
 
     Spawned, not forked: alike on every system, and no copy of the parent's tables and threads.
     """
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start)
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=silence)
 
 
-def _start() -> None:
-    """Close a worker's mouth, since a C library may print, and leave Ctrl-C to the parent."""
+def silence() -> None:
+    """Withhold what a worker process prints, as a C library may; leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for standard in (1, 2):
         os.dup2(nowhere, standard)
+
+
+def limit_memory(more_bytes: int) -> bool:
+    """Let this process take at most `more_bytes` beyond what it has; return whether that works.
+
+    It does on Linux, where an allocation beyond fails (RLIMIT_AS) instead of filling the machine.
+    """
+    if sys.platform != "linux":
+        return False
+    import resource  # noqa: PLC0415 - absent on Windows
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    wanted = pages * resource.getpagesize() + more_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    return True
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Keep processes that are spawned meanwhile from importing the main module.
+
+    A step's main module imports tables and models, which no reading process needs. What such a
+    process is given must come from other modules.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -52,6 +52,10 @@ class Source:
         Of the built-in phantom.
     files, bytes, readable, decoded : int
         How many files there are below ``dicom/``.
+    unexpected : int
+        Files with content that the program did not foresee.
+    not_searched : dict of str to int
+        By kind, files beside ``dicom/`` whose identifying values are unknown.
     index_sha256 : str
         Of ``index.parquet``.
     """
@@ -66,6 +70,8 @@ class Source:
     bytes: int
     readable: int
     decoded: int
+    unexpected: int
+    not_searched: dict[str, int]
     index_sha256: str
 
     def to_json(self) -> Json:

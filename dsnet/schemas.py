@@ -89,8 +89,16 @@ INDEX = pa.DataFrameSchema(
             "cut_pixels",
             "no_decoder",
             "decode_error",
+            "too_large",
+            "timeout",
+            "memory_limit",
+            "unexpected_content",
             blank=True,
         ),
+        # Of unexpected content the exception's class and the last frame in this package, of a
+        # process that died the signal; "" elsewhere. Never an exception's message.
+        "fault_class": _text(blank=True),
+        "fault_frame": _text(blank=True),
         "transfer_syntax": _text(blank=True),
         "sop_class": _text(blank=True),
         "modality": _text(blank=True),

@@ -53,6 +53,18 @@ class Ingest(Section):
     """HU from which a voxel counts as metal (interpretation 22)."""
     cement_hu: Annotated[float, Field(ge=500, le=30000)] = 1500
     """HU from which a voxel may be bone cement; only ever flagged for review."""
+    max_seconds: Annotated[float, Field(gt=0)] = 120
+    """Seconds that reading one file may take; one that takes longer becomes a row with the fault
+    timeout."""
+    max_memory_mb: Annotated[int, Field(ge=64)] = 2048
+    """Memory in MB that reading one file may take; beyond it the fault is memory_limit (on Linux)
+    or too_large."""
+    max_decoded_mb: Annotated[int, Field(ge=1)] = 256
+    """MB of one decoded frame, or of a deflated file once it is inflated; beyond it the fault is
+    too_large."""
+    max_unexpected: Fraction = 0.01
+    """Share of the files with content that the program does not foresee (fault unexpected_content)
+    above which the run stops, after all rows are written."""
 
 
 class Annotations(Section):

@@ -30,7 +30,8 @@ class Plane:
     position_mm : float
         ImagePositionPatient projected on the normal; NaN if unknown.
     normal : str
-        The normal to two decimals, which tells the stacks of one series apart; "" if unknown.
+        The normal to two decimals, by which the stacks of one series are distinguished; ""
+        if unknown.
     fault : str
         "", no_orientation, no_position, no_spacing, not_orthogonal or impossible_spacing.
     """

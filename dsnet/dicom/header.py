@@ -1,6 +1,7 @@
 """From a DICOM header to the few facts that the pipeline needs."""
 
 import math
+import struct
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -48,23 +49,28 @@ CONVERSION_ERRORS = (
     ArithmeticError,
     AttributeError,
     BytesLengthException,
+    EOFError,
     LookupError,
     NotImplementedError,
+    OSError,
+    RecursionError,
     TypeError,
     ValueError,
+    struct.error,
 )
-"""What pydicom raises for a value that does not fit its VR, or for an unknown character set."""
+"""What pydicom raises for a value that does not fit its VR, for an unknown VR or character set, and
+for a sequence that is damaged. Values are in memory, so that an OSError is pydicom's own."""
 
 _PADDING = " \0"
 
 _SLOPES = (1e-6, 1e6)
-_LARGEST_INTERCEPT = 1e9
-"""Beyond these a rescale is no scale, but a damaged number."""
+_LARGEST = 1e9
+"""Beyond these a rescale is no scale, and any other number no size, but a damaged value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What one header says.
+    """The facts of one header.
 
     The first five are identifying and stay in the private folder, as does `plane`; "" where
     blank, with nothing but padding stripped: leading zeros matter. `slope` and `intercept` map
@@ -111,7 +117,7 @@ def read(dataset: Dataset) -> Header:
     spacing_mm = _numbers(dataset, "PixelSpacing", 2)
     orientation = _numbers(dataset, "ImageOrientationPatient", 6)
     position_mm = _numbers(dataset, "ImagePositionPatient", 3)
-    where = plane(
+    geometry = plane(
         orientation,
         position_mm,
         spacing_mm,
@@ -136,11 +142,11 @@ def read(dataset: Dataset) -> Header:
         row_spacing_mm=spacing_mm[0] if spacing_mm else math.nan,
         column_spacing_mm=spacing_mm[1] if spacing_mm else math.nan,
         slice_thickness_mm=_number(dataset, "SliceThickness"),
-        tilt_deg=where.tilt_deg,
-        position_mm=where.position_mm,
-        normal=where.normal,
+        tilt_deg=geometry.tilt_deg,
+        position_mm=geometry.position_mm,
+        normal=geometry.normal,
         plane=" ".join(map(repr, position_mm + orientation)) if orientation and position_mm else "",
-        geometry_fault=where.fault,
+        geometry_fault=geometry.fault,
         slope=slope,
         intercept=intercept,
         hu_scale=_is_hu(slope, intercept, _text(dataset, "RescaleType"), modality),
@@ -148,7 +154,7 @@ def read(dataset: Dataset) -> Header:
 
 
 def sop_class_uid(dataset: Dataset) -> str:
-    """Return SOPClassUID (0008,0016), else what the file meta information says, else ""."""
+    """Return SOPClassUID (0008,0016), else that of the file meta information, else ""."""
     meta = getattr(dataset, "file_meta", None) or Dataset()
     return _text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
 
@@ -164,19 +170,19 @@ def _is_hu(slope: float, intercept: float, rescale_type: str, modality: str) -> 
     RescaleType (0028,1054) may be absent from a CT image, and then means HU (PS3.3 C.11.1.1.2);
     elsewhere its absence means nothing.
     """
-    if not (_SLOPES[0] <= slope <= _SLOPES[1] and abs(intercept) <= _LARGEST_INTERCEPT):
+    if not (_SLOPES[0] <= slope <= _SLOPES[1] and abs(intercept) <= _LARGEST):
         return False
     return rescale_type.upper() == "HU" or (not rescale_type and modality == "CT")
 
 
 def _contrast(dataset: Dataset) -> bool:
-    """Return whether any element of the Contrast/Bolus module says that an agent was given.
+    """Return whether any element of the Contrast/Bolus module means that an agent was given.
 
     An item of ContrastBolusAgentSequence (0018,0012) counts by its CodeMeaning, and a nameless
-    item with a code does. A route alone counts, but not beside an agent that says "None".
+    item with a code does. A route alone counts, but not together with an agent "None".
     """
     agent = _text(dataset, "ContrastBolusAgent")
-    items = _value(dataset, "ContrastBolusAgentSequence")
+    items = value(dataset, "ContrastBolusAgentSequence")
     coded = [
         _text(item, "CodeMeaning") or _text(item, "CodeValue")
         for item in (items if isinstance(items, Sequence) else ())
@@ -192,7 +198,8 @@ def _contrast(dataset: Dataset) -> bool:
 def _ct_date(dataset: Dataset) -> str:
     """Return the first valid one of acquisition, series and study date as YYYY-MM-DD, or ""."""
     for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
-        # ACR-NEMA wrote full stops between the parts, which PS3.5 6.2 still asks readers to take.
+        # ACR-NEMA wrote full stops between year, month and day; PS3.5 6.2 still asks readers to
+        # accept them.
         digits = _text(dataset, keyword).replace(".", "")
         if len(digits) == 8 and digits.isascii() and digits.isdigit():
             try:
@@ -203,7 +210,8 @@ def _ct_date(dataset: Dataset) -> str:
     return ""
 
 
-def _value(dataset: Dataset, keyword: str) -> Any:
+def value(dataset: Dataset, keyword: str) -> Any:
+    """Return the value of an element, None where it is absent, blank or cannot be converted."""
     try:
         return dataset.get(keyword)
     except CONVERSION_ERRORS:
@@ -212,10 +220,16 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 def _texts(dataset: Dataset, keyword: str) -> list[str]:
     """Return the values of an element as clean text without padding; [] for a blank."""
-    value = _value(dataset, keyword)
-    values = value if isinstance(value, MultiValue | list) else [value]
+    content = value(dataset, keyword)
+    if isinstance(content, Sequence):  # a damaged VR: no text
+        return []
+    many = content if isinstance(content, MultiValue | list) else [content]
+    texts = [
+        "" if one is None else (one.decode("latin-1") if isinstance(one, bytes) else str(one))
+        for one in many
+    ]
+    texts = [text.strip(_PADDING) for text in texts]
     # A byte that its character set does not know must not stop a table from being written.
-    texts = ["" if one is None else str(one).strip(_PADDING) for one in values]
     return (
         [text.encode("utf-8", "backslashreplace").decode() for text in texts] if any(texts) else []
     )
@@ -226,14 +240,14 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 
 def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """Return exactly `count` finite numbers, or none."""
-    value = _value(dataset, keyword)
-    values = value if isinstance(value, MultiValue | list) else [value]
+    """Return exactly `count` numbers of a possible size, or none."""
+    content = value(dataset, keyword)
+    many = content if isinstance(content, MultiValue | list) else [content]
     try:
-        numbers = tuple(float(one) for one in values)
+        numbers = tuple(float(one) for one in many)
     except (TypeError, ValueError, OverflowError):
         return ()
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else ()
+    return numbers if len(numbers) == count and all(abs(x) <= _LARGEST for x in numbers) else ()
 
 
 def _number(dataset: Dataset, keyword: str) -> float:

@@ -1,11 +1,12 @@
 """The identifying values of a header, which the self-test later looks for in every output.
 
-What identifies is told by the profile's own table (`dsnet.dicom.ps315`), in nested sequences
-too; to it come private elements, and overlays and curves. Values stay in the private folder.
+Identifying is what the table of the confidentiality profile lists (`dsnet.dicom.ps315`), in nested
+sequences too, and beyond it private elements, overlays and curves. Values stay in the private
+folder.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -20,10 +21,10 @@ from dsnet.dicom.header import CONVERSION_ERRORS
 from dsnet.dicom.ps315 import attributes, is_graphic
 
 Form = Literal["text", "name", "date", "uid"]
-"""How a value is looked for: see `dsnet.phi.needles`."""
+"""How a value is searched for; `dsnet.phi` derives its patterns from it."""
 
-PRIVATE, GRAPHIC = "private element", "overlay or curve"
-"""Kinds of values that go by their group; the others go by their DICOM keyword."""
+PRIVATE, GRAPHIC, DAMAGED = "private element", "overlay or curve", "damaged sequence"
+"""Kinds of values that go by no keyword; the others go by their DICOM keyword."""
 
 _FORMS: dict[str, Form] = {
     **dict.fromkeys(("LO", "SH", "ST", "LT", "UT", "UC", "AE", "UR"), "text"),
@@ -39,14 +40,16 @@ _STANDARD_UID = "1.2.840.10008."
 _LONGEST = 1024
 _LARGEST_BINARY = 4096
 """Bytes of a private element without a VR of text."""
-_ITEM = b"\xfe\xff\x00\xe0"
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+"""The tag (FFFE,E000), little-endian and big-endian."""
 
 
-_known: dict[tuple[object, ...], tuple["Value", ...]] = {}
+_cached: dict[tuple[object, ...], tuple["Value", ...]] = {}
 """What the bytes of an element hold: slices of a series share most of them, sequences above all."""
-_MOST_KNOWN = 4096
+_MOST_CACHED = 4096
 _LARGEST_VALUE = 1 << 16
-"""Bytes of an element that is looked into; larger ones are images and curves."""
+"""Bytes of an element that is searched or cached; larger ones are images, curves and sequences, of
+which the sequences alone are searched."""
 
 
 class Value(NamedTuple):
@@ -55,7 +58,8 @@ class Value(NamedTuple):
     Attributes
     ----------
     kind : str
-        DICOM keyword, `PRIVATE` or `GRAPHIC`; of what no header holds, a name for its place.
+        DICOM keyword, `PRIVATE`, `GRAPHIC` or `DAMAGED`; for what no header holds, its
+        source.
     form : str
         text, name, date (as YYYY-MM-DD) or uid.
     text : str
@@ -67,9 +71,19 @@ class Value(NamedTuple):
 
 
 def collect(dataset: Dataset) -> tuple[Value, ...]:
-    """Return every identifying value of a header, each once, its file meta information's first."""
-    meta = getattr(dataset, "file_meta", None) or Dataset()
-    return tuple(dict.fromkeys((*_walk(meta), *_walk(dataset))))
+    """Return every identifying value of a header, each once.
+
+    A value that cannot be converted is searched as bytes. Sequences may be nested to any depth.
+    """
+    values: dict[Value, None] = {}
+    for one in (getattr(dataset, "file_meta", None) or Dataset(), dataset):
+        charset = _charset(one)
+        for element in _elements(one):
+            if _is_sequence(element):
+                values.update(dict.fromkeys(_once(one, element, charset, _of_sequence)))
+            else:
+                values.update(dict.fromkeys(_once(one, element, charset, _of_element)))
+    return tuple(values)
 
 
 def value(kind: str, form: str, text: str) -> Value | None:
@@ -91,22 +105,34 @@ def iso_date(text: str) -> str:
     return f"{year}-{month}-{day}" if "01" <= month <= "12" and "01" <= day <= "31" else ""
 
 
-def _walk(dataset: Dataset) -> Iterator[Value]:
-    charset = _charset(dataset)
-    for element in dataset.elements():
-        tag = element.tag
-        if not _matters(int(tag), element.VR):
-            continue
-        raw = element.value
-        if not isinstance(element, RawDataElement) or not isinstance(raw, bytes):
-            yield from _of_element(dataset, element)
-        elif len(raw) <= _LARGEST_VALUE:
-            key = (tag, element.VR, raw, element.is_implicit_VR, charset)
-            if key not in _known:
-                if len(_known) >= _MOST_KNOWN:
-                    _known.clear()
-                _known[key] = tuple(_of_element(dataset, element))
-            yield from _known[key]
+def _elements(dataset: Dataset) -> Iterator[Any]:
+    """Yield the elements that may identify, as they were read: converting them may fail."""
+    for tag in sorted(dataset.keys()):
+        element = dataset.get_item(tag, keep_deferred=True)
+        if _matters(int(tag), element.VR) and (_is_short(element) or _is_sequence(element)):
+            yield element
+
+
+def _is_short(element: Any) -> bool:
+    return not isinstance(element.value, bytes) or len(element.value) <= _LARGEST_VALUE
+
+
+def _once(
+    dataset: Dataset,
+    element: Any,
+    charset: str,
+    collect_from: Callable[[Dataset, Any], Iterator[Value]],
+) -> tuple[Value, ...]:
+    """Return what `collect_from` yields, without doing it again for the same bytes."""
+    raw = element.value
+    if not (isinstance(element, RawDataElement) and isinstance(raw, bytes) and _is_short(element)):
+        return tuple(collect_from(dataset, element))
+    key = (element.tag, element.VR, raw, element.is_implicit_VR, charset)
+    if key not in _cached:
+        if len(_cached) >= _MOST_CACHED:
+            _cached.clear()
+        _cached[key] = tuple(collect_from(dataset, element))
+    return _cached[key]
 
 
 @lru_cache(maxsize=8192)
@@ -118,24 +144,38 @@ def _matters(number: int, vr: str | None) -> bool:
 
 
 def _charset(dataset: Dataset) -> str:
-    """Return what decides how text is decoded: an element's bytes alone do not tell."""
+    """Return what decides how text is decoded: an element's bytes alone do not determine it."""
     try:
         return str(dataset.get("SpecificCharacterSet", ""))
     except CONVERSION_ERRORS:
         return ""
 
 
+def _of_sequence(dataset: Dataset, sequence: Any) -> Iterator[Value]:
+    """Yield the values of a sequence and all within it, without recursion."""
+    pending = [(dataset, sequence)]
+    while pending:
+        holder, element = pending.pop()
+        items = _items(holder, element.tag)
+        if items is None and isinstance(element.value, bytes):
+            yield from _texts_in(element.value, DAMAGED)
+        for item in items or ():
+            charset = _charset(item)
+            for one in _elements(item):
+                if _is_sequence(one):
+                    pending.append((item, one))
+                else:
+                    yield from _once(item, one, charset, _of_element)
+
+
 def _of_element(dataset: Dataset, element: Any) -> Iterator[Value]:
     tag = element.tag
-    known = attributes().get(tag)
-    if _is_sequence(element):
-        for item in _items(dataset, tag):
-            yield from _walk(item)
-    elif tag.is_private:
+    listed = attributes().get(tag)
+    if tag.is_private:
         if tag.element > 0xFF:  # below are the creators, which name the makers of software
             yield from _private(dataset, element)
-    elif known:
-        vr, keyword = known
+    elif listed:
+        vr, keyword = listed
         if vr in _FORMS:
             yield from _values(dataset, element, keyword, _FORMS[vr])
     elif is_graphic(tag) and _vr(element) in _FORMS:
@@ -155,21 +195,25 @@ def _binary(content: bytes) -> Iterator[Value]:
     content = content.rstrip(b" \0")
     if not 4 <= len(content) <= _LARGEST_BINARY:
         return
-    if content.startswith(_ITEM):
-        texts = _RUN.findall(content)
-    else:
-        texts = [content] if _TEXT_BYTES.fullmatch(content) else []
-    for text in texts:
-        found = value(PRIVATE, "text", text.decode("utf-8", "replace"))
-        if found:
-            yield found
+    if content.startswith(_ITEMS):
+        yield from _texts_in(content, PRIVATE)
+    elif _TEXT_BYTES.fullmatch(content):
+        yield from _texts_in(content, PRIVATE, whole=True)
+
+
+def _texts_in(content: bytes, kind: str, *, whole: bool = False) -> Iterator[Value]:
+    """Return `content` as one text, or each run of letters in it."""
+    for text in [content] if whole else _RUN.findall(content):
+        one = value(kind, "text", text.decode("utf-8", "replace"))
+        if one:
+            yield one
 
 
 def _values(dataset: Dataset, element: Any, kind: str, form: Form) -> Iterator[Value]:
     for text in _texts(dataset, element):
-        found = value(kind, form, text)
-        if found:
-            yield found
+        one = value(kind, form, text)
+        if one:
+            yield one
 
 
 def _texts(dataset: Dataset, element: Any) -> list[str]:
@@ -190,12 +234,17 @@ def _is_sequence(element: Any) -> bool:
     return isinstance(element.value, Sequence) or _vr(element) == "SQ"
 
 
-def _items(dataset: Dataset, tag: BaseTag) -> list[Dataset]:
+def _items(dataset: Dataset, tag: BaseTag) -> list[Dataset] | None:
+    """Return the items of a sequence, None for one that is damaged."""
+    raw = dataset.get_item(tag, keep_deferred=True).value
+    # pydicom takes any eight bytes for an item.
+    if isinstance(raw, bytes) and raw and not raw.startswith(_ITEMS):
+        return None
     try:
         content = dataset[tag].value
     except CONVERSION_ERRORS:
-        return []
-    return list(content) if isinstance(content, Sequence) else []
+        return None
+    return list(content) if isinstance(content, Sequence) else None
 
 
 def _vr(element: Any) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from scipy import ndimage
 
-from dsnet.dicom.header import Header, transfer_syntax_uid
+from dsnet.dicom.header import Header, transfer_syntax_uid, value
 
 KEYWORDS = (
     "SamplesPerPixel",
@@ -50,8 +52,9 @@ _DECODER_ERRORS = (
     BytesLengthException,
     EOFError,
     LookupError,
-    MemoryError,
     NotImplementedError,
+    OSError,
+    RecursionError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -60,13 +63,21 @@ _DECODER_ERRORS = (
 """What pydicom's decoders raise for pixel data or an image pixel module that are wrong. They are
 caught around pydicom alone, so that no fault of this package hides among them."""
 
+_NO_MEMORY = re.compile(r"bad_alloc|(unable|cannot|failed) to alloc|memory", re.IGNORECASE)
+"""How decoders say that memory ran out; pydicom quotes them in a RuntimeError of its own, whatever
+they raised. It is no damage of the file."""
+
+_JPEG_START, _JPEG_2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
+_NO_FRAME_HEADER = frozenset({0xC4, 0xC8, 0xCC})
+"""Markers from C0 to CF that are not of a frame: Huffman tables, reserved, arithmetic coding."""
+
 
 class PixelError(Exception):
     """Pixels that cannot be had.
 
     Attributes
     ----------
-    fault : {"no_pixels", "cut_pixels", "no_decoder", "decode_error"}
+    fault : {"no_pixels", "cut_pixels", "too_large", "memory_limit", "no_decoder", "decode_error"}
     """
 
     def __init__(self, fault: str) -> None:
@@ -92,7 +103,7 @@ class Evidence:
     Attributes
     ----------
     hu_min, hu_max : float
-        Padding apart (`measure`).
+        Without padding (`measure`).
     saturated_voxels : int or None
         Pixels at or above 3071 HU.
     metal_area_mm2, metal_fraction : float
@@ -100,8 +111,8 @@ class Evidence:
     dense_area_mm2 : float
         The same at `Thresholds.cement_hu`.
     pixel_hash : str
-        SHA-256 over shape, stored values and rescale, equal for equal images whatever their
-        transfer syntax, bits allocated and signedness.
+        SHA-256 over shape, stored values and rescale, equal for equal images regardless
+        of transfer syntax, bits allocated and signedness.
     """
 
     hu_min: float
@@ -117,17 +128,19 @@ NOTHING = Evidence(math.nan, math.nan, None, math.nan, math.nan, math.nan, "")
 """What stands in the index for a file that is not decoded."""
 
 
-def examine(dataset: Dataset, header: Header, thresholds: Thresholds) -> Evidence:
+def examine(
+    dataset: Dataset, header: Header, thresholds: Thresholds, largest_bytes: float = math.inf
+) -> Evidence:
     """Decode the pixels of `dataset` and return what they show.
 
     Raises
     ------
     PixelError
-        If they cannot be decoded.
+        As `decode` does.
     """
     digest = hashlib.sha256()
     frames = 0
-    for stored in decode(dataset):
+    for stored in decode(dataset, largest_bytes):
         feed(digest, stored, header)
         frames += 1
     if frames == 0:
@@ -137,10 +150,16 @@ def examine(dataset: Dataset, header: Header, thresholds: Thresholds) -> Evidenc
     return measure(stored, header, padding_range(dataset), thresholds, digest.hexdigest())
 
 
-def decode(dataset: Dataset) -> Iterator[NDArray[Any]]:
+def decode(dataset: Dataset, largest_bytes: float = math.inf) -> Iterator[NDArray[Any]]:
     """Yield the frames of `dataset` in stored values, as pydicom's decoders give them.
 
     Uncompressed frames whose bits are all used are views on the file's bytes.
+
+    Parameters
+    ----------
+    dataset : pydicom.Dataset
+    largest_bytes : float
+        Of one decoded frame, by the header and by the compressed image itself.
 
     Yields
     ------
@@ -149,7 +168,8 @@ def decode(dataset: Dataset) -> Iterator[NDArray[Any]]:
     Raises
     ------
     PixelError
-        If there are no or too few bytes, no decoder for the transfer syntax, or one that fails.
+        If there are no or too few bytes, no decoder for the transfer syntax, or one that fails, or
+        if a frame would be larger than `largest_bytes`.
     """
     if "PixelData" not in dataset:
         raise PixelError("no_pixels")
@@ -160,14 +180,14 @@ def decode(dataset: Dataset) -> Iterator[NDArray[Any]]:
     if not decoder.is_available:
         raise PixelError("no_decoder")
     try:
-        if decoder.is_native and _is_short(dataset):
-            raise PixelError("cut_pixels")
+        _check_size(dataset, largest_bytes, native=decoder.is_native)
         for frame, _ in decoder.iter_array(
             dataset, raw=True, view_only=True, allow_excess_frames=False
         ):
             yield frame
     except _DECODER_ERRORS as error:
-        raise PixelError("decode_error") from error
+        no_memory = isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
+        raise PixelError("memory_limit" if no_memory else "decode_error") from error
     except BaseException as error:
         # A panic in the RLE decoder, which is written in Rust, is no Exception and has no class
         # that could be imported.
@@ -263,25 +283,37 @@ def _inside(
 def padding_range(dataset: Dataset) -> tuple[int, int] | None:
     """Return the declared padding range, read from its two bytes as the pixels are from theirs.
 
-    The VR does not tell: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
+    The VR does not say it: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
     files carry no VR at all.
     """
-    signed = dataset.get("PixelRepresentation") == 1
+    signed = value(dataset, "PixelRepresentation") == 1
     ends = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         if keyword in dataset:
-            raw = dataset.get_item(keyword)
-            value = raw.value if isinstance(raw.value, bytes) else b""
-            if len(value) == 2:
+            raw = dataset.get_item(keyword, keep_deferred=True)
+            two = raw.value if isinstance(raw.value, bytes) else b""
+            if len(two) == 2:
                 little = getattr(raw, "is_little_endian", True)
-                ends.append(int.from_bytes(value, "little" if little else "big", signed=signed))
+                ends.append(int.from_bytes(two, "little" if little else "big", signed=signed))
     return (min(ends), max(ends)) if ends else None
 
 
 def feed(digest: Any, stored: NDArray[Any], header: Header) -> None:
-    """Add a frame to a digest: as the smallest signed integers that hold it, little-endian."""
-    ends = np.array([stored.min(), stored.max()], np.int64)
-    width = next(kind for kind in ("<i2", "<i4", "<i8") if np.array_equal(ends.astype(kind), ends))
+    """Add a frame to a digest: as the smallest signed integers that hold it, little-endian.
+
+    Raises
+    ------
+    PixelError
+        ``decode_error`` where 64 bits with a sign do not hold it: no image has such values.
+    """
+    ends = int(stored.min()), int(stored.max())
+    widths = (
+        bits for bits in (16, 32, 64) if -(1 << bits - 1) <= ends[0] <= ends[1] < 1 << bits - 1
+    )
+    bits = next(widths, None)
+    if bits is None:
+        raise PixelError("decode_error")
+    width = f"<i{bits // 8}"
     digest.update(f"{stored.shape} {header.slope!r} {header.intercept!r}\n".encode())
     digest.update(np.ascontiguousarray(stored, width))
 
@@ -296,14 +328,60 @@ def _syntax(dataset: Dataset) -> str:
     return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
+def _check_size(dataset: Dataset, largest_bytes: float, *, native: bool) -> None:
+    """Raise PixelError for pixels that are too few or too many, before they are decoded."""
+    if native and _is_short(dataset):
+        raise PixelError("cut_pixels")
+    if _frame_bits(dataset) > 8 * largest_bytes:
+        raise PixelError("too_large")
+    if not native and not _has_stated_size(dataset):
+        raise PixelError("decode_error")
+
+
 def _is_short(dataset: Dataset) -> bool:
     """Return whether uncompressed pixels have fewer bytes than rows and columns ask for.
 
-    An image pixel module that does not tell is left to the decoder, which refuses it.
+    An incomplete image pixel module is left to the decoder, which refuses it.
     """
-    sizes = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
-    factors = [dataset.get(keyword) for keyword in sizes] + [dataset.get("NumberOfFrames") or 1]
-    if not all(isinstance(factor, int) for factor in factors):
-        return False
-    value = dataset.get_item("PixelData").value
-    return value is None or len(value) * 8 < math.prod(factors)
+    content = dataset.get_item("PixelData").value
+    frames = value(dataset, "NumberOfFrames") or 1
+    bits = _frame_bits(dataset)
+    if value(dataset, "PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits * 2 // 3  # two pixels share their colours
+    return content is None or len(content) * 8 < bits * (frames if isinstance(frames, int) else 1)
+
+
+def _frame_bits(dataset: Dataset) -> int:
+    """Return the bits of one frame by the image pixel module, 0 where it is incomplete."""
+    keywords = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+    factors = [value(dataset, keyword) for keyword in keywords]
+    return math.prod(factors) if all(isinstance(factor, int) for factor in factors) else 0
+
+
+def _has_stated_size(dataset: Dataset) -> bool:
+    """Return whether compressed frames have the rows and columns of the header.
+
+    Asked before decoding: a few bytes of JPEG may say that they are gigapixels.
+    """
+    stated = value(dataset, "Rows"), value(dataset, "Columns")
+    frames = value(dataset, "NumberOfFrames") or 1
+    sizes = map(codestream_size, generate_frames(dataset.PixelData, number_of_frames=frames))
+    return all(size is None or size == stated for size in sizes)
+
+
+def codestream_size(content: bytes) -> tuple[int, int] | None:
+    """Return rows and columns of a JPEG, JPEG-LS or JPEG 2000 image, None where it says none.
+
+    From the frame header (ITU-T T.81 B.2.2 and T.87 C.2.2) or the SIZ marker segment (ITU-T T.800
+    A.5.1).
+    """
+    if content.startswith(_JPEG_2000_START) and len(content) >= 24:
+        right, lower, left, upper = struct.unpack_from(">4I", content, 8)
+        return lower - upper, right - left
+    offset = len(_JPEG_START)
+    while content.startswith(_JPEG_START) and len(content) >= offset + 9:
+        _, marker, length, _, rows, columns = struct.unpack_from(">BBHBHH", content, offset)
+        if (0xC0 <= marker <= 0xCF and marker not in _NO_FRAME_HEADER) or marker == 0xF7:
+            return (rows, columns) if rows else None  # 0: a later segment says it
+        offset += 2 + length
+    return None

@@ -1,4 +1,4 @@
-"""Finding every file below a folder, whatever it is and however it is named."""
+"""Listing every file below a folder, of any kind and any name."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from dsnet.errors import UserError
 _ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
 
 
-class Found(NamedTuple):
+class ScannedFile(NamedTuple):
     """A file, as the operating system shows it before it is opened.
 
     Attributes
@@ -30,33 +30,48 @@ class Found(NamedTuple):
     mtime_ns: int
 
 
-def scan(root: Path) -> list[Found]:
+def scan(
+    root: Path, *, skip: Path | None = None, denied: list[str] | None = None
+) -> list[ScannedFile]:
     """Return every file below `root`, in the order of their relative paths.
 
     Symbolic links are followed, one that leads back to a folder above itself excepted. A broken
     link is a file that cannot be read. Pipes, sockets and devices are not files.
+
+    Parameters
+    ----------
+    root : Path
+    skip : Path, optional
+        A folder below it that is left out.
+    denied : list of str, optional
+        Takes the relative paths of folders that cannot be listed, which then is no error.
 
     Raises
     ------
     UserError
         If a folder cannot be listed: files in it would be missing without a trace.
     """
-    found: list[Found] = []
+    files: list[ScannedFile] = []
     stack = [(os.fspath(root), "", frozenset[tuple[int, int]]())]
     while stack:
         folder, prefix, above = stack.pop()
-        status = os.stat(folder)  # noqa: PTH116 - a Path per folder buys nothing here
-        identity = (status.st_dev, status.st_ino)
+        try:
+            entries, identity = _list(folder)
+        except OSError as error:
+            if denied is None:
+                raise _denied(folder, error) from error
+            denied.append(portable(prefix.rstrip("/")))
+            continue
         if identity in above:
             continue
-        for entry in _entries(folder):
+        for entry in entries:
             name = prefix + entry.name
             kind, size, mtime_ns = _status(entry)
-            if stat.S_ISDIR(kind):
+            if stat.S_ISDIR(kind) and (skip is None or entry.path != os.fspath(skip)):
                 stack.append((entry.path, name + "/", above | {identity}))
             elif stat.S_ISREG(kind):
-                found.append(Found(entry.path, portable(name), size, mtime_ns))
-    return sorted(found, key=lambda file: file.relative)
+                files.append(ScannedFile(entry.path, portable(name), size, mtime_ns))
+    return sorted(files, key=lambda file: file.relative)
 
 
 def portable(path: str) -> str:
@@ -90,24 +105,27 @@ def _surrogates() -> str:
     return "surrogatepass" if os.name == "nt" else "surrogateescape"
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise UserError(
-            "dicom/",
-            expected="folders that can be listed",
-            came=f"one that cannot ({type(error).__name__})",
-            remedy="grant this user permission to read it",
-            private=folder,
-        ) from error
+def _list(folder: str) -> tuple[list[os.DirEntry[str]], tuple[int, int]]:
+    """Return what is in a folder, and by what the system knows the folder itself."""
+    status = os.stat(folder)  # noqa: PTH116 - a Path per folder buys nothing here
+    with os.scandir(folder) as entries:
+        return list(entries), (status.st_dev, status.st_ino)
+
+
+def _denied(folder: str, error: OSError) -> UserError:
+    return UserError(
+        "dicom/",
+        expected="folders that can be listed",
+        came=f"one that cannot ({type(error).__name__})",
+        remedy="grant this user permission to read it",
+        private=folder,
+    )
 
 
 def _status(entry: os.DirEntry[str]) -> tuple[int, int, int]:
     try:
         status = entry.stat()
     except OSError:
-        # A broken link, or a folder that may be listed and not entered: reading it will tell.
+        # A broken link, or a folder that may be listed and not entered: reading it will fail.
         return stat.S_IFREG, 0, 0
     return status.st_mode, status.st_size, status.st_mtime_ns

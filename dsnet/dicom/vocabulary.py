@@ -54,16 +54,16 @@ def image_kind(image_type: Sequence[str], sop_class: str) -> str:
     Parameters
     ----------
     image_type : sequence of str
-        Value 1 tells ORIGINAL from DERIVED pixels, value 2 a PRIMARY from a SECONDARY image, the
-        others are the vendor's.
+        Value 1 distinguishes ORIGINAL from DERIVED pixels, value 2 a PRIMARY from a SECONDARY
+        image; the others are the vendor's.
     sop_class : str
         Dictionary name of SOPClassUID (0008,0016).
 
     Returns
     -------
     {"localizer", "secondary", "derived", "original", "unknown"}
-        The first that holds: ``localizer`` if any value says so; ``secondary`` for a secondary
-        capture whatever its ImageType; ``derived`` by value 1, hence reformats
+        The first that holds: ``localizer`` if any value is such a word; ``secondary`` for a
+        secondary capture regardless of its ImageType; ``derived`` by value 1, hence reformats
         (``DERIVED\SECONDARY\MPR``) and dual-energy mixtures (``DERIVED\PRIMARY\AXIAL``) alike;
         ``secondary`` by value 2, even after ORIGINAL: scanners write ``ORIGINAL\PRIMARY`` on what
         they reconstruct from raw data, and ``ORIGINAL\SECONDARY`` comes from software that made

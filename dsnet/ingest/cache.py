@@ -12,7 +12,7 @@ from dsnet.dicom.header import Header
 from dsnet.dicom.identifying import Value
 from dsnet.dicom.pixels import Evidence
 from dsnet.dicom.reader import Facts
-from dsnet.dicom.scan import Found
+from dsnet.dicom.scan import ScannedFile
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS facts (
@@ -20,8 +20,12 @@ CREATE TABLE IF NOT EXISTS facts (
 )
 """
 
-_PASSING = frozenset({"no_permission", "io_error", "no_decoder"})
-"""Faults that may be gone tomorrow although the file has not changed: asked again every time."""
+_PASSING = frozenset(
+    {"no_permission", "io_error", "no_decoder", "too_large", "timeout", "memory_limit"}
+)
+"""Faults that may be gone in the next run although the file has not changed: they depend on the
+system or on the configured limits. Such files are read again in each run, as are those with a
+`Facts.fault_class`: what nobody foresaw may be a fault of the program or of the machine."""
 
 
 class Cache:
@@ -39,15 +43,17 @@ class Cache:
         self._connection = connection
         self._settings = settings
 
-    def keep_only(self, files: Iterable[Found]) -> None:
-        """Forget files that are gone, and whose identities nobody has a reason to keep."""
+    def keep_only(self, files: Iterable[ScannedFile]) -> None:
+        """Forget files that are gone: there is no reason left to keep their identities."""
         present = {file.relative for file in files}
-        known = [relative for (relative,) in self._connection.execute("SELECT relative FROM facts")]
-        gone = [(relative,) for relative in known if relative not in present]
+        cached = [
+            relative for (relative,) in self._connection.execute("SELECT relative FROM facts")
+        ]
+        gone = [(relative,) for relative in cached if relative not in present]
         with self._connection:
             self._connection.executemany("DELETE FROM facts WHERE relative = ?", gone)
 
-    def known(self, files: Sequence[Found]) -> dict[str, Facts]:
+    def known(self, files: Sequence[ScannedFile]) -> dict[str, Facts]:
         """Return, by relative path, the facts of those files that have not changed."""
         wanted = {file.relative: (file.size, file.mtime_ns) for file in files}
         rows = self._connection.execute(
@@ -60,12 +66,12 @@ class Cache:
             if wanted.get(relative) == (size, mtime_ns)
         }
 
-    def add(self, facts: Iterable[tuple[Found, Facts]]) -> None:
+    def add(self, facts: Iterable[tuple[ScannedFile, Facts]]) -> None:
         """Commit the facts of some files, all or none of them."""
         rows = [
             (file.relative, file.size, file.mtime_ns, self._settings, json.dumps(asdict(one)))
             for file, one in facts
-            if one.fault not in _PASSING
+            if one.fault not in _PASSING and not one.fault_class
         ]
         with self._connection:
             self._connection.executemany("REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)

@@ -15,7 +15,7 @@ from dsnet.dicom.header import Header
 from dsnet.dicom.identifying import Value
 from dsnet.dicom.pixels import Evidence
 from dsnet.dicom.reader import Facts
-from dsnet.dicom.scan import Found, parent
+from dsnet.dicom.scan import ScannedFile, parent
 from dsnet.private import Kind, PrivateCohort
 
 _IDENTITIES: dict[Kind, str] = {
@@ -30,7 +30,7 @@ _EVIDENCE = [field.name for field in fields(Evidence)]
 
 
 def tables(
-    files: Sequence[Found], facts: Mapping[str, Facts], private: PrivateCohort
+    files: Sequence[ScannedFile], facts: Mapping[str, Facts], private: PrivateCohort
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the index and the map, one row per file each.
 
@@ -39,7 +39,7 @@ def tables(
 
     Parameters
     ----------
-    files : sequence of Found
+    files : sequence of ScannedFile
     facts : mapping of str to Facts
         By relative path, one for each file.
     private : PrivateCohort
@@ -62,7 +62,7 @@ def tables(
 
 
 def identifying_values(
-    files: Sequence[Found],
+    files: Sequence[ScannedFile],
     facts: Mapping[str, Facts],
     identities: pd.DataFrame,
     beside: Sequence[Value],
@@ -88,7 +88,7 @@ def identifying_values(
     return pd.DataFrame(sorted(met), columns=list(schemas.IDENTIFYING.columns)).astype(str)
 
 
-def _row(file: Found, facts: Facts) -> dict[str, Any]:
+def _row(file: ScannedFile, facts: Facts) -> dict[str, Any]:
     head = facts.header or header.BLANK
     evidence = facts.evidence or pixels.NOTHING
     return {
@@ -96,6 +96,8 @@ def _row(file: Found, facts: Facts) -> dict[str, Any]:
         "readable": facts.header is not None,
         "decoded": facts.evidence is not None,
         "fault": facts.fault,
+        "fault_class": facts.fault_class,
+        "fault_frame": facts.fault_frame,
         **{name: getattr(head, name) for name in _HEADER},
         **{name: getattr(evidence, name) for name in _EVIDENCE},
     }

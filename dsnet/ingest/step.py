@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
-from dsnet.dicom.reader import Facts
-from dsnet.dicom.scan import Found, scan
+from dsnet.dicom.reader import Facts, Limits
+from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
-from dsnet.files import sha256, write_json
+from dsnet.files import sha256, write_csv, write_json
 from dsnet.ingest.cache import Cache, open_cache
 from dsnet.ingest.index import identifying_values, tables
-from dsnet.ingest.other_files import values_beside
+from dsnet.ingest.other_files import NotSearched, values_beside
+from dsnet.ingest.unexpected import check_unexpected, recurring
 from dsnet.ingest.workers import read_all
 from dsnet.private import image_marks
 from dsnet.results import Source, identify
@@ -48,13 +50,14 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
     Raises
     ------
     UserError
-        If there is no file, or the results are another cohort's or key's.
+        If there is no file, if the results are another cohort's or key's, or, when all is written,
+        if too many files have unexpected content.
     """
     folder = CohortFolder(cohort)
     files = _files(folder)
     thresholds = Thresholds(ingest.metal_hu, ingest.cement_hu)
     with open_cache(_cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
-        facts = _facts(files, thresholds, cache, ingest.processes)
+        facts = _facts(files, thresholds, cache, ingest)
     uids, hashes = _images(files, facts)
     known = identify(
         source.parents[1],
@@ -64,9 +67,11 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         phantom_seed=folder.phantom_seed,
     )
     rows, identities = tables(files, facts, known)
-    met = identifying_values(files, facts, identities, values_beside(folder, facts))
+    beside = values_beside(folder, facts)
+    met = identifying_values(files, facts, identities, beside.values)
     _write_private(schemas.MAP, identities, known.map_path)
     _write_private(schemas.IDENTIFYING, met, known.identifying_path)
+    _write_not_searched(beside.not_searched, known.folder / "not_searched.csv")
     schemas.write(schemas.INDEX, rows, index)
     stamp = Source(
         cohort_id=known.cohort_id,
@@ -79,14 +84,27 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         bytes=sum(file.size for file in files),
         readable=int(rows["readable"].sum()),
         decoded=int(rows["decoded"].sum()),
+        unexpected=int((rows["fault"] == "unexpected_content").sum()),
+        not_searched=dict(sorted(Counter(file.kind for file in beside.not_searched).items())),
         index_sha256=sha256(index),
     )
     write_json(source, stamp.to_json())
+    for sentence in recurring(rows):
+        print(sentence, file=sys.stderr)
+    check_unexpected(rows, ingest.max_unexpected)
 
 
 def _write_private(schema: pa.DataFrameSchema, frame: pd.DataFrame, path: Path) -> None:
     schemas.write(schema, frame, path)
     path.chmod(0o600)
+
+
+def _write_not_searched(files: Sequence[NotSearched], path: Path) -> None:
+    """Name the files beside ``dicom/`` whose values the self-test does not know; mode 600."""
+    path.unlink(missing_ok=True)
+    if files:
+        write_csv(path, pd.DataFrame(files))
+        path.chmod(0o600)
 
 
 def _cache_path(private: Path, cohort: Path) -> Path:
@@ -99,14 +117,14 @@ def _cache_path(private: Path, cohort: Path) -> Path:
     return private / f"ingest-{name[:16]}.sqlite"
 
 
-def _images(files: Sequence[Found], facts: dict[str, Facts]) -> tuple[list[str], list[str]]:
+def _images(files: Sequence[ScannedFile], facts: dict[str, Facts]) -> tuple[list[str], list[str]]:
     """Return SOP Instance UID and pixel hash of each file, "" where it has none."""
     own = [facts[file.relative] for file in files]
     uids = [one.header.sop_instance_uid if one.header else "" for one in own]
     return uids, [one.evidence.pixel_hash if one.evidence else "" for one in own]
 
 
-def _files(folder: CohortFolder) -> list[Found]:
+def _files(folder: CohortFolder) -> list[ScannedFile]:
     files = scan(folder.dicom) if folder.dicom.is_dir() else []
     if not files:
         raise UserError(
@@ -119,15 +137,16 @@ def _files(folder: CohortFolder) -> list[Found]:
 
 
 def _facts(
-    files: Sequence[Found], thresholds: Thresholds, cache: Cache, processes: int
+    files: Sequence[ScannedFile], thresholds: Thresholds, cache: Cache, params: Ingest
 ) -> dict[str, Facts]:
     """Return the facts of all files; only what the cache does not know is opened."""
     cache.keep_only(files)
     facts = cache.known(files)
     new = [file for file in files if file.relative not in facts]
+    limits = Limits(params.max_seconds, params.max_memory_mb << 20, params.max_decoded_mb << 20)
     with _progress() as progress:
         task = progress.add_task("reading files", total=len(files), completed=len(facts))
-        for part in read_all(new, thresholds, processes):
+        for part in read_all(new, thresholds, limits, params.processes):
             cache.add(part)
             facts.update((file.relative, one) for file, one in part)
             progress.advance(task, len(part))

@@ -1,113 +1,293 @@
-"""Reading many files over several processes, whatever a file does to a process."""
+"""Reading many files in processes of their own, regardless of what a file does to its process.
 
+Files are read in other processes always, with one core and few files too: only a process can be
+stopped when its time is over, held to its memory, or lost to a decoder's segmentation fault.
+"""
+
+import errno
+import math
+import signal
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
 
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
-from dsnet.dicom.reader import Facts
-from dsnet.dicom.scan import Found
-from dsnet.processes import cpus, open_pool
+from dsnet.dicom.reader import Facts, Limits
+from dsnet.dicom.scan import ScannedFile
+from dsnet.errors import UserError
+from dsnet.processes import cpus, limit_memory, silence, without_main
 
 _CHUNK = 32
 """Files that travel to a process, and are committed to the cache, together."""
 
 _FEW = 64
-"""Files up to which starting processes takes longer than reading."""
+"""Files up to which a second process takes longer to start than to read its share."""
 
 _MOST_AUTOMATIC = 8
 """A process holds some 100 MB, and a disk seldom feeds more."""
 
-Chunk = Sequence[Found]
-ReadFile = Callable[[str, Thresholds], Facts]
+_KILLED = -9
+"""Exit status of a process that was ended by SIGKILL, as the system does when memory runs out."""
+
+_SPAWN = get_context("spawn")
+
+Chunk = list[tuple[ScannedFile, Facts]]
+ReadFile = Callable[..., Facts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A file to read.
+
+    Attributes
+    ----------
+    file : ScannedFile
+    fault, fault_class : str
+        What ended the process that decoded the file: then its header alone is read.
+    killed : bool
+        Whether the system has killed a process that read the file. One file may take the blame for
+        a machine that is short of memory, so it is read once more.
+    """
+
+    file: ScannedFile
+    fault: str = ""
+    fault_class: str = ""
+    killed: bool = False
 
 
 def read_all(
-    files: Sequence[Found],
+    files: Sequence[ScannedFile],
     thresholds: Thresholds,
+    limits: Limits,
     processes: int = 0,
     read: ReadFile = reader.read,
-) -> Iterator[list[tuple[Found, Facts]]]:
+) -> Iterator[Chunk]:
     """Yield the facts of `files`, some at a time and in no order.
 
-    A file that kills its process (a decoder's segmentation fault, no memory) is found out by
-    reading the chunks in flight one file at a time, and keeps its header, with the fault
-    ``decode_error``. An exception that `read` lets through is a fault in the program and goes on.
+    A file that ends its process keeps its header where that can be read, with the fault
+    ``timeout`` (it took longer than allowed), ``memory_limit`` (it wanted more than allowed) or
+    ``decode_error`` (the process died, as by a decoder's segmentation fault).
 
     Parameters
     ----------
-    files : sequence of Found
+    files : sequence of ScannedFile
     thresholds : Thresholds
+    limits : Limits
+        For each file; memory is limited on Linux alone.
     processes : int
-        0 for the CPUs of this process, at most 8. One process, and up to 64 files, are read here,
-        where a file that kills its process ends the run.
+        0 for the CPUs of this process, at most 8. Up to 64 files are read by one.
     read : callable
-        What reads one file; tests replace it.
+        What reads one file, called as `dsnet.dicom.reader.read`; tests replace it.
+
+    Raises
+    ------
+    UserError
+        If the machine fails: no memory, no space, too many open files.
+    Exception
+        What `read` lets through: a fault in the program.
     """
+    jobs = [_Job(file) for file in files]
+    chunks = deque(jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK))
     processes = processes or min(cpus(), _MOST_AUTOMATIC)
-    chunks = (files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK))
-    if processes == 1 or len(files) <= _FEW:
-        for chunk in chunks:
-            yield list(zip(chunk, _read_chunk(chunk, thresholds, read), strict=True))
-        return
-    for chunk, facts in _over_processes(chunks, thresholds, processes, read):
-        yield list(zip(chunk, facts, strict=True))
-
-
-def _over_processes(
-    chunks: Iterator[Chunk], thresholds: Thresholds, processes: int, read: ReadFile
-) -> Iterator[tuple[Chunk, list[Facts]]]:
-    """Yield the facts of each chunk, with two chunks per process in flight."""
-    pool = open_pool(processes)
-    running: dict[Future[list[Facts]], Chunk] = {}
+    count = min(processes if len(files) > _FEW else 1, len(chunks))
+    workers: list[_Worker] = []
     try:
+        workers += [_Worker(read, thresholds, limits) for _ in range(count)]
         while True:
-            for chunk in islice(chunks, 2 * processes - len(running)):
-                running[_submit(pool, chunk, thresholds, read)] = chunk
-            if not running:
+            for worker in workers:
+                if worker.is_idle and chunks:
+                    worker.start(chunks.popleft())
+            busy = [worker for worker in workers if not worker.is_idle]
+            if not busy:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
-                pool.shutdown()
-                for chunk in running.values():
-                    yield chunk, _one_by_one(chunk, thresholds, read)
-                running.clear()
-                pool = open_pool(processes)
-                continue
-            for future in done:
-                yield running.pop(future), future.result()
+            ready = wait([worker.pipe for worker in busy], _until_next_deadline(busy))
+            for worker in busy:
+                worker.attend(answered=worker.pipe in ready)
+                if worker.is_idle:
+                    chunks.extendleft(worker.left_over())
+                    yield worker.take_done()
     finally:
-        pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.stop()
 
 
-def _one_by_one(chunk: Chunk, thresholds: Thresholds, read: ReadFile) -> list[Facts]:
-    """Read the files of a chunk so that one that kills its process is known."""
-    facts = []
-    pool = open_pool(1)
-    for file in chunk:
+class _Worker:
+    """A reading process, the jobs that it still owes, and the facts that it has returned.
+
+    A process that ends, or is stopped after its time, is replaced by another one.
+
+    Parameters
+    ----------
+    read, thresholds, limits
+        As for `read_all`.
+    """
+
+    def __init__(self, read: ReadFile, thresholds: Thresholds, limits: Limits) -> None:
+        self._arguments = read, thresholds, limits
+        self._seconds = limits.seconds
+        self._owed: deque[_Job] = deque()
+        self._again: list[list[_Job]] = []
+        self._done: Chunk = []
+        self._is_ready = False
+        self.deadline = math.inf
+        self._spawn()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it owes nothing."""
+        return not self._owed
+
+    def start(self, chunk: Sequence[_Job]) -> None:
+        """Send jobs to the process."""
+        self._owed = deque(chunk)
+        if self._is_ready:
+            self.deadline = time.monotonic() + self._seconds
+        with suppress(OSError):  # a process that has died since: reading from the pipe says so
+            self.pipe.send([(job.file.path, not job.fault) for job in chunk])
+
+    def attend(self, *, answered: bool) -> None:
+        """Take an answer from the process, or see that it has died or that its time is over.
+
+        Raises
+        ------
+        UserError, Exception
+            As `read_all` does.
+        """
+        if not answered:
+            if time.monotonic() >= self.deadline:
+                self._lose("timeout")
+            return
         try:
-            facts.append(pool.submit(read, file.path, thresholds).result())
-        except BrokenProcessPool:
-            pool.shutdown()
-            pool = open_pool(1)
-            facts.append(reader.read(file.path, thresholds, decode=False))
-    pool.shutdown()
-    return facts
+            answer = self.pipe.recv()
+        except (EOFError, OSError):
+            self._died()
+            return
+        self._is_ready = True
+        self.deadline = time.monotonic() + self._seconds
+        if isinstance(answer, Facts):
+            job = self._owed.popleft()
+            if job.fault:
+                answer = replace(answer, fault=job.fault, fault_class=job.fault_class)
+            self._done.append((job.file, answer))
+        elif isinstance(answer, str):
+            self._blame(answer)
+        elif isinstance(answer, Exception):
+            if reader.is_of_machine(answer):
+                raise _machine_error(_cause(answer), self._owed[0].file.path) from answer
+            raise answer
+
+    def left_over(self) -> list[list[_Job]]:
+        """Return, once, the chunks that must be read again."""
+        again, self._again = self._again, []
+        return again
+
+    def take_done(self) -> Chunk:
+        """Return, once, the facts that have come."""
+        done, self._done = self._done, []
+        return done
+
+    def stop(self) -> None:
+        """End the process, in whatever state it is."""
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+    def _spawn(self) -> None:
+        self.pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
+        with without_main():
+            self._process.start()
+        theirs.close()
+        self._is_ready = False
+        self.deadline = math.inf  # the clock starts when the process says that it is ready
+
+    def _died(self) -> None:
+        self._process.join()
+        status = self._process.exitcode or 0
+        if not self._is_ready:
+            raise _machine_error(f"{_name_of(status)} as a reading process started")
+        if status == _KILLED and not self._owed[0].killed:
+            self._owed[0] = replace(self._owed[0], killed=True)
+            self._lose()
+        else:
+            self._lose("memory_limit" if status == _KILLED else "decode_error", _name_of(status))
+
+    def _lose(self, fault: str = "", fault_class: str = "") -> None:
+        """Replace the process; blame the file in progress if there is a fault."""
+        if fault:
+            self._blame(fault, fault_class)
+        elif self._owed:
+            self._again.append([self._owed.popleft()])
+        if self._owed:
+            self._again.append(list(self._owed))
+            self._owed.clear()
+        self.stop()
+        self._spawn()
+
+    def _blame(self, fault: str, fault_class: str = "") -> None:
+        """Have the header of the file in progress read alone, or do without it if that failed."""
+        job = self._owed.popleft()
+        if job.fault:
+            self._done.append((job.file, Facts(job.fault, fault_class=job.fault_class)))
+        else:
+            self._again.append([replace(job, fault=fault, fault_class=fault_class)])
 
 
-def _submit(
-    pool: ProcessPoolExecutor, chunk: Chunk, thresholds: Thresholds, read: ReadFile
-) -> Future[list[Facts]]:
-    """Submit a chunk; to a pool that has just broken, as a future that says so."""
+def _serve(pipe: Connection, read: ReadFile, thresholds: Thresholds, limits: Limits) -> None:
+    """Answer chunks of paths with facts, one message per file; what a process does."""
+    silence()
+    pipe.send(None)
+    while True:
+        try:
+            chunk = pipe.recv()
+        except EOFError:
+            return
+        for path, decode in chunk:
+            pipe.send(_answer(read, path, thresholds, limits, decode=decode))
+
+
+def _answer(
+    read: ReadFile, path: str, thresholds: Thresholds, limits: Limits, *, decode: bool
+) -> Facts | str | Exception:
+    """Return the facts of a file, a fault that its limits explain, or an exception to be raised."""
+    limited = limit_memory(limits.memory_bytes)
     try:
-        return pool.submit(_read_chunk, chunk, thresholds, read)
-    except BrokenProcessPool as error:
-        future: Future[list[Facts]] = Future()
-        future.set_exception(error)
-        return future
+        return read(path, thresholds, limits, decode=decode)
+    except MemoryError as error:
+        return "memory_limit" if limited else error
+    except Exception as error:  # noqa: BLE001 - it is raised in the parent
+        return error
 
 
-def _read_chunk(chunk: Chunk, thresholds: Thresholds, read: ReadFile) -> list[Facts]:
-    return [read(file.path, thresholds) for file in chunk]
+def _until_next_deadline(busy: Sequence[_Worker]) -> float | None:
+    deadline = min(worker.deadline for worker in busy)
+    return None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+
+
+def _name_of(status: int) -> str:
+    """Return the name of the signal that ended a process, else its exit status in words."""
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"exit status {status}"
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return errno.errorcode.get(error.errno, f"error {error.errno}")
+    return "no memory"
+
+
+def _machine_error(cause: str, path: str = "") -> UserError:
+    return UserError(
+        "reading files",
+        expected="a machine with memory, disk space and open files enough to read one",
+        came=f"one without ({cause})",
+        remedy="free some, or set the config key ingest.processes to a smaller number",
+        private=path,
+    )

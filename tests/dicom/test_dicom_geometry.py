@@ -87,10 +87,10 @@ def test_stacks_of_one_series_are_told_apart_by_their_normal() -> None:
 @given(st.permutations(range(8)), st.floats(0.1, 20), st.floats(-900, 900))
 @settings(deadline=None, max_examples=50)
 def test_an_even_stack_in_any_order(order: list[int], gap_mm: float, start_mm: float) -> None:
-    found = stack(start_mm + gap_mm * np.array(order))
-    assert found.slice_number.tolist() == [place + 1 for place in order]
-    assert found.spacing_mm == pytest.approx(gap_mm)
-    assert found.irregular_fraction == 0
+    ordered = stack(start_mm + gap_mm * np.array(order))
+    assert ordered.slice_number.tolist() == [index + 1 for index in order]
+    assert ordered.spacing_mm == pytest.approx(gap_mm)
+    assert ordered.irregular_fraction == 0
 
 
 def test_a_missing_slice_and_a_change_of_spacing_are_counted() -> None:
@@ -99,14 +99,14 @@ def test_a_missing_slice_and_a_change_of_spacing_are_counted() -> None:
 
 
 def test_slices_at_one_position_share_a_number_and_make_no_gap() -> None:
-    found = stack(np.array([4.0, 0.0, 4.001, 8.0]))
-    assert found.slice_number.tolist() == [2, 1, 2, 3]
-    assert found.spacing_mm == pytest.approx(4)
-    assert found.irregular_fraction == 0
+    ordered = stack(np.array([4.0, 0.0, 4.001, 8.0]))
+    assert ordered.slice_number.tolist() == [2, 1, 2, 3]
+    assert ordered.spacing_mm == pytest.approx(4)
+    assert ordered.irregular_fraction == 0
 
 
 def test_one_position_has_no_spacing() -> None:
-    found = stack(np.array([3.0, 3.0]))
-    assert found.slice_number.tolist() == [1, 1]
-    assert math.isnan(found.spacing_mm)
-    assert math.isnan(found.irregular_fraction)
+    ordered = stack(np.array([3.0, 3.0]))
+    assert ordered.slice_number.tolist() == [1, 1]
+    assert math.isnan(ordered.spacing_mm)
+    assert math.isnan(ordered.irregular_fraction)

@@ -26,12 +26,12 @@ def texts(dataset: Dataset, kind: str) -> list[str]:
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 def test_the_table_says_what_identifies(syntax: str) -> None:
-    found = collect(header(syntax, StudyTime="101112", PatientAge="055Y", StationName="CT\\B"))
-    assert Value("PatientName", "name", "Thornabee^Greta") in found
-    assert Value("SeriesDate", "date", "2020-03-01") in found
-    assert Value("SeriesInstanceUID", "uid", "1.2.3.4") in found
-    assert [value.text for value in found if value.kind == "StationName"] == ["CT", "B"]
-    kinds = {value.kind for value in found}
+    values = collect(header(syntax, StudyTime="101112", PatientAge="055Y", StationName="CT\\B"))
+    assert Value("PatientName", "name", "Thornabee^Greta") in values
+    assert Value("SeriesDate", "date", "2020-03-01") in values
+    assert Value("SeriesInstanceUID", "uid", "1.2.3.4") in values
+    assert [value.text for value in values if value.kind == "StationName"] == ["CT", "B"]
+    kinds = {value.kind for value in values}
     assert not kinds & {"Manufacturer", "ConvolutionKernel", "StudyTime", "PatientAge", "StudyDate"}
 
 
@@ -51,13 +51,13 @@ def test_nested_private_and_graphic_elements(syntax: str) -> None:
     stream = io.BytesIO()
     dataset.save_as(stream, enforce_file_format=True)
     stream.seek(0)
-    found = pydicom.dcmread(stream)
-    assert "Yarrow^Ida" in [value.text for value in collect(found)]
-    assert "2020-03-02" in texts(found, "ContributionDateTime")
-    assert any("Thornabee" in text for text in texts(found, PRIVATE))
-    assert "Greta T." in texts(found, PRIVATE)
-    assert texts(found, GRAPHIC) == ["for Thornabee"]
-    assert not any("MAKER" in value.text for value in collect(found))
+    written = pydicom.dcmread(stream)
+    assert "Yarrow^Ida" in [value.text for value in collect(written)]
+    assert "2020-03-02" in texts(written, "ContributionDateTime")
+    assert any("Thornabee" in text for text in texts(written, PRIVATE))
+    assert "Greta T." in texts(written, PRIVATE)
+    assert texts(written, GRAPHIC) == ["for Thornabee"]
+    assert not any("MAKER" in value.text for value in collect(written))
 
 
 def test_other_character_sets() -> None:

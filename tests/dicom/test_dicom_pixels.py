@@ -8,19 +8,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder
 from pydicom.pixels.decoders import JPEG2000LosslessDecoder, RLELosslessDecoder
 from pydicom.tag import Tag
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGLSLossless,
     RLELossless,
 )
 from support.ct_builder import THRESHOLDS, ct_slice
 
 from dsnet.dicom import header
-from dsnet.dicom.pixels import Evidence, PixelError, examine
+from dsnet.dicom.pixels import Evidence, PixelError, codestream_size, examine
 
 
 def evidence(dataset: Dataset) -> Evidence:
@@ -48,7 +52,7 @@ def with_stored(stored: np.ndarray, bits: int = 16, **elements: object) -> Datas
 
 def components(mask: np.ndarray) -> list[int]:
     """Return the sizes of the 8-connected components, by a flood fill."""
-    left = {tuple(place) for place in np.argwhere(mask)}
+    left = {tuple(index) for index in np.argwhere(mask)}
     sizes = []
     while left:
         front, size = [left.pop()], 0
@@ -65,19 +69,19 @@ def components(mask: np.ndarray) -> list[int]:
 @given(arrays(np.int64, (9, 11), elements=st.sampled_from([-1000, 40, 1499, 1500, 2500, 3071])))
 @settings(deadline=None, max_examples=50)
 def test_evidence_against_a_flood_fill(hu: np.ndarray) -> None:
-    found = evidence(ct_slice(hu))
-    assert (found.hu_min, found.hu_max) == (hu.min(), hu.max())
-    assert found.saturated_voxels == (hu >= 3071).sum()
-    assert found.metal_area_mm2 == max(components(hu >= 2500), default=0) * 0.5 * 2.0
-    assert found.dense_area_mm2 == max(components(hu >= 1500), default=0) * 0.5 * 2.0
-    assert found.metal_fraction == pytest.approx((hu >= 2500).mean())
+    measured = evidence(ct_slice(hu))
+    assert (measured.hu_min, measured.hu_max) == (hu.min(), hu.max())
+    assert measured.saturated_voxels == (hu >= 3071).sum()
+    assert measured.metal_area_mm2 == max(components(hu >= 2500), default=0) * 0.5 * 2.0
+    assert measured.dense_area_mm2 == max(components(hu >= 1500), default=0) * 0.5 * 2.0
+    assert measured.metal_fraction == pytest.approx((hu >= 2500).mean())
 
 
 @pytest.mark.parametrize("slope", [0.5, 0.1, 2.0])
 def test_thresholds_are_met_exactly_on_any_scale(slope: float) -> None:
     stored = np.array([[0, round(2500 / slope) - 1], [round(2500 / slope)] * 2], np.uint16)
-    found = evidence(with_stored(stored, RescaleSlope=slope, RescaleIntercept=0))
-    assert found.metal_fraction == 0.5
+    measured = evidence(with_stored(stored, RescaleSlope=slope, RescaleIntercept=0))
+    assert measured.metal_fraction == 0.5
 
 
 def test_metal_of_unknown_size_has_no_area() -> None:
@@ -118,9 +122,9 @@ def test_undeclared_fill_is_known_by_the_corner() -> None:
 
 
 def test_nothing_but_padding() -> None:
-    found = evidence(with_stored(np.full((4, 4), -2000, np.int16)))
-    assert math.isnan(found.hu_min)
-    assert found.saturated_voxels == 0
+    measured = evidence(with_stored(np.full((4, 4), -2000, np.int16)))
+    assert math.isnan(measured.hu_min)
+    assert measured.saturated_voxels == 0
 
 
 @given(arrays(np.int64, (32, 40), elements=st.integers(-1024, 3071)))
@@ -165,11 +169,11 @@ def test_without_hu_there_is_a_hash_and_nothing_else() -> None:
         ct_slice(RescaleType="US"),
         ct_slice(NumberOfFrames=2, PixelData=bytes(2 * 512)),
     ):
-        found = evidence(dataset)
-        assert len(found.pixel_hash) == 64
-        assert found.saturated_voxels is None
-        assert math.isnan(found.hu_max)
-        assert math.isnan(found.metal_area_mm2)
+        measured = evidence(dataset)
+        assert len(measured.pixel_hash) == 64
+        assert measured.saturated_voxels is None
+        assert math.isnan(measured.hu_max)
+        assert math.isnan(measured.metal_area_mm2)
 
 
 def test_colour_has_no_evidence() -> None:
@@ -188,6 +192,70 @@ def test_faults() -> None:
     unknown = ct_slice()
     unknown.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
     assert fault(unknown) == "no_decoder"
+
+
+def test_64_bits_are_read_as_far_as_a_sign_leaves_them() -> None:
+    least, most = (1 << 63) - 1, 1 << 63
+    stored = np.full((4, 4), least, np.uint64)
+    assert len(evidence(with_stored(stored, bits=64)).pixel_hash) == 64
+    stored[0, 0] = most
+    assert fault(with_stored(stored, bits=64)) == "decode_error"
+
+
+def test_uncompressed_colour_at_half_the_resolution_is_whole() -> None:
+    dataset = ct_slice(PixelData=bytes(2 * 256), SamplesPerPixel=3, PlanarConfiguration=0)
+    dataset.PhotometricInterpretation, dataset.BitsAllocated = "YBR_FULL_422", 8
+    dataset.BitsStored, dataset.HighBit = 8, 7
+    assert len(evidence(dataset).pixel_hash) == 64
+    dataset.PixelData = bytes(2 * 256 - 2)
+    assert fault(dataset) == "cut_pixels"
+
+
+def test_a_frame_that_is_too_large_is_not_decoded() -> None:
+    compressed = ct_slice(np.zeros((32, 32), int))
+    compressed.compress(RLELossless)
+    for dataset in (compressed, ct_slice(np.zeros((32, 32), int))):
+        examine(dataset, header.read(dataset), THRESHOLDS, 32 * 32 * 2)
+        with pytest.raises(PixelError, match="too_large"):
+            examine(dataset, header.read(dataset), THRESHOLDS, 32 * 32 * 2 - 1)
+    assert fault(ct_slice(Rows=60000, Columns=60000)) == "cut_pixels"
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_compressed_image_that_states_another_size_is_not_decoded(
+    monkeypatch: pytest.MonkeyPatch, syntax: UID
+) -> None:
+    dataset = ct_slice(np.zeros((32, 40), int))
+    dataset.compress(syntax)
+    (content,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    assert codestream_size(content) == (32, 40)
+    assert len(evidence(dataset).pixel_hash) == 64
+    dataset.Rows, dataset.Columns = 40, 32
+    monkeypatch.setattr(get_decoder(syntax), "iter_array", lambda *_, **__: pytest.fail("decoded"))
+    assert fault(dataset) == "decode_error"
+
+
+def test_the_size_that_a_jpeg_states() -> None:
+    application = b"\xff\xe0\x00\x04\x00\x00"
+    tables = b"\xff\xc4\x00\x05\x00\x00\x00"
+    frame = b"\xff\xc1\x00\x0b\x0c\x75\x30\x00\x07\x01\x01\x11\x00"
+    assert codestream_size(b"\xff\xd8" + application + tables + frame) == (30000, 7)
+    assert codestream_size(b"\xff\xd8" + frame.replace(b"\x75\x30", b"\x00\x00")) is None
+    for unknown in (b"", b"\xff\xd8", b"\xff\xd8" + application, b"\xff\x4f\xff\x51", bytes(99)):
+        assert codestream_size(unknown) is None
+
+
+def test_a_decoder_without_memory_says_nothing_of_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = ct_slice(np.zeros((32, 32), int))
+    dataset.compress(RLELossless)
+
+    def fail(*_: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr(RLELosslessDecoder, "_available", {"pylibjpeg": fail})
+    assert fault(dataset) == "memory_limit"
 
 
 def test_a_decoder_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

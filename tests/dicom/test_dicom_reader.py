@@ -1,6 +1,10 @@
+import errno
 import io
 import logging
+import struct
 import warnings
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +28,15 @@ from pydicom.uid import (
 )
 from support.ct_builder import THRESHOLDS, ct_slice, read, save
 
-from dsnet.dicom import reader
+from dsnet.dicom import header, pixels, reader
+from dsnet.dicom.identifying import DAMAGED
+from dsnet.dicom.reader import UNLIMITED
 
 HU = np.random.default_rng(0).integers(-1024, 1400, (32, 32))
+ITEM, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+ITEM_END = b"\xfe\xff\x0d\xe0"
+SEQUENCE = b"\x40\x00\x75\x02SQ\x00\x00"
+"""RequestAttributesSequence (0040,0275), which stands between Rows and the pixels."""
 
 
 def in_syntax(syntax: str) -> Dataset:
@@ -90,17 +100,17 @@ def test_files_that_are_no_dicom(tmp_path: Path, content: bytes, fault: str) -> 
 def test_every_cut_has_its_fault(tmp_path: Path) -> None:
     whole = save(ct_slice(), tmp_path / "whole").read_bytes()
     pixels_at = len(whole) - 512
-    found = []
+    faults = []
     for length in range(140, len(whole), 7):
         path = tmp_path / "cut"
         path.write_bytes(whole[:length])
         facts = read(path)
-        found.append((length, facts.fault))
+        faults.append((length, facts.fault))
         assert (facts.header is None) == (facts.fault == "cut_header")
         assert facts.evidence is None
-    assert {fault for length, fault in found if length > pixels_at} == {"cut_pixels"}
-    assert found[0][1] == "cut_header"
-    assert {fault for _, fault in found} == {"cut_header", "no_pixels", "cut_pixels"}
+    assert {fault for length, fault in faults if length > pixels_at} == {"cut_pixels"}
+    assert faults[0][1] == "cut_header"
+    assert {fault for _, fault in faults} == {"cut_header", "no_pixels", "cut_pixels"}
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
@@ -251,12 +261,159 @@ def test_no_damage_is_too_much(
 ) -> None:
     path = save(in_syntax(syntax), tmp_path / "a")
     content = bytearray(path.read_bytes())
-    for place, byte in scribble:
-        content[start + place] = byte
+    for offset, byte in scribble:
+        content[start + offset] = byte
     path.write_bytes(content[: int(kept * len(content)) if kept > 0.5 else None])
     facts = read(path)
     assert (facts.fault == "") == (facts.evidence is not None)
     assert facts.evidence is None or facts.header is not None
+
+
+def damaged(path: Path, insertion: bytes, before: bytes = b"\xe0\x7f\x10\x00") -> Path:
+    """Write a good slice with bytes inserted before an element, by default before its pixels."""
+    content = save(ct_slice(HU), path).read_bytes()
+    at = content.index(before) if before else len(content)
+    path.write_bytes(content[:at] + insertion + content[at:])
+    return path
+
+
+def nested(depth: int, *, undefined: bool) -> bytes:
+    content = b""
+    for _ in range(depth):
+        if undefined:
+            content = ITEM + b"\xff" * 4 + content + ITEM_END + bytes(4) + SEQUENCE_END + bytes(4)
+            content = SEQUENCE + b"\xff" * 4 + content
+        else:
+            item = ITEM + struct.pack("<I", len(content)) + content
+            content = SEQUENCE + struct.pack("<I", len(item)) + item
+    return content
+
+
+@pytest.mark.parametrize(
+    ("insertion", "before"),
+    [
+        (SEQUENCE_END + bytes(4), b""),
+        (SEQUENCE_END + bytes(4), b"\xe0\x7f\x10\x00"),
+        (ITEM + b"\x04\x00\x00\x00abcd", b"\xe0\x7f\x10\x00"),
+        (b"\x29\x00\x10\x10XX\x02\x00ab", b"\xe0\x7f\x10\x00"),
+        (b"\x10\x00\x10\x00ZZ\x04\x00ab c", b"\x18\x00\x50\x00"),
+        (SEQUENCE + b"\x02\x00\x00\x00ab", b"\xe0\x7f\x10\x00"),
+        (nested(1000, undefined=True), b"\xe0\x7f\x10\x00"),
+        (nested(1000, undefined=False), b"\xe0\x7f\x10\x00"),
+    ],
+    ids=[
+        "end of a sequence at the end", "end of a sequence", "item", "unknown VR",
+        "unknown VR of an identifying element", "sequence of two bytes",
+        "sequences 1000 deep", "sequences 1000 deep with lengths",
+    ],
+)  # fmt: skip
+def test_an_odd_element_costs_neither_header_nor_pixels(
+    tmp_path: Path, insertion: bytes, before: bytes
+) -> None:
+    facts = read(damaged(tmp_path / "a", insertion, before))
+    whole = read(save(ct_slice(HU), tmp_path / "b"))
+    assert (facts.fault, facts.evidence) == ("", whole.evidence)
+    assert facts.header is not None
+    assert whole.header is not None
+    assert replace(facts.header, sop_instance_uid="") == replace(whole.header, sop_instance_uid="")
+
+
+def test_a_damaged_sequence_is_searched_as_bytes(tmp_path: Path) -> None:
+    content = b"ab\x01Thornabee^Greta\x02\x03"
+    insertion = SEQUENCE + struct.pack("<I", len(content)) + content
+    facts = read(damaged(tmp_path / "a", insertion))
+    assert ("Thornabee^Greta", DAMAGED) in {(one.text, one.kind) for one in facts.identifying}
+    deep = b"\x10\x00\x10\x00PN\x0a\x00Yarrow^Ida"
+    for _ in range(30):
+        item = ITEM + struct.pack("<I", len(deep)) + deep
+        deep = SEQUENCE + struct.pack("<I", len(item)) + item
+    facts = read(damaged(tmp_path / "b", deep))
+    assert "Yarrow^Ida" in {one.text for one in facts.identifying}
+
+
+def test_a_map_of_floating_point_numbers_has_no_pixels(tmp_path: Path) -> None:
+    values = np.zeros((16, 16), "<f4").tobytes()
+    dataset = ct_slice(PixelData=None, FloatPixelData=values, BitsAllocated=32)
+    facts = read(save(dataset, tmp_path / "a"))
+    assert facts.fault == "no_pixels"
+    assert "Thornabee^Greta" in {one.text for one in facts.identifying}
+
+
+def test_numbers_that_no_table_can_hold_are_blank(tmp_path: Path) -> None:
+    path = save(ct_slice(HU), tmp_path / "a")
+    content = path.read_bytes()
+    rows = content.index(b"\x28\x00\x10\x00US")
+    huge = content[:rows] + b"\x28\x00\x10\x00DS\x06\x001e300 " + content[rows + 10 :]
+    path.write_bytes(huge.replace(b"\\7.0 ", b"\\9e99"))
+    facts = read(path)
+    assert facts.fault == "decode_error"
+    assert facts.header is not None
+    assert facts.header.rows is None
+    assert facts.header.geometry_fault == "no_position"
+
+
+def test_a_deflated_bomb_is_not_inflated(tmp_path: Path) -> None:
+    path = save(in_syntax(DeflatedExplicitVRLittleEndian), tmp_path / "a")
+    assert read(path).fault == ""
+    size = len(save(ct_slice(HU), tmp_path / "b").read_bytes())
+    for most_bytes, fault in ((size, ""), (size // 2, "too_large")):
+        limits = replace(UNLIMITED, decoded_bytes=most_bytes)
+        assert reader.read(str(path), THRESHOLDS, limits).fault == fault
+    content = path.read_bytes()
+    begin = content.index(DeflatedExplicitVRLittleEndian.encode()) + 22
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(100)) + packer.flush()
+    path.write_bytes(content[:begin] + bomb)
+    limits = replace(UNLIMITED, decoded_bytes=1 << 20)
+    assert reader.read(str(path), THRESHOLDS, limits).fault == "too_large"
+
+
+def test_a_file_larger_than_the_memory_allowed_keeps_its_header(tmp_path: Path) -> None:
+    path = save(ct_slice(HU), tmp_path / "a")
+    limits = replace(UNLIMITED, memory_bytes=1000)
+    facts = reader.read(str(path), THRESHOLDS, limits)
+    assert facts.fault == "too_large"
+    assert facts.header is not None
+    assert facts.header.patient_id == "000123"
+
+
+def test_an_exception_that_nobody_foresaw_is_the_row_of_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("Thornabee")
+
+    path = save(ct_slice(HU), tmp_path / "a")
+    monkeypatch.setattr(pixels, "padding_range", fail)
+    facts = read(path)
+    assert (facts.fault, facts.fault_class) == ("unexpected_content", "ZeroDivisionError")
+    assert facts.fault_frame.startswith("dicom/pixels.py:")
+    assert facts.fault_frame.endswith(" examine")
+    assert facts.header is not None
+    assert facts.identifying
+    assert facts.evidence is None
+    monkeypatch.setattr(header, "read", fail)
+    facts = read(path)
+    assert facts.fault_frame.endswith(" _read")
+    assert facts.header is None
+    assert "Thornabee" not in repr(facts)
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE])
+def test_a_fault_of_the_machine_is_none_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = str(save(ct_slice(HU), tmp_path / "a"))
+    for error in (OSError(number, "no"), MemoryError()):
+
+        def fail(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(pixels, "measure", fail)
+        with pytest.raises(type(error)):
+            reader.read(path, THRESHOLDS)
+        assert reader.is_of_machine(error)
+    assert not reader.is_of_machine(OSError(errno.EIO, "no"))
 
 
 def test_version_is_that_of_the_code() -> None:

@@ -16,17 +16,17 @@ def relatives(root: Path) -> list[str]:
     return [file.relative for file in scan(root)]
 
 
-def test_every_file_is_found_whatever_its_name(tmp_path: Path) -> None:
+def test_every_file_is_listed_under_any_name(tmp_path: Path) -> None:
     for name in ("b/2.dcm", "b/a/1", ".hidden", "b/NOTES.TXT", "DICOMDIR"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * len(name))
-    found = scan(tmp_path)
-    assert [file.relative for file in found] == [
+    files = scan(tmp_path)
+    assert [file.relative for file in files] == [
         ".hidden", "DICOMDIR", "b/2.dcm", "b/NOTES.TXT", "b/a/1",
     ]  # fmt: skip
-    assert [file.size for file in found] == [len(file.relative) for file in found]
-    assert all(file.mtime_ns == Path(file.path).stat().st_mtime_ns for file in found)
+    assert [file.size for file in files] == [len(file.relative) for file in files]
+    assert all(file.mtime_ns == Path(file.path).stat().st_mtime_ns for file in files)
 
 
 @posix
@@ -50,9 +50,9 @@ def test_a_name_that_is_not_utf_8_leads_back_to_its_file(tmp_path: Path) -> None
     path = os.path.join(os.fsencode(tmp_path), b"M\xfcller \\x41")  # noqa: PTH118 - bytes
     with open(path, "wb") as stream:  # noqa: PTH123 - bytes
         stream.write(b"abc")
-    (found,) = scan(tmp_path)
-    assert found.relative == r"M\xfcller \\x41"
-    assert (tmp_path / native(found.relative)).read_bytes() == b"abc"
+    (file,) = scan(tmp_path)
+    assert file.relative == r"M\xfcller \\x41"
+    assert (tmp_path / native(file.relative)).read_bytes() == b"abc"
 
 
 @given(st.binary(max_size=12))
@@ -74,11 +74,14 @@ def test_parent_is_blank_at_the_top() -> None:
 
 
 @posix
-def test_a_folder_that_cannot_be_listed_stops(
+def test_a_folder_that_cannot_be_listed_stops_or_is_returned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed = tmp_path / "Thornabee"
-    closed.mkdir()
+    closed = tmp_path / "a" / "Thornabee"
+    closed.mkdir(parents=True)
+    (tmp_path / "a" / "1").write_bytes(b"")
+    (tmp_path / "skipped").mkdir()
+    (tmp_path / "skipped" / "2").write_bytes(b"")
     real = os.scandir
 
     def scandir(folder: str) -> object:
@@ -87,6 +90,9 @@ def test_a_folder_that_cannot_be_listed_stops(
         return real(folder)
 
     monkeypatch.setattr(os, "scandir", scandir)
+    denied: list[str] = []
+    files = scan(tmp_path, skip=tmp_path / "skipped", denied=denied)
+    assert ([file.relative for file in files], denied) == (["a/1"], ["a/Thornabee"])
     with pytest.raises(UserError) as caught:
         scan(tmp_path)
     assert "Thornabee" not in str(caught.value)

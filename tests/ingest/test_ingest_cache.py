@@ -7,22 +7,22 @@ import pytest
 from support.ct_builder import ct_slice, read, save
 
 from dsnet.dicom.reader import Facts
-from dsnet.dicom.scan import Found, scan
+from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.ingest.cache import open_cache
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[Found]:
+def files(tmp_path: Path) -> list[ScannedFile]:
     save(ct_slice(), tmp_path / "dicom" / "a")
     (tmp_path / "dicom" / "notes").write_text("nothing")
     return scan(tmp_path / "dicom")
 
 
-def facts_of(files: list[Found]) -> list[tuple[Found, Facts]]:
+def facts_of(files: list[ScannedFile]) -> list[tuple[ScannedFile, Facts]]:
     return [(file, read(Path(file.path))) for file in files]
 
 
-def test_what_was_added_comes_back(tmp_path: Path, files: list[Found]) -> None:
+def test_what_was_added_comes_back(tmp_path: Path, files: list[ScannedFile]) -> None:
     added = facts_of(files)
     with open_cache(tmp_path / "c", "s") as cache:
         assert cache.known(files) == {}
@@ -31,7 +31,7 @@ def test_what_was_added_comes_back(tmp_path: Path, files: list[Found]) -> None:
         assert repr(cache.known(files)) == repr({file.relative: one for file, one in added})
 
 
-def test_any_change_is_read_again(tmp_path: Path, files: list[Found]) -> None:
+def test_any_change_is_read_again(tmp_path: Path, files: list[ScannedFile]) -> None:
     with open_cache(tmp_path / "c", "s") as cache:
         cache.add(facts_of(files))
     first, second = files
@@ -43,19 +43,27 @@ def test_any_change_is_read_again(tmp_path: Path, files: list[Found]) -> None:
         assert list(cache.known([replaced(first, relative="b")])) == []
 
 
-def replaced(file: Found, **values: object) -> Found:
+def replaced(file: ScannedFile, **values: object) -> ScannedFile:
     return file._replace(**values)
 
 
-def test_faults_of_the_moment_are_not_kept(tmp_path: Path, files: list[Found]) -> None:
+def test_faults_of_the_moment_are_not_kept(tmp_path: Path, files: list[ScannedFile]) -> None:
     file, _ = files
     with open_cache(tmp_path / "c", "s") as cache:
-        for fault in ("no_permission", "io_error", "no_decoder"):
+        for fault in (
+            "no_permission", "io_error", "no_decoder", "too_large", "timeout", "memory_limit",
+        ):  # fmt: skip
             cache.add([(file, replace(read(Path(file.path)), fault=fault))])
             assert cache.known([file]) == {}
+        # An exception that nobody foresaw, and a process that died.
+        for fault, name in (("unexpected_content", "KeyError"), ("decode_error", "SIGSEGV")):
+            cache.add([(file, replace(read(Path(file.path)), fault=fault, fault_class=name))])
+            assert cache.known([file]) == {}
+        cache.add([(file, replace(read(Path(file.path)), fault="decode_error"))])
+        assert len(cache.known([file])) == 1
 
 
-def test_files_that_are_gone_are_forgotten(tmp_path: Path, files: list[Found]) -> None:
+def test_files_that_are_gone_are_forgotten(tmp_path: Path, files: list[ScannedFile]) -> None:
     with open_cache(tmp_path / "c", "s") as cache:
         cache.add(facts_of(files))
         cache.keep_only(files[1:])
@@ -64,14 +72,14 @@ def test_files_that_are_gone_are_forgotten(tmp_path: Path, files: list[Found]) -
     assert b"000123" not in (tmp_path / "c").read_bytes()
 
 
-def test_only_the_owner_may_read_it(tmp_path: Path, files: list[Found]) -> None:
+def test_only_the_owner_may_read_it(tmp_path: Path, files: list[ScannedFile]) -> None:
     with open_cache(tmp_path / "c", "s") as cache:
         cache.add(facts_of(files))
         modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("c*")}
     assert modes == {0o600}
 
 
-def test_a_file_that_is_no_database_is_replaced(tmp_path: Path, files: list[Found]) -> None:
+def test_a_file_that_is_no_database_is_replaced(tmp_path: Path, files: list[ScannedFile]) -> None:
     (tmp_path / "c").write_bytes(b"scribbled over by something else" * 99)
     with open_cache(tmp_path / "c", "s") as cache:
         cache.add(facts_of(files))
@@ -79,7 +87,7 @@ def test_a_file_that_is_no_database_is_replaced(tmp_path: Path, files: list[Foun
 
 
 def test_a_locked_cache_is_left_alone(
-    tmp_path: Path, files: list[Found], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: list[ScannedFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_cache(tmp_path / "c", "s") as cache:
         cache.add(facts_of(files))

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from support.ct_builder import ct_slice, read, save
 
 from dsnet import schemas
-from dsnet.dicom.scan import Found, scan
+from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.ingest.index import tables
 from dsnet.private import PrivateCohort
 
 
-def made(root: Path, key: bytes = bytes(32), files: list[Found] | None = None) -> pd.DataFrame:
+def made(
+    root: Path, key: bytes = bytes(32), files: list[ScannedFile] | None = None
+) -> pd.DataFrame:
     """Return index and map joined, by relative path."""
     files = scan(root) if files is None else files
     facts = {file.relative: read(Path(file.path)) for file in files}

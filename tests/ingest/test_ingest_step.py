@@ -4,6 +4,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,9 +13,8 @@ from support.ct_builder import ct_slice, save
 
 from dsnet import schemas
 from dsnet.config.cohort import Ingest
-from dsnet.dicom import reader
 from dsnet.errors import UserError
-from dsnet.ingest import workers
+from dsnet.ingest import step, workers
 from dsnet.ingest.cache import Cache
 from dsnet.ingest.step import ingest
 from dsnet.private import PrivateCohort
@@ -34,15 +34,15 @@ def cohort(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the names of the files that were opened, as they are."""
+    """Return the names of the files that were read, as they are."""
     names: list[str] = []
-    read = reader.read
 
-    def watched(path: str, thresholds: object) -> object:
-        names.append(Path(path).name)
-        return read(path, thresholds)
+    def watched(*arguments: object) -> Iterator[workers.Chunk]:
+        for chunk in workers.read_all(*arguments):
+            names.extend(Path(file.path).name for file, _ in chunk)
+            yield chunk
 
-    monkeypatch.setattr(workers.read_all, "__defaults__", (0, watched))
+    monkeypatch.setattr(step, "read_all", watched)
     return names
 
 

@@ -1,6 +1,9 @@
 """Small CT datasets made on the spot, and readers that misbehave."""
 
+import errno
 import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
-from dsnet.dicom.reader import Facts
+from dsnet.dicom.reader import Facts, Limits
 
 THRESHOLDS = Thresholds(metal_hu=2500, cement_hu=1500)
 
@@ -60,8 +63,18 @@ def read(path: Path) -> Facts:
     return reader.read(str(path), THRESHOLDS)
 
 
-def deadly_read(path: str, thresholds: Thresholds) -> Facts:
-    """Read, but let a file of a certain name kill the process, as a faulty decoder would."""
-    if Path(path).name == "DEADLY":
-        os._exit(11)
-    return reader.read(path, thresholds)
+def deadly_read(path: str, thresholds: Thresholds, limits: Limits, *, decode: bool) -> Facts:
+    """Read, but let the names of some files say what decoding them, or opening them, does."""
+    name = Path(path).name
+    if decode or name.startswith("ALWAYS_"):
+        if name.endswith("DEADLY"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif name.endswith("ENDLESS"):
+            time.sleep(3600)
+        elif name.endswith("HUGE"):
+            bytearray(1 << 40)
+        elif name.endswith("KILLED"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif name.endswith("FULL"):
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+    return reader.read(path, thresholds, limits, decode=decode)

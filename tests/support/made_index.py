@@ -23,6 +23,8 @@ GOOD: dict[str, Any] = {
     "readable": True,
     "decoded": True,
     "fault": "",
+    "fault_class": "",
+    "fault_frame": "",
     "transfer_syntax": "Explicit VR Little Endian",
     "sop_class": "CT Image Storage",
     "modality": "CT",
