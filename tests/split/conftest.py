@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import pytest
+from support.made_index import GOOD, typed
 
 from dsnet import schemas
 from dsnet.config.cohort import Split
@@ -45,24 +46,6 @@ def name(letter: str, key: str, value: str) -> str:
     return f"{letter}-{hashlib.sha256(f'{key} {letter} {value}'.encode()).hexdigest()[:16]}"
 
 
-def index_row(**values: object) -> dict[str, object]:
-    """Return a row of the index: a sound original CT image, except for `values`."""
-    row: dict[str, object] = dict.fromkeys(schemas.INDEX.columns, "")
-    row |= {
-        column: None
-        for column, kind in schemas.INDEX.columns.items()
-        if str(kind.dtype) in ("Int64", "float64")
-    }
-    flags = dict.fromkeys(("uid_known", "readable", "decoded", "date_known", "hu_scale"), True)
-    row |= flags | {"image_kind": "original", "vendor": "ge", "contrast": "none"}
-    return row | {"hu_min": -1024.0, "hu_max": 900.0} | values
-
-
-def as_index(rows: list[dict[str, object]]) -> pd.DataFrame:
-    kinds = {column: kind.dtype.type for column, kind in schemas.INDEX.columns.items()}
-    return schemas.INDEX.validate(pd.DataFrame(rows).astype(kinds))
-
-
 @pytest.fixture(scope="session")
 def make_tables() -> Callable[..., Tables]:
     return tables
@@ -85,5 +68,16 @@ def tables(counts: tuple[int, ...], *, key: str = "one", incomplete: int = 0) ->
                 score = T_SCORES[label]
                 labels.append(keys | {"level": level} | edges | {"t_score": score, "label": label})
                 digest = hashlib.sha256(image.encode()).hexdigest()
-                rows.append(index_row(**keys, pixel_hash=digest))
-    return Tables(schemas.LABELS.validate(pd.DataFrame(labels)), as_index(rows))
+                rows.append(
+                    {
+                        **GOOD,
+                        **keys,
+                        "series_key": name("S", key, patient),
+                        "path_rank": len(rows),
+                        "patient_known": True,
+                        "date_known": True,
+                        "pixel_hash": digest,
+                    }
+                )
+    files = schemas.INDEX.validate(typed(schemas.INDEX, rows))
+    return Tables(schemas.LABELS.validate(pd.DataFrame(labels)), files)

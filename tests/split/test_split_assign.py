@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.made_index import GOOD
 
 from dsnet.config.cohort import Split
 from dsnet.errors import UserError
@@ -182,7 +183,7 @@ def test_an_excluded_copy_links_two_patients(make_tables: Callable[..., Any]) ->
 
 
 @pytest.mark.parametrize(
-    "values", [{"image_kind": "secondary"}, {"hu_max": -1024.0}, {"pixel_hash": ""}]
+    "values", [{"image_kind": "secondary"}, {"hu_max": GOOD["hu_min"]}, {"pixel_hash": ""}]
 )
 def test_screens_and_blank_images_link_no_patients(
     make_tables: Callable[..., Any], values: dict[str, object]
