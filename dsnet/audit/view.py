@@ -14,7 +14,7 @@ from rich.text import Text
 
 from dsnet.audit.lookup import criterion_rows, file_rows, flow_rows, patient_rows, with_paths
 from dsnet.config.cohort import Exclude
-from dsnet.exclude.registry import criteria_table
+from dsnet.exclude.criteria import criteria_table
 from dsnet.results import Json, Results
 from dsnet.schemas import EXCLUSIONS
 

@@ -8,24 +8,13 @@ import pandera.pandas as pa
 
 from dsnet import schemas
 from dsnet.errors import UserError
-from dsnet.exclude import anatomy, density, history, quality
-from dsnet.exclude.registry import REVIEW
+from dsnet.exclude.criterion import STAGES
 from dsnet.results import Json, Results
 from dsnet.schemas import CLASSES, SUBSETS
 
 Counts = dict[str, int]
 
 UNITS = ("files", "images", "patients")
-
-STAGES = (
-    ("a reader's decision", (REVIEW,)),
-    ("image quality", tuple(rule.slug for rule in quality.CRITERIA)),
-    ("anatomy", tuple(rule.slug for rule in anatomy.ANNOTATION_CRITERIA)),
-    ("DXA reference", tuple(rule.slug for rule in density.CRITERIA)),
-    ("clinical history", tuple(rule.slug for rule in history.CRITERIA)),
-    ("levels left", tuple(rule.slug for rule in anatomy.LEVEL_CRITERIA)),
-)
-"""Stages of the flow diagram, and the criteria of each in the order in which they count."""
 
 _ACRONYMS = {"ct": "CT", "hu": "HU", "dxa": "DXA", "t": "T"}
 
@@ -37,7 +26,7 @@ class Tables:
     Attributes
     ----------
     flow : dict
-        As `dsnet.exclude.flow.flow` returns it.
+        As `dsnet.exclude.step.flow_counts` returns it.
     ledger, exclusions, labels, split : DataFrame
         Under `dsnet.schemas`. Labels and split are empty where nothing is included.
     """
@@ -180,10 +169,9 @@ def stages(flow: Json) -> list[Stage]:
     Raises
     ------
     UserError
-        If it holds a criterion that this version does not have.
+        If it holds a criterion of a stage that this version does not have.
     """
-    title_of = {slug: title for title, slugs in STAGES for slug in slugs}
-    unknown = [step["slug"] for step in flow["steps"] if step["slug"] not in title_of]
+    unknown = [step["slug"] for step in flow["steps"] if step.get("stage") not in STAGES]
     if unknown:
         raise UserError(
             "flow.json",
@@ -192,8 +180,8 @@ def stages(flow: Json) -> list[Stage]:
             remedy="run the workflow again, so that flow and report come from one version",
         )
     every = []
-    for title, _ in STAGES:
-        steps = [step for step in flow["steps"] if title_of[step["slug"]] == title]
+    for stage, title in STAGES.items():
+        steps = [step for step in flow["steps"] if step["stage"] == stage]
         if steps:
             acting = tuple(step for step in steps if any(step["removed"].values()))
             removed = {unit: sum(step["removed"][unit] for step in steps) for unit in UNITS}

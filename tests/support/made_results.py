@@ -11,8 +11,9 @@ import pandas as pd
 from dsnet import schemas
 from dsnet.config.cohort import Exclude
 from dsnet.config.load import Config
-from dsnet.exclude.flow import Counter
-from dsnet.exclude.registry import REVIEW, REVIEW_CODE, criteria_table
+from dsnet.exclude.criteria import criteria_table
+from dsnet.exclude.criterion import REVIEW
+from dsnet.exclude.step import Counter
 from dsnet.files import sha256
 from dsnet.private import open_private, phantom_id
 from dsnet.report.counts import Tables
@@ -216,18 +217,9 @@ def make_flow(ledger: pd.DataFrame, *, synthetic: bool) -> dict[str, Any]:
     standing = np.ones(len(ledger), dtype=bool)
     found = vars(count(standing))
     excluded_by = make_exclusions(ledger)["criterion"].value_counts()
-    review = {
-        "slug": REVIEW,
-        "code": REVIEW_CODE,
-        "scope": "file",
-        "reason": "A reader excluded it.",
-        "threshold": "",
-        "enabled": True,
-        "source": "review.csv",
-    }
     listed = ledger["all_criteria"].str.split(";")
     steps = []
-    for about in (review, *(vars(one) for one in criteria_table(Exclude()))):
+    for about in (vars(one) for one in (REVIEW, *criteria_table(Exclude()))):
         own = (ledger["criterion"] == about["slug"]).to_numpy()
         failed = np.array([about["slug"] in slugs for slugs in listed])
         flagged = np.array([f"{about['slug']}?" in slugs for slugs in listed])
