@@ -70,6 +70,6 @@ def test_a_cell_of_another_type_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "patients.csv"
     schemas.write(schemas.PATIENTS, patients({"1": {"near_misses": 3}}), path)
     path.write_text(path.read_text().replace(",3\n", ",Thornabee\n"))
-    with pytest.raises(UserError, match=r"patients\.csv: expected the table of an") as caught:
+    with pytest.raises(UserError, match=r"patients\.csv: .* but found something else") as caught:
         schemas.read(schemas.PATIENTS, path)
     assert "Thornabee" not in str(caught.value)

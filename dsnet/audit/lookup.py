@@ -101,7 +101,7 @@ def flow_rows(flow: Json) -> list[dict[str, Any]]:
     Parameters
     ----------
     flow : dict
-        As `dsnet.exclude.flow.flow` returns it.
+        As `dsnet.exclude.step.flow_counts` returns it.
 
     Returns
     -------

@@ -26,7 +26,7 @@ class Tables:
     Attributes
     ----------
     flow : dict
-        As `dsnet.exclude.flow.flow` returns it.
+        As `dsnet.exclude.step.flow_counts` returns it.
     ledger, exclusions, labels, split : DataFrame
         Under `dsnet.schemas`. Labels and split are empty where nothing is included.
     """
@@ -169,14 +169,14 @@ def stages(flow: Json) -> list[Stage]:
     Raises
     ------
     UserError
-        If it holds a criterion that this version does not have.
+        If it holds a criterion of a stage that this version does not have.
     """
-    unknown = [str(step.get("stage")) for step in flow["steps"] if step.get("stage") not in STAGES]
+    unknown = [step["slug"] for step in flow["steps"] if step.get("stage") not in STAGES]
     if unknown:
         raise UserError(
             "flow.json",
             expected="the criteria that dsnet criteria prints",
-            came=unknown[0],
+            came=f"{unknown[0]}",
             remedy="run the workflow again, so that flow and report come from one version",
         )
     every = []

@@ -75,9 +75,9 @@ def test_stages_hold_every_criterion_once(made: Made) -> None:
     assert every[-1].remain == flow["included"]
 
 
-def test_an_unknown_stage_is_an_error(made: Made) -> None:
+def test_a_criterion_of_an_unknown_stage_is_an_error(made: Made) -> None:
     flow = json.loads(made.path("flow.json").read_text())
-    flow["steps"][3]["stage"] = "new_one"
+    flow["steps"][3].update(slug="new_one", stage="elsewhere")
     with pytest.raises(UserError, match="new_one"):
         stages(flow)
 

@@ -219,7 +219,7 @@ def make_flow(ledger: pd.DataFrame, *, synthetic: bool) -> dict[str, Any]:
     excluded_by = make_exclusions(ledger)["criterion"].value_counts()
     listed = ledger["all_criteria"].str.split(";")
     steps = []
-    for about in (vars(REVIEW), *(vars(one) for one in criteria_table(Exclude()))):
+    for about in (vars(one) for one in (REVIEW, *criteria_table(Exclude()))):
         own = (ledger["criterion"] == about["slug"]).to_numpy()
         failed = np.array([about["slug"] in slugs for slugs in listed])
         flagged = np.array([f"{about['slug']}?" in slugs for slugs in listed])
@@ -279,8 +279,6 @@ def make_source(made: Made, index: pd.DataFrame, synthetic: bool) -> dict[str, A
         "bytes": 0,
         "readable": len(index),
         "decoded": len(index),
-        "unexpected": 0,
-        "not_searched": {},
         "index_sha256": sha256(made.path("index.parquet")),
     }
 
@@ -291,8 +289,6 @@ def make_index(ledger: pd.DataFrame) -> pd.DataFrame:
     text = {
         **{name: ledger[name] for name in ("series_key", "study_key", "patient_key", "image_key")},
         "fault": "",
-        "fault_class": "",
-        "fault_frame": "",
         "transfer_syntax": "",
         "sop_class": "CT Image Storage",
         "modality": "CT",
