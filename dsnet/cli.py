@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -207,6 +208,46 @@ def phi_check(
             report=written,
         )
         typer.echo(f"{found.searched} values in {found.files} files: no hit ({written})")
+
+
+@app.command()
+def withdraw(
+    patient: Annotated[str, typer.Argument(help="Hospital ID or pseudonym.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    results: ResultsFolder = None,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """List everywhere a patient stands; with --yes, remove it and leave the files out for good."""
+    from dsnet.audit import withdrawal  # noqa: PLC0415 - pandas, for this command alone
+
+    with reporting():
+        config = _config(configfile)
+        folder = Results(results or config.results)
+        private = folder.private(config.private)
+        who = withdrawal.find_patient(folder, private, config.private, patient)
+        found = [
+            *withdrawal.traces(folder, who),
+            *withdrawal.private_traces(private, config.private, who),
+        ]
+        for trace in found:
+            typer.echo(f"{trace.path}: {trace.what}")
+        typer.echo(
+            f"{who.key}: {len(found)} files of the project, {len(who.paths)} files below dicom/"
+        )
+        if yes:
+            withdrawal.withdraw(folder, private, config.private, who, date.today())
+            typer.echo(_AFTER_WITHDRAWAL)
+        else:
+            typer.echo("Nothing was removed: call it again with --yes to remove what is listed.")
+
+
+_AFTER_WITHDRAWAL = """\
+Removed, and recorded: these files are excluded (withdrawn) if they are found again. Still to do:
+1. In the cohort folder, which is never written here: delete the patient's DICOM files, annotations
+   and rows of dxa, clinical and review tables.
+2. dvc add the cohort, then dvc repro (or snakemake): what was removed is made without the patient.
+3. dvc gc --workspace, and with --cloud for the remote: older versions hold the patient.
+4. Copies elsewhere: de-identified files that were sent, reports, backups of data/private."""
 
 
 @app.command()

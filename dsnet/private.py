@@ -81,6 +81,18 @@ class PrivateCohort:
         return self.folder / "id_match.csv"
 
     @property
+    def withdrawn_path(self) -> Path:
+        """The patients who withdrew their consent, by key; mode 600."""
+        return self.folder / "withdrawn.csv"
+
+    def withdrawn(self) -> frozenset[str]:
+        """Return the keys of the patients who withdrew their consent."""
+        if not self.withdrawn_path.exists():
+            return frozenset()
+        rows = self.withdrawn_path.read_text(encoding="utf-8").splitlines()[1:]
+        return frozenset(row.partition(",")[0] for row in rows)
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen digits by which two tables show that they were made with the same key."""
         return hashlib.sha256(b"fingerprint" + self.key).hexdigest()[:_DIGITS]

@@ -93,6 +93,7 @@ INDEX = pa.DataFrameSchema(
             "timeout",
             "memory_limit",
             "unexpected_content",
+            "withdrawn",
             blank=True,
         ),
         # Of unexpected content the exception's class and the last frame in this package, of a

@@ -160,6 +160,7 @@ class IncompleteLevels(Criterion):
 class Criteria(Section):
     """Every criterion by its slug, in the order in which they count."""
 
+    withdrawn: Criterion = Criterion()
     unreadable: Criterion = Criterion()
     undecodable_pixels: Criterion = Criterion()
     duplicate: Criterion = Criterion()

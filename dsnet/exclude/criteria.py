@@ -33,6 +33,20 @@ _CT_CLASSES = (
 
 
 @criterion(
+    "withdrawn",
+    "E23",
+    scope="patient",
+    stage="quality",
+    reason="The patient withdrew consent.",
+    source="dsnet withdraw",
+    final=True,
+)
+def withdrawn(case: Case) -> Finding:
+    """Hold on the files of patients who withdrew their consent; nothing else of them is kept."""
+    return finding(case.files, [(case.files["fault"] == "withdrawn", "recorded by dsnet withdraw")])
+
+
+@criterion(
     "unreadable",
     "E01",
     scope="file",
@@ -43,7 +57,8 @@ _CT_CLASSES = (
 )
 def unreadable(case: Case) -> Finding:
     """Hold where no DICOM header could be read."""
-    return finding(case.files, [(~case.files["readable"], "{fault}")])
+    unread = ~case.files["readable"] & (case.files["fault"] != "withdrawn")
+    return finding(case.files, [(unread, "{fault}")])
 
 
 @criterion(
@@ -504,6 +519,7 @@ def _count_levels(files: pd.DataFrame, where: Mask) -> "pd.Series[int]":
 
 
 CRITERIA: Final[tuple[Criterion, ...]] = (
+    withdrawn,
     unreadable,
     undecodable_pixels,
     duplicate,

@@ -57,6 +57,7 @@ def tables(
     rows["patient_known"] = rows["patient_id"] != ""
     rows["date_known"] = rows["ct_date"] != ""
     _add_keys(rows, private)
+    _blank_withdrawn(rows, private.withdrawn())
     _add_stacks(rows)
     return _as(schemas.INDEX, _by_content(rows)), _as(schemas.MAP, rows)
 
@@ -125,6 +126,17 @@ def _add_keys(rows: pd.DataFrame, private: PrivateCohort) -> None:
         }
         key = identity.map(keys).where(known, stand_in.map(paths_keys))
         rows[f"{kind}_key"] = key.where(rows["readable"], "")
+
+
+def _blank_withdrawn(rows: pd.DataFrame, withdrawn: frozenset[str]) -> None:
+    """Keep nothing of the files of patients who withdrew, except whose they are, as a key."""
+    own = rows["patient_key"].isin(withdrawn)
+    if own.any():
+        kept = {"file_key", "patient_key", "path_rank"}
+        blank = _row(ScannedFile("", "", 0, 0), Facts("withdrawn"))
+        for column in rows.columns.difference(list(kept)):
+            rows.loc[own, column] = blank.get(column, "" if column.endswith("_key") else False)
+        rows.loc[own, "relative_path"] = rows.loc[own, "file_key"]
 
 
 def _add_stacks(rows: pd.DataFrame) -> None:

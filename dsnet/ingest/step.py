@@ -54,20 +54,23 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         if too many files have unexpected content.
     """
     folder = CohortFolder(cohort)
-    files = _files(folder)
+    files = every = _files(folder)
     thresholds = Thresholds(ingest.metal_hu, ingest.cement_hu)
     with open_cache(_cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
         facts = _facts(files, thresholds, cache, ingest)
-    uids, hashes = _images(files, facts)
-    known = identify(
-        source.parents[1],
-        private,
-        marks=image_marks(uids, hashes),
-        uids=set(uids) - {""},
-        phantom_seed=folder.phantom_seed,
-    )
-    rows, identities = tables(files, facts, known)
-    beside = values_beside(folder, facts)
+        uids, hashes = _images(files, facts)
+        known = identify(
+            source.parents[1],
+            private,
+            marks=image_marks(uids, hashes),
+            uids=set(uids) - {""},
+            phantom_seed=folder.phantom_seed,
+        )
+        rows, identities = tables(files, facts, known)
+        kept = set(identities["relative_path"])
+        files = [file for file in files if file.relative in kept]
+        cache.keep_only(files)  # not those of patients who withdrew
+    beside = values_beside(folder, kept)
     met = identifying_values(files, facts, identities, beside.values)
     _write_private(schemas.MAP, identities, known.map_path)
     _write_private(schemas.IDENTIFYING, met, known.identifying_path)
@@ -80,8 +83,8 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         note=folder.note,
         synthetic=folder.synthetic,
         phantom_seed=folder.phantom_seed if known.public else None,
-        files=len(files),
-        bytes=sum(file.size for file in files),
+        files=len(rows),
+        bytes=sum(file.size for file in every),
         readable=int(rows["readable"].sum()),
         decoded=int(rows["decoded"].sum()),
         unexpected=int((rows["fault"] == "unexpected_content").sum()),

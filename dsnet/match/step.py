@@ -72,12 +72,16 @@ def match(
     _check_patients(measured, identities)
     ct = files.merge(identities[["file_key", "patient_id", "ct_date"]], on="file_key")
     schemas.write(schemas.ANNOTATIONS, annotated, boxes)
-    schemas.write(schemas.EXAMS, exams_table(ct, measured, own), exams)
-    schemas.write(
-        schemas.PATIENTS,
-        patients_table(ct, measured, histories, unmatched, clinical=folder.clinical, private=own),
-        patients,
+    people = patients_table(
+        ct, measured, histories, unmatched, clinical=folder.clinical, private=own
     )
+    for schema, table, path in (
+        (schemas.EXAMS, exams_table(ct, measured, own), exams),
+        (schemas.PATIENTS, people, patients),
+    ):
+        # Their rows may still stand in the hospital's tables.
+        kept = table[~table["patient_key"].isin(own.withdrawn())]
+        schemas.write(schema, kept, path)
     decided = decisions_table(files, identities, read_review(folder.review))
     schemas.write(schemas.DECISIONS, decided, decisions)
 
