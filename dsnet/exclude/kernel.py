@@ -8,7 +8,7 @@ no codes. The table below follows those names:
   sharpness, as in B30f, H60s, Br40 or Qr59. The operating instructions of the SOMATOM Sensation
   (chapter Spine) name B30 and B40 for soft tissue and B60 to B80 for sharp edges, with B50 between
   them; on newer scanners 59 and more are the bone kernels. A second letter l or v means lung or
-  vessels, whatever the number.
+  vessels, at any number.
 - Philips: A, B, C and their relatives are smooth, L is for the lung; D, E, YC and YD are sharp.
 - Canon and Toshiba: FC01 to FC29 are for soft tissue and brain, FC50 to FC59 for the lung; FC30 to
   FC39 and FC80 to FC86 are for bone.

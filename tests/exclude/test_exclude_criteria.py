@@ -212,6 +212,17 @@ class TestDuplicate:
         assert list(result.criterion) == ["", "duplicate", "", ""]
         assert why(result, "duplicate", 1) == f"same pixels and position as {key('F', 0)}"
 
+    @pytest.mark.parametrize(
+        ("position_mm", "criterion"), [(-87.4999, "duplicate"), (-87.51, ""), (-87.49, "")]
+    )
+    def test_positions_are_the_same_to_a_hundredth_of_a_millimetre(
+        self, position_mm: float, criterion: str
+    ) -> None:
+        # The same slice, exported twice: once with a position rounded by the PACS.
+        same = {"pixel_hash": f"{7:064x}"}
+        files = evidence({**same, "position_mm": -87.5}, {**same, "position_mm": position_mm})
+        assert self.slugs(files) == ["", criterion]
+
     def test_equal_pixels_without_a_position_are_no_copies(self) -> None:
         same = {"pixel_hash": "h", "position_mm": None}
         assert self.slugs(evidence(same, same)) == ["", ""]
@@ -248,11 +259,43 @@ class TestMetal:
         assert why(result, "metal_artefact") == "metal 12 mm2"
 
     @pytest.mark.parametrize(
-        "fault", [{"image_kind": "localizer"}, {"modality": "MR"}, {"hu_scale": False}]
+        "fault",
+        [
+            {"image_kind": "localizer"},
+            {"image_kind": "secondary"},
+            {"modality": "MR"},
+            {"hu_scale": False},
+            {"decoded": False, "fault": "cut_pixels"},
+        ],
     )
-    def test_numbers_that_are_no_hounsfield_units_do_not_count(self, fault: dict[str, Any]) -> None:
-        files = evidence({"metal_area_mm2": 99.0, **fault}, {})
-        assert list(outcome(files).criterion)[1] == ""
+    @pytest.mark.parametrize("area_mm2", [99.0, 3.0])
+    def test_numbers_that_are_no_hounsfield_units_do_not_count(
+        self, fault: dict[str, Any], area_mm2: float
+    ) -> None:
+        files = evidence({"metal_area_mm2": area_mm2, **fault}, {})
+        result = outcome(files)
+        assert list(result.criterion)[1] == ""
+        assert not result.findings["metal_artefact"].fails.any()
+        assert not result.findings["metal_artefact"].flags.any()
+
+    def test_metal_on_a_derived_image_counts(self) -> None:
+        files = evidence({"metal_area_mm2": 99.0, "image_kind": "derived"}, {})
+        assert list(outcome(files).criterion) == ["not_original_axial", "metal_artefact"]
+
+    def test_a_small_component_is_flagged_on_its_slice(self) -> None:
+        files = evidence({"metal_area_mm2": 9.96}, {}, {"metal_area_mm2": 0.0})
+        result = outcome(files)
+        assert result.included.all()
+        assert list(result.findings["metal_artefact"].flags) == [True, False, False]
+        assert why(result, "metal_artefact") == "metal of only 10.0 mm2"
+
+    def test_of_equal_areas_the_last_by_path_is_named(self) -> None:
+        files = evidence(
+            {"metal_area_mm2": 50.0, "path": "b"},
+            {"metal_area_mm2": 50.0, "path": "c"},
+            {"metal_area_mm2": 50.0, "path": "a"},
+        )
+        assert why(outcome(files), "metal_artefact") == f"metal 50 mm2 on {key('F', 1)}"
 
 
 class TestAnatomy:

@@ -61,8 +61,8 @@ def test_a_marker_lands_in_its_mapped_box(
     grid = Grid.around(centre_mm, (200, 180), spacing_mm, 400, pixel_mm)
     box = grid.box_to_grid((x, y, x + width, y + height))
     rows, columns = np.nonzero(grid.resample(hu) > 500)
-    found = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    assert found == pytest.approx(box, abs=1.0)
+    marker = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert marker == pytest.approx(box, abs=1.0)
 
 
 def test_box_to_image_undoes_box_to_grid() -> None:

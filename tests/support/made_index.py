@@ -119,8 +119,8 @@ def cohort(*rows: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
             }
         )
     rank = pd.Series([row["relative_path"] for row in identities], dtype=str).rank(method="first")
-    for row, place in zip(files, rank, strict=True):
-        row["path_rank"] = int(place) - 1
+    for row, number in zip(files, rank, strict=True):
+        row["path_rank"] = int(number) - 1
     return typed(schemas.INDEX, files), typed(schemas.MAP, identities)
 
 
