@@ -24,6 +24,7 @@ def why(result: Outcome, slug: str, at: int = 0) -> str:
 
 CODES = {
     "review": "R01",
+    "withdrawn": "E23",
     "unreadable": "E01",
     "undecodable_pixels": "E02",
     "duplicate": "E03",
@@ -77,6 +78,7 @@ def test_scopes_are_those_of_the_ledger() -> None:
     histories = {"fracture_history", "spine_surgery", "tumour", "bone_hyperplasia"}
     exams = {"no_dxa", "no_t_score", "dxa_too_far", "dxa_date_unknown"}
     assert of_patient == histories | exams | {
+        "withdrawn",
         "metal_artefact",
         "no_annotation",
         "incomplete_levels",

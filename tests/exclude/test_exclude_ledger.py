@@ -20,6 +20,7 @@ from support.made_index import (
     of_ct,
     outcome,
     patients,
+    source_of,
 )
 
 from dsnet import schemas
@@ -29,7 +30,6 @@ from dsnet.exclude.evidence import gather
 from dsnet.exclude.ledger import Outcome, apply_criteria, exclusions_table, ledger_table
 from dsnet.exclude.step import flow_counts
 from dsnet.match.exams import exams_table
-from dsnet.results import Source
 
 # Shrinking a table of fifty columns takes minutes and shows little.
 PROPERTY = settings(
@@ -53,7 +53,7 @@ FAULTS: list[dict[str, Any]] = [
     {"ct_date": "2012-01-01"},
 ]
 YES_NO = st.sampled_from(["yes", "no", ""])
-SOURCE = Source("0" * 16, "1" * 16, "made", "", True, 1, 1, 1, 1, 1, "2" * 64)
+SOURCE = source_of(phantom_seed=1)
 HISTORY = st.fixed_dictionaries(
     dict.fromkeys(("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia"), YES_NO)
 )

@@ -15,6 +15,7 @@ from support.made_index import (
     key,
     of_ct,
     patients,
+    source_of,
     typed,
 )
 
@@ -22,7 +23,6 @@ from dsnet import schemas
 from dsnet.config.cohort import Exclude, Label
 from dsnet.exclude.step import exclude, match_counts
 from dsnet.match.exams import exams_table
-from dsnet.results import Source
 
 ROWS: list[dict[str, Any]] = [{}, {"patient": 2}, UNREADABLE]
 INPUTS = {
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
     )
     measured = dxa(exam("001", L1="-1.0", spine="-1.0"), exam("002", "2021-01-02", row=3))
     people = patients({"1": {}, "2": {"in_clinical": False}})
-    source = Source("0" * 16, "1" * 16, "made", "", True, None, 3, 9, 2, 2, "2" * 64)
+    source = source_of()
     (path / "source.json").write_text(json.dumps(source.to_json()))
     tables = {
         "index": (schemas.INDEX, index),

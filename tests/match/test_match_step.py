@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from support.ct_builder import ct_slice, read, save
-from support.made_index import UNREADABLE, cohort, key
+from support.made_index import UNREADABLE, cohort, key, source_of
 
 from dsnet import schemas
 from dsnet.config.cohort import Annotations, Dxa, Label
@@ -14,7 +14,6 @@ from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.match.step import match
 from dsnet.private import open_private
-from dsnet.results import Source
 
 ROWS: list[dict[str, Any]] = [
     {"uid": "1.2.0"},
@@ -43,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
         identities.loc[number, "pixel_hash"] = facts.evidence.pixel_hash
     own = open_private(tmp_path / "private", "0" * 16, create=True)
     schemas.write(schemas.MAP, identities, own.map_path)
-    source = Source(own.cohort_id, own.fingerprint, "made", "", True, None, 3, 9, 2, 2, "2" * 64)
+    source = source_of(cohort_id=own.cohort_id, key=own.fingerprint)
     write_json(tmp_path / "results" / "cohort" / "source.json", source.to_json())
     schemas.write(schemas.INDEX, index, tmp_path / "results" / "cohort" / "index.parquet")
     return path

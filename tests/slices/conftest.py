@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from support.made_index import source_of
 
 from dsnet import schemas
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
 from dsnet.files import write_json
 from dsnet.private import PrivateCohort, open_private
-from dsnet.results import Source
 from dsnet.schemas import CLASSES, LEVELS
 
 SHAPE = (48, 40)
@@ -99,19 +99,7 @@ class Cohort:
         schemas.write(schemas.LABELS, self.labels, paths["labels"])
         schemas.write(schemas.INDEX, self.index, paths["index"])
         paths["split"].write_text("any bytes", encoding="utf-8")
-        source = Source(
-            cohort_id=self.own.cohort_id,
-            key=self.own.fingerprint,
-            name="made",
-            note="",
-            synthetic=True,
-            phantom_seed=None,
-            files=len(self.index),
-            bytes=1,
-            readable=1,
-            decoded=1,
-            index_sha256="0" * 64,
-        )
+        source = source_of(cohort_id=self.own.cohort_id, key=self.own.fingerprint)
         write_json(paths["source"], source.to_json())
         return {"cohort": self.folder, "private": self.private, **paths}
 

@@ -15,6 +15,7 @@ from dsnet.exclude.evidence import gather
 from dsnet.exclude.ledger import Outcome, apply_criteria
 from dsnet.match.exams import exams_table
 from dsnet.private import PrivateCohort
+from dsnet.results import Source
 
 PRIVATE = PrivateCohort("0" * 16, bytes(32), Path("nowhere"))
 
@@ -232,3 +233,20 @@ def evidence(
 def outcome(files: pd.DataFrame, params: Exclude | None = None) -> Outcome:
     """Return the outcome without a reader's decisions."""
     return apply_criteria(files, params or Exclude(), decisions())
+
+
+def source_of(**values: Any) -> Source:
+    """Return a stamp with what the test does not care about filled in."""
+    filled = {
+        "cohort_id": "0" * 16,
+        "key": "1" * 16,
+        "name": "made",
+        "note": "",
+        "synthetic": True,
+        "phantom_seed": None,
+        **dict.fromkeys(("files", "bytes", "readable", "decoded"), 3),
+        "unexpected": 0,
+        "not_searched": {},
+        "index_sha256": "2" * 64,
+    }
+    return Source(**{**filled, **values})
