@@ -110,6 +110,8 @@ class Cohort:
             bytes=1,
             readable=1,
             decoded=1,
+            unexpected=0,
+            not_searched={},
             index_sha256="0" * 64,
         )
         write_json(paths["source"], source.to_json())
