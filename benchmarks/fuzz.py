@@ -39,7 +39,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dsnet.config import Ingest
+from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts, Limits
@@ -86,14 +86,14 @@ def run(folder: Path, processes: int, seconds: float) -> dict[str, object]:
     """Ingest ``cohort`` below `folder` and return the figures."""
     (folder / "times").mkdir(exist_ok=True)
     workers.read_all.__defaults__ = (0, timed_read)
-    index = folder / "index.parquet"
+    index = folder / "results" / "cohort" / "index.parquet"
     begin = time.perf_counter()
     ingest(
-        params=Ingest(processes=processes, max_seconds=seconds, max_unexpected=1),
+        ingest=Ingest(processes=processes, max_seconds=seconds, max_unexpected=1),
         cohort=folder / "cohort",
         private=folder / "private",
         index=index,
-        source=folder / "source.json",
+        source=index.with_name("source.json"),
     )
     took_s = time.perf_counter() - begin
     rows = pd.read_parquet(index)

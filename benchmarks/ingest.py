@@ -110,9 +110,10 @@ def plain(folder: Path) -> float:
 
 def ours(cohort: Path, processes: int) -> tuple[float, int]:
     """Return the seconds of the ingestion step and its largest resident memory, in bytes."""
-    results = cohort / "results"
-    command = [sys.executable, "-m", "dsnet.ingest", "--cohort", str(cohort)]
-    command += ["--params", f'{{"processes": {processes}}}', "--private", str(cohort / "private")]
+    results = cohort.parent / f"results-{cohort.name}" / "cohort"
+    private = cohort.parent / f"private-{cohort.name}"
+    command = [sys.executable, "-m", "dsnet.ingest.step", "--cohort", str(cohort)]
+    command += ["--ingest", f'{{"processes": {processes}}}', "--private", str(private)]
     command += ["--index", str(results / "index.parquet"), "--source", str(results / "source.json")]
     begin = time.perf_counter()
     process = psutil.Popen(command)
