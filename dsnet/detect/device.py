@@ -81,7 +81,7 @@ def _precision(wanted: Wanted, used: torch.device) -> Precision:
 
 @contextmanager
 def all_cpus() -> Iterator[None]:
-    """Let torch use the CPUs that this process may use, whatever OMP_NUM_THREADS says."""
+    """Let torch use all CPUs that this process may use, regardless of OMP_NUM_THREADS."""
     threads = torch.get_num_threads()
     torch.set_num_threads(cpus())
     try:
@@ -92,7 +92,7 @@ def all_cpus() -> Iterator[None]:
 
 @contextmanager
 def reproducible(machine: Machine) -> Iterator[None]:
-    """Compute on `all_cpus` and, if that is all there is, with deterministic algorithms only.
+    """Compute on `all_cpus` and, without a GPU, with deterministic algorithms only.
 
     On CUDA the gradient of region pooling adds in no fixed order, and its deterministic form needs
     a compiler at run time: there, two runs of one seed agree only nearly.
@@ -100,7 +100,7 @@ def reproducible(machine: Machine) -> Iterator[None]:
     strict = torch.are_deterministic_algorithms_enabled()
     memory: Any = torch.utils.deterministic  # its switch is made at run time
     fill = memory.fill_uninitialized_memory
-    # Filling fresh memory shows up faulty kernels at a tenth of the time; it changes no result.
+    # Filling fresh memory exposes faulty kernels, but takes a tenth of the time.
     memory.fill_uninitialized_memory = False
     torch.use_deterministic_algorithms(machine.device.type == "cpu")
     try:
@@ -119,5 +119,5 @@ def _has_bf16(used: torch.device) -> bool:
 
 
 def _cpu_info() -> list[str]:
-    """Return what Linux says of the CPU, nothing on other systems."""
+    """Return the lines in which Linux describes the CPUs; none on other systems."""
     return _CPU_INFO.read_text(encoding="utf-8").splitlines() if _CPU_INFO.exists() else []

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from dsnet.config.detector import Train
-from dsnet.detect.part import Part
+from dsnet.detect.dataset import SliceDataset
 from dsnet.schemas import CLASSES
 from dsnet.train.stream import Use, generator
 
 
-def class_weights(part: Part, config: Train) -> tuple[float, ...] | None:
+def class_weights(part: SliceDataset, config: Train) -> tuple[float, ...] | None:
     """Return how much each of `CLASSES` weighs in the class loss; None if all weigh the same.
 
     The weight of a class is inverse to the number of its boxes, and the mean over the classes that
@@ -27,7 +27,7 @@ def class_weights(part: Part, config: Train) -> tuple[float, ...] | None:
     return tuple(float(share / mean) for share in shares)
 
 
-def strata(part: Part) -> list[str]:
+def strata(part: SliceDataset) -> list[str]:
     """Return the class of each image: that of its patient, as in `schemas.SPLIT`."""
     of_image = part.split.set_index("image_key")["stratum"]
     keys = part.boxes["image_key"].drop_duplicates()

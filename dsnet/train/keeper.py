@@ -12,9 +12,9 @@ from torchvision.models.detection import FasterRCNN
 
 from dsnet import schemas
 from dsnet.config.detector import Train
-from dsnet.detect.part import Part
-from dsnet.detect.predict import predict
-from dsnet.evaluate.metrics import statistics
+from dsnet.detect.dataset import SliceDataset
+from dsnet.detect.inference import predict
+from dsnet.evaluate.average_precision import ap50
 from dsnet.evaluate.scene import scene
 from dsnet.train.checkpoint import save
 from dsnet.train.folder import RunFolder
@@ -33,11 +33,11 @@ class Keeper(Callback):
     Parameters
     ----------
     folder : RunFolder
-    part : Part
+    part : SliceDataset
         The validation part: patients that the training part does not hold, and never the test part.
     """
 
-    def __init__(self, folder: RunFolder, part: Part) -> None:
+    def __init__(self, folder: RunFolder, part: SliceDataset) -> None:
         self.folder = folder
         self.part = part
         self.history: list[dict[str, Any]] = []
@@ -114,9 +114,9 @@ def _mean_over_processes(trainer: lightning.Trainer, losses: dict[str, float]) -
     return dict(zip(losses, trainer.strategy.reduce(own, reduce_op="mean").tolist(), strict=True))
 
 
-def judge(network: FasterRCNN, part: Part) -> dict[str, float | None]:
+def judge(network: FasterRCNN, part: SliceDataset) -> dict[str, float | None]:
     """Return the three-class AP50 of `part` and the AP50 of the box alone."""
     seen = scene(predict(network, part), part.boxes, part.split)
     everyone = np.ones((1, len(seen.patient_keys)))
-    found = statistics(seen, everyone, iou=0.5, score=0.5)
+    found = ap50(seen, everyone)
     return {column: float(found[name][0]) for column, name in _JUDGED.items()}

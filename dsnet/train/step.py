@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from torch import nn
 
 from dsnet import schemas
 from dsnet.config.detector import Detector, Train, Variant
-from dsnet.detect.attention.residual import gammas
-from dsnet.detect.backbone import ATTENDED
+from dsnet.detect.attention import gammas
+from dsnet.detect.backbone import ATTENTION_PREFIX
+from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.device import reproducible, this_machine
-from dsnet.detect.loss import class_loss
+from dsnet.detect.heads import class_loss
 from dsnet.detect.model import build, frozen_norm, trainable_layers
-from dsnet.detect.part import Part
 from dsnet.detect.weights import load_start, read_state
 from dsnet.files import sha256, write_json
 from dsnet.schemas import is_leaky
@@ -83,14 +84,14 @@ def train(
         "train": params.model_dump(exclude={"seeds"}),
     }
     training, validation = (
-        Part(name, store=store, boxes=boxes, split=split, windows=detector.windows)
+        SliceDataset(name, store=store, boxes=boxes, split=split, windows=detector.windows)
         for name in ("train", "validation")
     )
     data = {"digest_sha256": sha256(digest), **_about(facts, training)}
     size_px, pixel_mm = facts["size_px"], facts["pixel_mm"]
     network = build(detector, variant, size_px=size_px, pixel_mm=pixel_mm, seed=seed)
     network.roi_heads.class_loss = class_loss(detector, class_weights(training, params))
-    start = load_start(network, detector, variant.backbone).facts()
+    start = asdict(load_start(network, detector, variant.backbone))
     machine = this_machine(params.precision)
     trainee = Trainee(network, training, params, seed=seed, fused=machine.fused)
     keeper = Keeper(RunFolder(checkpoints), validation)
@@ -112,7 +113,7 @@ def train(
         folder.clear()
 
 
-def _about(facts: dict[str, Any], training: Part) -> dict[str, Any]:
+def _about(facts: dict[str, Any], training: SliceDataset) -> dict[str, Any]:
     """Return what the manifest says of the data."""
     return {**{key: facts[key] for key in _DATA}, "leaky": is_leaky(training.split)}
 
@@ -140,7 +141,9 @@ def _facts(network: nn.Module, detector: Detector, variant: Variant) -> dict[str
     return {
         "parameters": sum(weight.numel() for _, weight in every),
         "parameters_trained": sum(weight.numel() for _, weight in every if weight.requires_grad),
-        "parameters_attention": sum(weight.numel() for name, weight in every if ATTENDED in name),
+        "parameters_attention": sum(
+            weight.numel() for name, weight in every if ATTENTION_PREFIX in name
+        ),
         "backbone_layers_trained": trainable_layers(detector, variant.backbone),
         "norms_frozen": frozen_norm(detector),
         "gamma": {name: gamma.item() for name, gamma in gammas(network).items()},

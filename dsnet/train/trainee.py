@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.models.detection import FasterRCNN
 
 from dsnet.config.detector import Train
-from dsnet.detect.attention.residual import gammas
-from dsnet.detect.part import Example, Part
+from dsnet.detect.attention import gammas
+from dsnet.detect.dataset import Example, SliceDataset
 from dsnet.errors import UserError
 from dsnet.train.augment import augment
 from dsnet.train.balance import downsample, strata
@@ -29,7 +29,7 @@ class Trainee(lightning.LightningModule):
     Parameters
     ----------
     network : FasterRCNN
-    part : Part
+    part : SliceDataset
         The training part, at least 2 images.
     config : Train
     seed : int
@@ -38,7 +38,7 @@ class Trainee(lightning.LightningModule):
     """
 
     def __init__(
-        self, network: FasterRCNN, part: Part, config: Train, *, seed: int, fused: bool
+        self, network: FasterRCNN, part: SliceDataset, config: Train, *, seed: int, fused: bool
     ) -> None:
         super().__init__()
         self.network = network
@@ -154,7 +154,7 @@ class Trainee(lightning.LightningModule):
 class _Shown(Dataset[Example]):
     """The training images as one epoch shows them."""
 
-    def __init__(self, part: Part, config: Train, seed: int, epoch: int) -> None:
+    def __init__(self, part: SliceDataset, config: Train, seed: int, epoch: int) -> None:
         self.part = part
         self.config = config
         self.seed = seed
@@ -163,7 +163,7 @@ class _Shown(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         """Return image `index`, augmented."""
         change = partial(augment, config=self.config, seed=self.seed, epoch=self.epoch, index=index)
-        return self.part.shown(index, change)
+        return self.part.augmented(index, change)
 
 
 def _to(target: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsnet.config.detector import Detector, Train
-from dsnet.detect.part import Part
+from dsnet.detect.dataset import SliceDataset
 from dsnet.schemas import CLASSES
 from dsnet.train.balance import class_weights, downsample, strata
 
@@ -15,9 +15,9 @@ images = st.lists(st.sampled_from(CLASSES), min_size=1, max_size=60)
 
 
 @pytest.fixture
-def part(ellipses: Any) -> Part:
+def part(ellipses: Any) -> SliceDataset:
     files = {"store": ellipses.store, "boxes": ellipses.boxes, "split": ellipses.split}
-    return Part("train", windows=Detector().windows, **files)
+    return SliceDataset("train", windows=Detector().windows, **files)
 
 
 @settings(deadline=None, max_examples=30)
@@ -40,7 +40,7 @@ def test_each_epoch_and_seed_draws_anew_and_all_images_come() -> None:
     assert {index for one in drawn[:30] for index in one} == set(range(60))
 
 
-def test_the_class_of_an_image_is_its_patients(part: Part) -> None:
+def test_the_class_of_an_image_is_its_patients(part: SliceDataset) -> None:
     of_patient = dict(zip(part.split["patient_key"], part.split["stratum"], strict=True))
     of_image = dict(zip(part.boxes["image_key"], part.boxes["patient_key"], strict=True))
     expected = [of_patient[of_image[part[index].image_key]] for index in range(len(part))]
@@ -60,7 +60,7 @@ def test_weights_are_inverse_to_the_boxes_and_have_mean_one(counts: tuple[int, i
     assert all(weight == 0 for count, weight in zip(counts, weights, strict=True) if not count)
 
 
-def test_only_when_asked_for_do_classes_weigh_otherwise(part: Part) -> None:
+def test_only_when_asked_for_do_classes_weigh_otherwise(part: SliceDataset) -> None:
     assert class_weights(part, Train()) is None
     assert class_weights(part, Train(balance="downsample")) is None
     assert class_weights(part, WEIGHTED) == (1.0, 1.0, 1.0)

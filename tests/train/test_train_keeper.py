@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from dsnet.config.detector import Detector, Train, Variant
+from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.model import build
-from dsnet.detect.part import Part
 from dsnet.train.folder import RunFolder
 from dsnet.train.keeper import Keeper, judge
 
@@ -64,7 +64,7 @@ def test_the_history_outlives_a_checkpoint() -> None:
 
 def test_a_network_is_judged_on_its_part(ellipses: Any) -> None:
     config = Detector(proposals=40)
-    part = Part(
+    part = SliceDataset(
         "validation",
         store=ellipses.store,
         boxes=ellipses.boxes,

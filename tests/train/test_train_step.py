@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dsnet import schemas
 from dsnet.config.detector import Attention, Detector, Train, Variant
+from dsnet.detect.dataset import Example
 from dsnet.detect.model import build
-from dsnet.detect.part import Example
 from dsnet.detect.weights import load_trained
 from dsnet.files import sha256
 from dsnet.train.step import train

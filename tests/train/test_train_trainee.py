@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from dsnet.config.detector import Detector, Train, Variant
+from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.model import build
-from dsnet.detect.part import Part
 from dsnet.errors import UserError
 from dsnet.train.trainee import Trainee
 
@@ -25,8 +25,8 @@ class Sick(nn.Module):
 
 
 @pytest.fixture
-def part(ellipses: Any) -> Part:
-    return Part(
+def part(ellipses: Any) -> SliceDataset:
+    return SliceDataset(
         "train",
         store=ellipses.store,
         boxes=ellipses.boxes,
@@ -36,7 +36,7 @@ def part(ellipses: Any) -> Part:
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_not_finite_names_the_images(part: Part, loss: float) -> None:
+def test_a_loss_that_is_not_finite_names_the_images(part: SliceDataset, loss: float) -> None:
     trainee = Trainee(Sick(loss), part, CONFIG, seed=0, fused=False)
     batch = [part[0], part[3]]
     with pytest.raises(UserError) as caught:
@@ -46,7 +46,7 @@ def test_a_loss_that_is_not_finite_names_the_images(part: Part, loss: float) -> 
     assert f"loss_classifier {loss}" in message
 
 
-def test_gamma_does_not_decay(part: Part) -> None:
+def test_gamma_does_not_decay(part: SliceDataset) -> None:
     network = build(Detector(), Variant(attention="se"), size_px=64, pixel_mm=2.0)
     (rest, scales) = (
         Trainee(network, part, CONFIG, seed=0, fused=True).configure_optimizers().param_groups
@@ -57,7 +57,7 @@ def test_gamma_does_not_decay(part: Part) -> None:
     assert len(rest["params"]) + 2 == len(list(network.parameters()))
 
 
-def test_frozen_weights_are_not_optimised(part: Part) -> None:
+def test_frozen_weights_are_not_optimised(part: SliceDataset) -> None:
     config = Detector(weights="coco")
     network = build(config, Variant(), size_px=64, pixel_mm=2.0)
     (group,) = (
@@ -68,7 +68,7 @@ def test_frozen_weights_are_not_optimised(part: Part) -> None:
     }
 
 
-def test_gradients_are_clipped_to_the_norm_of_the_config(part: Part) -> None:
+def test_gradients_are_clipped_to_the_norm_of_the_config(part: SliceDataset) -> None:
     for limit, expected in ((0.0, 5.0), (2.0, 2.0), (9.0, 5.0)):
         network = nn.Linear(2, 1, bias=False)
         config = CONFIG.model_copy(update={"gradient_clip": limit})
