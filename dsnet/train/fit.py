@@ -12,12 +12,10 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dsnet.config.detector import Train
 from dsnet.detect.device import Machine
-from dsnet.train.checkpoint import WholeCheckpoints
-from dsnet.train.folder import RunFolder
+from dsnet.train.checkpoints import RunFolder, WholeCheckpoints
+from dsnet.train.cpu_layers import replace_layers
 from dsnet.train.keeper import Keeper
-from dsnet.train.pooling import pool_by_products
 from dsnet.train.ranks import Ranks
-from dsnet.train.spared import spare
 from dsnet.train.trainee import Trainee
 
 _TERMINATED = 143  # the exit status that a shell gives a process ended by SIGTERM
@@ -58,11 +56,11 @@ def fit(running: lightning.Trainer, trainee: Trainee, folder: RunFolder) -> None
     """
     # Pixels before channels in memory: what convolutions on CPUs and tensor cores want.
     trainee.network.to(memory_format=torch.channels_last)
-    spare(trainee.network)
-    pool_by_products(trainee.network)
+    replace_layers(trainee.network)
     # A requeued training goes on from a whole epoch, as after any other end: within one, the order
     # of images starts anew.
-    folder.drop_requeued()
+    for path in folder.path.glob("hpc_ckpt_*"):
+        path.unlink(missing_ok=True)
     with _quiet():
         try:
             running.fit(trainee, ckpt_path=folder.last if folder.last.exists() else None)

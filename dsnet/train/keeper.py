@@ -16,8 +16,7 @@ from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.inference import predict
 from dsnet.evaluate.average_precision import ap50
 from dsnet.evaluate.scene import scene
-from dsnet.train.checkpoint import save
-from dsnet.train.folder import RunFolder
+from dsnet.train.checkpoints import RunFolder, save
 from dsnet.train.trainee import Trainee
 
 _JUDGED = {"validation_map": "map", "validation_box_ap50": "box_ap50"}

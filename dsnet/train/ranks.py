@@ -8,7 +8,7 @@ import torch
 from dsnet.config.detector import Train
 from dsnet.detect.device import Machine
 from dsnet.errors import UserError
-from dsnet.train.sampler import PER_DEVICE
+from dsnet.train.data import PER_DEVICE
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,9 @@ from dsnet.detect.model import build, frozen_norm, trainable_layers
 from dsnet.detect.weights import load_start, read_state
 from dsnet.files import sha256, write_json
 from dsnet.schemas import is_leaky
-from dsnet.train.balance import class_weights
-from dsnet.train.checkpoint import save
+from dsnet.train.checkpoints import RunFolder, run_folder, save
+from dsnet.train.data import class_weights
 from dsnet.train.fit import fit, trainer
-from dsnet.train.folder import RunFolder, run_folder
 from dsnet.train.keeper import Keeper
 from dsnet.train.manifest import describe
 from dsnet.train.ranks import ranks

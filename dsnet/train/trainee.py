@@ -14,10 +14,15 @@ from dsnet.detect.attention import gammas
 from dsnet.detect.dataset import Example, SliceDataset
 from dsnet.errors import UserError
 from dsnet.train.augment import augment
-from dsnet.train.balance import downsample, strata
-from dsnet.train.sampler import PER_DEVICE, batches, share
+from dsnet.train.data import (
+    Stream,
+    device_share,
+    epoch_batches,
+    epoch_images,
+    image_classes,
+    torch_seed,
+)
 from dsnet.train.schedule import learning_rate
-from dsnet.train.stream import Use, torch_seed
 
 
 class Trainee(lightning.LightningModule):
@@ -46,7 +51,7 @@ class Trainee(lightning.LightningModule):
         self.config = config
         self.seed = seed
         self.fused = fused
-        self._classes = strata(part)
+        self._classes = image_classes(part)
         self._weights: list[float] = []  # of this device's share of each batch
         self._losses: list[dict[str, float]] = []
 
@@ -54,7 +59,7 @@ class Trainee(lightning.LightningModule):
         """Return this device's share of the current epoch's batches; asked for anew in each."""
         world, rank = self.trainer.world_size, self.trainer.global_rank
         whole = self.epoch_batches(self.current_epoch, world)
-        shares = [share(batch, rank, world) for batch in whole]
+        shares = [device_share(batch, rank, world) for batch in whole]
         self._weights = [
             len(part) * world / len(batch) for part, batch in zip(shares, whole, strict=True)
         ]
@@ -62,22 +67,18 @@ class Trainee(lightning.LightningModule):
         return DataLoader(shown, batch_sampler=shares, collate_fn=list)
 
     def epoch_images(self, epoch: int) -> list[int]:
-        """Return which images an epoch shows; each epoch shows as many."""
-        if self.config.balance == "downsample":
-            return downsample(self._classes, seed=self.seed, epoch=epoch)
-        return list(range(len(self.part)))
+        """Return which images an epoch uses."""
+        return epoch_images(self._classes, self.config, seed=self.seed, epoch=epoch)
 
     def epoch_batches(self, epoch: int, world: int) -> list[list[int]]:
-        """Return the images of each batch of an epoch, whatever device sees them."""
-        images = self.epoch_images(epoch)
-        order = batches(
-            len(images),
+        """Return the images of each batch of an epoch, of all devices together."""
+        return epoch_batches(
+            self.epoch_images(epoch),
             self.config.batch_size,
             seed=self.seed,
             epoch=epoch,
-            smallest=PER_DEVICE * world,
+            devices=world,
         )
-        return [[images[place] for place in batch] for batch in order]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return SGD; no weight decay on gamma (docs/interpretations.md#5)."""
@@ -101,7 +102,7 @@ class Trainee(lightning.LightningModule):
     def on_train_batch_start(self, batch: list[Example], batch_idx: int) -> None:  # noqa: ARG002 - Lightning's signature
         """Set the learning rate, and the seed from which proposals are sampled."""
         draw = batch_idx * self.trainer.world_size + self.trainer.global_rank
-        torch.manual_seed(torch_seed(Use.SAMPLE, self.seed, self.current_epoch, draw))
+        torch.manual_seed(torch_seed(Stream.PROPOSALS, self.seed, self.current_epoch, draw))
         per_epoch = int(self.trainer.num_training_batches)
         step = self.current_epoch * per_epoch + batch_idx
         rate = learning_rate(step, self.config.epochs * per_epoch, self.config)

@@ -10,7 +10,7 @@ from dsnet.config.evaluate import Evaluate
 from dsnet.detect.model import build
 from dsnet.predict import speed
 from dsnet.predict.speed import Models, interleaved, measure_speed, summary
-from dsnet.train.checkpoint import save
+from dsnet.train.checkpoints import save
 
 DETECTOR = Detector(proposals=20)
 FEW = Evaluate(bootstrap=200)

@@ -13,7 +13,7 @@ from dsnet.detect.inference import predict
 from dsnet.detect.model import build
 from dsnet.errors import UserError
 from dsnet.predict.step import predict_subsets
-from dsnet.train.checkpoint import save
+from dsnet.train.checkpoints import save
 
 DETECTOR = Detector(proposals=40)
 VARIANT = Variant(backbone="mobilenet_v2", attention="se")

@@ -6,7 +6,7 @@ import pytest
 from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.model import build
-from dsnet.train.folder import RunFolder
+from dsnet.train.checkpoints import RunFolder
 from dsnet.train.keeper import Keeper, judge
 
 
