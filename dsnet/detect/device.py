@@ -38,11 +38,6 @@ class Machine:
     threads: int
     precision: Precision
 
-    @property
-    def fused(self) -> bool:
-        """Whether the optimiser may update all weights in one pass: not with a gradient scaler."""
-        return self.precision != "16-mixed"
-
     def facts(self) -> dict[str, Any]:
         """Return the attributes as JSON values."""
         return {**asdict(self), "device": self.device.type}
@@ -68,13 +63,14 @@ def device_name(used: torch.device) -> str:
 
 
 def _precision(wanted: Wanted, used: torch.device) -> Precision:
-    """Return the precision of training; ``auto`` is bf16 where it pays.
+    """Return the precision of training; ``auto`` is bf16 where the device computes in it.
 
-    A CPU without units for bf16 would emulate it, which is slower than float32.
+    A CPU without units for bf16 would emulate it, which is slower than float32. None computes in
+    float16: asked for it, a CPU takes bf16, as in Lightning.
     """
-    if wanted == "16":
+    if wanted == "16" and used.type == "cuda":
         return "16-mixed"
-    if wanted == "bf16" or (wanted == "auto" and _has_bf16(used)):
+    if wanted in ("bf16", "16") or (wanted == "auto" and _has_bf16(used)):
         return "bf16-mixed"
     return "32-true"
 

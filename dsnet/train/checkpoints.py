@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning_fabric.plugins.io import TorchCheckpointIO
 
 from dsnet.errors import UserError
 from dsnet.files import whole, write_text

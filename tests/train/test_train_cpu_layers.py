@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.ops import MultiScaleRoIAlign
@@ -24,6 +24,7 @@ def pooled(
     return values, list(torch.autograd.grad(values, list(maps.values()), above))
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 1000),
     counts=st.lists(st.integers(0, 5), min_size=1, max_size=3).filter(any),
