@@ -38,11 +38,6 @@ class Machine:
     threads: int
     precision: Precision
 
-    @property
-    def fused(self) -> bool:
-        """Whether the optimiser may update all weights in one pass: not with a gradient scaler."""
-        return self.precision != "16-mixed"
-
     def facts(self) -> dict[str, Any]:
         """Return the attributes as JSON values."""
         return {**asdict(self), "device": self.device.type}
@@ -68,20 +63,21 @@ def device_name(used: torch.device) -> str:
 
 
 def _precision(wanted: Wanted, used: torch.device) -> Precision:
-    """Return the precision of training; ``auto`` is bf16 where it pays.
+    """Return the precision of training; ``auto`` is bf16 where the device computes in it.
 
-    A CPU without units for bf16 would emulate it, which is slower than float32.
+    A CPU without units for bf16 would emulate it, which is slower than float32. None computes in
+    float16: asked for it, a CPU takes bf16, as in Lightning.
     """
-    if wanted == "16":
+    if wanted == "16" and used.type == "cuda":
         return "16-mixed"
-    if wanted == "bf16" or (wanted == "auto" and _has_bf16(used)):
+    if wanted in ("bf16", "16") or (wanted == "auto" and _has_bf16(used)):
         return "bf16-mixed"
     return "32-true"
 
 
 @contextmanager
 def all_cpus() -> Iterator[None]:
-    """Let torch use the CPUs that this process may use, whatever OMP_NUM_THREADS says."""
+    """Let torch use all CPUs that this process may use, regardless of OMP_NUM_THREADS."""
     threads = torch.get_num_threads()
     torch.set_num_threads(cpus())
     try:
@@ -92,7 +88,7 @@ def all_cpus() -> Iterator[None]:
 
 @contextmanager
 def reproducible(machine: Machine) -> Iterator[None]:
-    """Compute on `all_cpus` and, if that is all there is, with deterministic algorithms only.
+    """Compute on `all_cpus` and, without a GPU, with deterministic algorithms only.
 
     On CUDA the gradient of region pooling adds in no fixed order, and its deterministic form needs
     a compiler at run time: there, two runs of one seed agree only nearly.
@@ -100,7 +96,7 @@ def reproducible(machine: Machine) -> Iterator[None]:
     strict = torch.are_deterministic_algorithms_enabled()
     memory: Any = torch.utils.deterministic  # its switch is made at run time
     fill = memory.fill_uninitialized_memory
-    # Filling fresh memory shows up faulty kernels at a tenth of the time; it changes no result.
+    # Filling fresh memory exposes faulty kernels, but takes a tenth of the time.
     memory.fill_uninitialized_memory = False
     torch.use_deterministic_algorithms(machine.device.type == "cpu")
     try:
@@ -119,5 +115,5 @@ def _has_bf16(used: torch.device) -> bool:
 
 
 def _cpu_info() -> list[str]:
-    """Return what Linux says of the CPU, nothing on other systems."""
+    """Return the lines in which Linux describes the CPUs; none on other systems."""
     return _CPU_INFO.read_text(encoding="utf-8").splitlines() if _CPU_INFO.exists() else []

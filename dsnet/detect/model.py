@@ -1,11 +1,16 @@
-"""The whole detector (readings 4 to 8)."""
+"""The whole detector: torchvision's Faster R-CNN around a backbone with attention.
+
+docs/interpretations.md#4 to #9
+"""
 
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import FrozenBatchNorm2d
 
 from dsnet.config.detector import Backbone, Detector, Variant
@@ -13,16 +18,15 @@ from dsnet.detect.attention import attention_module
 from dsnet.detect.backbone import (
     BACKBONE,
     PUBLISHED,
+    Norm,
     attention_channels,
-    checkpoint,
+    build_backbone,
     has_pyramid,
+    insert_attention,
+    published_weights,
     start_weights,
 )
-from dsnet.detect.body import Norm
-from dsnet.detect.float32 import Float32Anchors, Float32RPNHead
-from dsnet.detect.heads import Heads
-from dsnet.detect.loss import class_loss
-from dsnet.detect.neck import build_backbone, insert
+from dsnet.detect.heads import Heads, class_loss
 from dsnet.errors import UserError
 from dsnet.schemas import CLASSES
 
@@ -33,7 +37,7 @@ MAX_BOXES = 100
 """Boxes kept of each image (docs/interpretations.md#16b)."""
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
-_ATTENTION_STREAM = 1 << 32  # keeps the attention's seeds apart from every seed of a base
+_ATTENTION_STREAM = 1 << 32  # no seed of a base is one of the attention's
 
 
 def build(
@@ -44,11 +48,11 @@ def build(
     pixel_mm: float,
     seed: int = 0,
 ) -> FasterRCNN:
-    """Return the detector with its first weights drawn from `seed`; nothing is loaded.
+    """Return the detector with random first weights that follow from `seed`; nothing is loaded.
 
     With ResNet50 and attention ``none`` it is torchvision's Faster R-CNN, weight for weight and
-    output for output. The base and the heads are the same for every attention: they are drawn
-    first, the attention's weights from a stream of their own.
+    output for output. The base and the heads are the same for every attention: they are initialised
+    first, the attention's weights from a random stream of their own.
 
     Parameters
     ----------
@@ -66,19 +70,20 @@ def build(
     -------
     FasterRCNN
         For float32 images (3, `size_px`, `size_px`) in [0, 1], which it normalises with the mean
-        and spread of ImageNet whatever the weights; labels 1 to 3 are `CLASSES`.
+        and standard deviation of ImageNet, regardless of the start weights; labels 1 to 3 are
+        `CLASSES`.
 
     Raises
     ------
     UserError
-        If the backbone has no such stage, part or checkpoint as `config` names.
+        If the backbone has no such stage or checkpoint as `config` names.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _base(config, variant.backbone, size_px, pixel_mm)
         torch.manual_seed(_ATTENTION_STREAM + seed)
         sites = attention_channels(variant.backbone, config.attention.sites)
-        insert(
+        insert_attention(
             network.backbone,
             {
                 site: attention_module(variant.attention, channels, config.attention)
@@ -89,7 +94,7 @@ def build(
 
 
 def trainable_layers(config: Detector, backbone: Backbone) -> int:
-    """Return how many parts of the backbone train, counted from the last; torchvision's rule.
+    """Return how many groups of stages train, counted from the last; torchvision's rule.
 
     Raises
     ------
@@ -97,13 +102,13 @@ def trainable_layers(config: Detector, backbone: Backbone) -> int:
         If `config` names more than there are.
     """
     entry = BACKBONE[backbone]
-    parts = len(entry.starts)
+    groups = len(entry.starts)
     if config.trainable_layers is None:
-        return parts if config.weights == "none" else entry.trainable_layers
-    if config.trainable_layers > parts:
+        return groups if config.weights == "none" else entry.trainable_layers
+    if config.trainable_layers > groups:
         raise UserError(
             "config detector.trainable_layers",
-            expected=f"at most {parts}, which is all of {backbone}",
+            expected=f"at most {groups}, which is all of {backbone}",
             came=str(config.trainable_layers),
             remedy="lower it, or set it to null for torchvision's default",
         )
@@ -113,8 +118,14 @@ def trainable_layers(config: Detector, backbone: Backbone) -> int:
 def map_stride(config: Detector, pixel_mm: float) -> int:
     """Return the stride of the one map in pixels: the coarsest that fits the smallest anchor.
 
-    A wider step would leave vertebrae between the anchors: with anchors from 16 mm on it is 8
-    pixels on a grid of 1.5 mm and 16 on one of 0.6 mm. Finer than 8 is nothing.
+    A wider step would leave vertebrae between the anchors. It is never finer than 8.
+
+    Examples
+    --------
+    With anchors from 16 mm on:
+
+    >>> map_stride(Detector(), pixel_mm=1.5), map_stride(Detector(), pixel_mm=0.6)
+    (8, 16)
     """
     fitting = (stride for stride in (32, 16) if stride * pixel_mm <= min(config.anchor_mm))
     return next(fitting, 8)
@@ -131,7 +142,7 @@ def _norm(config: Detector, backbone: Backbone) -> Norm:
     if not frozen_norm(config):
         return nn.BatchNorm2d
     name = start_weights(config, backbone)
-    eps = checkpoint(backbone, name).eps if name in PUBLISHED else 1e-5
+    eps = published_weights(backbone, name).eps if name in PUBLISHED else 1e-5
     norm: Norm = partial(FrozenBatchNorm2d, eps=eps)
     return norm
 
@@ -167,14 +178,14 @@ def _proposals(config: Detector, sizes_per_map: int) -> dict[str, int]:
     """
     counts = {"pre": config.proposals * sizes_per_map, "post": config.proposals}
     return {
-        f"rpn_{place}_nms_top_n_{mode}": count
-        for place, count in counts.items()
+        f"rpn_{when}_nms_top_n_{mode}": count
+        for when, count in counts.items()
         for mode in ("train", "test")
     }
 
 
 def _head_settings(config: Detector) -> dict[str, Any]:
-    """Return torchvision's defaults but for the samples and what interpretation 16b keeps."""
+    """Return torchvision's defaults, except for the samples and interpretation 16b."""
     return {
         "fg_iou_thresh": 0.5,
         "bg_iou_thresh": 0.5,
@@ -185,3 +196,24 @@ def _head_settings(config: Detector) -> dict[str, Any]:
         "nms_thresh": 0.5,
         "detections_per_img": MAX_BOXES,
     }
+
+
+class Float32Anchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
+    """Anchors in float32 regardless of the type of the feature maps (docs/interpretations.md#9).
+
+    torchvision gives anchors the type of the maps. A bfloat16 has 8 significant bits: a coordinate
+    between 256 and 512 is right to a pixel at best.
+    """
+
+    def set_cell_anchors(self, dtype: torch.dtype, device: torch.device) -> None:  # noqa: ARG002 - the type asked for is the fault
+        """Move the anchors of one cell to `device`."""
+        super().set_cell_anchors(torch.float32, device)
+
+
+class Float32RPNHead(RPNHead):  # type: ignore[misc]  # torchvision has no types
+    """A proposal head whose outputs, and so the proposals and both losses, are float32."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return objectness and box offsets of each pyramid level."""
+        objectness, offsets = super().forward(x)
+        return [level.float() for level in objectness], [level.float() for level in offsets]

@@ -1,13 +1,15 @@
-"""What a detector starts from: a published checkpoint, a file, or nothing (interpretation 7)."""
+"""What a detector starts from: a published checkpoint, a file, or nothing.
+
+docs/interpretations.md#7
+"""
 
 import pickle
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +17,11 @@ from torchvision.models import WeightsEnum
 
 from dsnet.config.detector import Backbone, Detector
 from dsnet.detect.backbone import (
-    ATTENDED,
-    BODY,
+    ATTENTION_PREFIX,
     PUBLISHED,
-    checkpoint,
+    STAGES_PREFIX,
     has_pyramid,
+    published_weights,
     start_weights,
 )
 from dsnet.errors import UserError
@@ -28,7 +30,7 @@ from dsnet.files import sha256
 _COUNTER = "num_batches_tracked"  # of batch norm: no weight, and not in older checkpoints
 
 Counts = Mapping[str, int]
-"""How many tensors there are, by the part of the detector to which they belong."""
+"""How many tensors there are, by the component of the detector to which they belong."""
 
 
 @dataclass(frozen=True)
@@ -56,29 +58,14 @@ class Start:
     skipped: Mapping[str, Counts]
     new: Counts
 
-    def facts(self) -> dict[str, Any]:
-        """Return the attributes as JSON values."""
-        return asdict(self)
-
-    def line(self) -> str:
-        """Return the same in one line, for a log."""
-        digest = f" (SHA-256 {self.sha256[:8]})" if self.sha256 else ""
-        told = {
-            "loaded": self.loaded,
-            **{f"skipped by {why}": counts for why, counts in self.skipped.items()},
-            "new": self.new,
-        }
-        parts = "; ".join(f"{what}: {_told(counts)}" for what, counts in told.items())
-        return f"start weights {self.source}{digest}, tensors {parts}"
-
 
 def load_start(network: nn.Module, config: Detector, backbone: Backbone) -> Start:
     """Load into `network` what `config.weights` names.
 
     Tensors go by name and shape. With attention that starts as the identity, the detector then has
-    exactly the outputs of the pretrained one, but for the layers told as new. Of a checkpoint whose
-    maps are not the detector's, the backbone alone is taken: the same layers behind other maps
-    would be of the same name and shape, and mean nothing.
+    exactly the outputs of the pretrained one, except for the layers reported as new. Of a
+    checkpoint whose maps are not the detector's, only the backbone is taken: the same layers after
+    other maps would have the same names and shapes, and mean nothing.
 
     Raises
     ------
@@ -92,20 +79,20 @@ def load_start(network: nn.Module, config: Detector, backbone: Backbone) -> Star
         path = Path(source)
         digest = _digest(path, config.weights_sha256 or "")
         return _load(network, read_state(path), "file", digest)
-    known = checkpoint(backbone, source)
-    path = _cached(source, known.weights)
+    published = published_weights(backbone, source)
+    path = _cached(source, published.weights)
     # A published file carries the first digits of its SHA-256 at the end of its name.
     digest = _digest(path, path.stem.rpartition("-")[2])
     state = read_state(path)
-    if known.whole and has_pyramid(config, backbone):
+    if published.whole and has_pyramid(config, backbone):
         return _load(network, state, source, digest)
-    body = {
-        BODY + name.removeprefix(known.body): tensor
+    stages = {
+        STAGES_PREFIX + name.removeprefix(published.prefix): tensor
         for name, tensor in state.items()
-        if name.startswith(known.body)
+        if name.startswith(published.prefix)
     }
-    heads = [name for name in state if not name.startswith(known.body)]
-    return _load(network, body, source, digest, heads)
+    heads = [name for name in state if not name.startswith(published.prefix)]
+    return _load(network, stages, source, digest, heads)
 
 
 def load_trained(network: nn.Module, path: Path) -> None:
@@ -152,9 +139,9 @@ def _load(
     heads: Iterable[str] = (),
 ) -> Start:
     own = _weights(network.state_dict())
-    given = _weights({_name_today(name): tensor for name, tensor in state.items()})
-    known = given.keys() & own.keys()
-    fits = {name: given[name] for name in known if given[name].shape == own[name].shape}
+    given = _weights({_current_name(name): tensor for name, tensor in state.items()})
+    named = given.keys() & own.keys()
+    fits = {name: given[name] for name in named if given[name].shape == own[name].shape}
     if state and not fits:
         raise UserError(
             "config detector.weights",
@@ -163,7 +150,7 @@ def _load(
             remedy="name a state dict of a whole detector",
         )
     network.load_state_dict(fits, strict=False)
-    skipped = {"name": given.keys() - known, "shape": known - fits.keys(), "heads": heads}
+    skipped = {"name": given.keys() - named, "shape": named - fits.keys(), "heads": heads}
     return Start(
         source,
         digest,
@@ -173,7 +160,7 @@ def _load(
     )
 
 
-def _name_today(name: str) -> str:
+def _current_name(name: str) -> str:
     """Return what torchvision now calls a tensor of a detector published before 2022."""
     name = re.sub(r"(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2", name)
     return re.sub(r"^(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2", name)
@@ -196,13 +183,13 @@ def _cached(name: str, weights: WeightsEnum) -> Path:
     return path
 
 
-def _digest(path: Path, known: str) -> str:
-    """Return the file's SHA-256, which must begin with the digits that are known of it."""
+def _digest(path: Path, expected: str) -> str:
+    """Return the file's SHA-256, which must begin with the digits `expected`."""
     if not path.is_file():
         remedy = "correct the path, or name one of none, paper, imagenet and coco"
         raise _not_weights(path, "no file", remedy)
     digest = sha256(path)
-    if not digest.startswith(known):
+    if not digest.startswith(expected):
         raise _not_weights(path, f"one of SHA-256 {digest}", "replace it by the file meant")
     return digest
 
@@ -212,17 +199,13 @@ def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:
-    """Return how many tensors each part of the detector has, attention apart from its backbone."""
-    return dict(sorted(Counter(_part(name.split(".")) for name in names).items()))
+    """Return how many tensors each component has; attention counts apart from its backbone."""
+    return dict(sorted(Counter(_component(name.split(".")) for name in names).items()))
 
 
-def _part(name: list[str]) -> str:
-    depth = 3 if len(name) > 2 and name[2].startswith(ATTENDED) else 2
+def _component(name: list[str]) -> str:
+    depth = 3 if len(name) > 2 and name[2].startswith(ATTENTION_PREFIX) else 2
     return ".".join(name[:depth])
-
-
-def _told(counts: Counts) -> str:
-    return ", ".join(f"{part} {count}" for part, count in counts.items()) or "none"
 
 
 def _not_weights(path: Path, came: str, remedy: str) -> UserError:

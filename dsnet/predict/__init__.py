@@ -1,1 +1,1 @@
-"""What trained detectors find, and how fast."""
+"""The detections of trained detectors, and their speed."""

@@ -13,11 +13,11 @@ from torchvision.models.detection import FasterRCNN
 from dsnet.config.detector import Detector, Variant
 from dsnet.config.evaluate import Evaluate
 from dsnet.config.section import Section
+from dsnet.detect.dataset import apply_windows
 from dsnet.detect.device import all_cpus, this_machine
+from dsnet.detect.inference import detect
 from dsnet.detect.model import build
-from dsnet.detect.predict import detect
 from dsnet.detect.weights import load_trained
-from dsnet.detect.window import apply_windows
 from dsnet.evaluate.provenance import read_grid
 from dsnet.evaluate.resampling import estimate
 from dsnet.files import write_json
@@ -34,12 +34,12 @@ class Trained(Variant):
 
 
 class Models(Section):
-    """The variants to be timed."""
+    """The variants to time."""
 
     models: Annotated[tuple[Trained, ...], Field(min_length=1)]
 
 
-def measure(
+def measure_speed(
     *,
     params: Evaluate,
     detector: Detector,
@@ -49,7 +49,7 @@ def measure(
     boxes: Path,
     speed: Path,
 ) -> None:
-    """Time all variants in one process, in turn on each image, so that their ratios mean something.
+    """Time all variants in one process, in turn on each image, so that they can be compared.
 
     From Hounsfield units to boxes: windowing, normalisation, network, decoding and suppression.
 
@@ -96,22 +96,22 @@ def interleaved(
 ) -> Seconds:
     """Return the seconds that each network takes on each image, (networks, images).
 
-    Who goes first moves on from image to image: nobody always finds the caches warm.
+    Each image is timed first with the next network, so that none always has warm caches.
     """
     seconds = np.zeros((len(networks), len(images)))
     for column, hu in enumerate(images):
-        for turn in range(len(networks)):
-            place = (column + turn) % len(networks)
+        for offset in range(len(networks)):
+            row = (column + offset) % len(networks)
             start = time.perf_counter()
-            detect(networks[place], [apply_windows(hu, detector.windows)])
-            seconds[place, column] = time.perf_counter() - start
+            detect(networks[row], [apply_windows(hu, detector.windows)])
+            seconds[row, column] = time.perf_counter() - start
     return seconds
 
 
 def summary(
     variants: Sequence[Variant], seconds: Seconds, params: Evaluate
 ) -> list[dict[str, Any]]:
-    """Return what the table wants of each variant.
+    """Return the figures of each variant.
 
     Parameters
     ----------
@@ -157,11 +157,11 @@ def _ratio(
     if baseline is not None:
         ratio = baseline / row
         random = np.random.default_rng([params.seed, 3])
-        drawn = random.integers(len(ratio), size=(params.bootstrap, len(ratio)))
-        medians = np.append(np.median(ratio), np.median(ratio[drawn], axis=1))
+        resamples = random.integers(len(ratio), size=(params.bootstrap, len(ratio)))
+        medians = np.append(np.median(ratio), np.median(ratio[resamples], axis=1))
         bounds = estimate(medians)
     return {name: bounds["value"], f"{name}_low": bounds["low"], f"{name}_high": bounds["high"]}
 
 
 if __name__ == "__main__":
-    run(measure)
+    run(measure_speed)

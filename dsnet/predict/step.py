@@ -4,10 +4,10 @@ from pathlib import Path
 
 from dsnet import schemas
 from dsnet.config.detector import Detector, Variant
+from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.device import reproducible, this_machine
+from dsnet.detect.inference import predict
 from dsnet.detect.model import build
-from dsnet.detect.part import Part
-from dsnet.detect.predict import predict
 from dsnet.detect.weights import load_trained
 from dsnet.evaluate.coco import results, write_compact
 from dsnet.evaluate.provenance import read_grid
@@ -15,7 +15,7 @@ from dsnet.evaluate.scene import scene
 from dsnet.step import run
 
 
-def predict_parts(
+def predict_subsets(
     *,
     detector: Detector,
     variant: Variant,
@@ -28,10 +28,9 @@ def predict_parts(
     validation: Path,
     coco_results: Path,
 ) -> None:
-    """Write what a trained detector finds on the test and validation images.
+    """Write the detections of a trained detector on the test and validation images.
 
-    In float32 (docs/interpretations.md#9). What it finds on the validation part serves calibration
-    alone.
+    In float32 (docs/interpretations.md#9). Those on the validation images serve calibration only.
 
     Parameters
     ----------
@@ -47,28 +46,30 @@ def predict_parts(
     test, validation : Path
         Written: `schemas.PREDICTIONS`.
     coco_results : Path
-        Written: those of the test part in COCO's format, as `dsnet.evaluate.coco.results`.
+        Written: those on the test images in COCO's format, as `dsnet.evaluate.coco.results`.
 
     Raises
     ------
     UserError
-        If the weights are not of this detector, or a part is empty.
+        If the weights are not of this detector, or a subset is empty.
     """
-    parts = {
-        name: Part(name, store=store, boxes=boxes, split=split, windows=detector.windows)
-        for name in ("test", "validation")
+    datasets = {
+        subset: SliceDataset(
+            subset, store=store, boxes=boxes, split=split, windows=detector.windows
+        )
+        for subset in ("test", "validation")
     }
     machine = this_machine()
     with reproducible(machine):
         network = build(detector, variant, **read_grid(digest))
         load_trained(network, weights)
         network.to(machine.device)
-        found = {name: predict(network, part) for name, part in parts.items()}
-    schemas.write(schemas.PREDICTIONS, found["test"], test)
-    schemas.write(schemas.PREDICTIONS, found["validation"], validation)
-    judged = scene(found["test"], parts["test"].boxes, parts["test"].split)
-    write_compact(coco_results, results(judged))
+        tables = {subset: predict(network, dataset) for subset, dataset in datasets.items()}
+    schemas.write(schemas.PREDICTIONS, tables["test"], test)
+    schemas.write(schemas.PREDICTIONS, tables["validation"], validation)
+    images = datasets["test"]
+    write_compact(coco_results, results(scene(tables["test"], images.boxes, images.split)))
 
 
 if __name__ == "__main__":
-    run(predict_parts)
+    run(predict_subsets)

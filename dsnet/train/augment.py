@@ -1,7 +1,7 @@
-"""Changes to a training image that leave its class, boxes carried along.
+"""Augmentation of training images and their boxes; no change can alter the class.
 
-Each is a pure function; what happens follows from (seed, epoch, index) alone. All act on Hounsfield
-units, before a window cuts them: noise on air stays air.
+Pure functions of (seed, epoch, index). All act on Hounsfield units, before a window cuts them, so
+that noise on air stays air.
 """
 
 import math
@@ -12,15 +12,15 @@ from torch.nn import functional
 
 from dsnet.config.detector import Train
 from dsnet.slices.grid import AIR_HU
-from dsnet.train.stream import Use, generator
+from dsnet.train.data import Stream, generator
 
-_SHARES = (1.0, 0.5, 0.25)  # of a turn that would push a box off the grid
+_ATTEMPTS = (1.0, 0.5, 0.25)  # shares of a change that would push a box off the grid
 
 
 def augment(
     hu: Tensor, boxes: Tensor, config: Train, *, seed: int, epoch: int, index: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the image and its boxes as they are shown in this epoch.
+    """Return the image and its boxes as the network sees them in this epoch.
 
     Parameters
     ----------
@@ -29,42 +29,42 @@ def augment(
     boxes : float32 (objects, 4)
         Edges x_min, y_min, x_max, y_max in pixels.
     config : Train
-        The largest changes, from which each is drawn evenly. All are drawn whether used or not, so
-        that switching one on leaves the others as they were.
+        The largest change of each kind; changes are uniform up to it. All random numbers are taken
+        whether used or not, so that switching one kind on leaves the others as they were.
     seed, epoch, index : int
-        Where in the training it stands; `index` is that of the image.
+        Of the training, and the index of the image.
     """
-    random = generator(Use.AUGMENT, seed, epoch, index)
+    random = generator(Stream.AUGMENT, seed, epoch, index)
     flipped = random.random() < config.flip_probability
-    turned, grown, shifted = random.uniform(-1, 1, size=3)
-    noisy = random.random()
-    hu, boxes = turn(
+    rotation, growth, shift = random.uniform(-1, 1, size=3)
+    noise_level = random.random()
+    hu, boxes = rotate(
         hu,
         boxes,
-        angle_deg=config.rotation_deg * turned,
-        scale=1 + config.scale_fraction * grown,
+        angle_deg=config.rotation_deg * rotation,
+        scale=1 + config.scale_fraction * growth,
     )
     if flipped:
         hu, boxes = flip(hu, boxes)
     if config.noise_hu > 0:
         noise = random.standard_normal(tuple(hu.shape), dtype="float32")
-        hu = hu + config.noise_hu * noisy * torch.from_numpy(noise)
-    return hu + config.shift_hu * shifted, boxes
+        hu = hu + config.noise_hu * noise_level * torch.from_numpy(noise)
+    return hu + config.shift_hu * shift, boxes
 
 
 def flip(hu: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return image and boxes mirrored left to right; twice is nothing."""
+    """Return image and boxes mirrored left to right."""
     x_min, y_min, x_max, y_max = boxes.unbind(dim=1)
     width = hu.shape[-1]
     return hu.flip(-1), torch.stack([width - x_max, y_min, width - x_min, y_max], dim=1)
 
 
-def turn(hu: Tensor, boxes: Tensor, *, angle_deg: float, scale: float) -> tuple[Tensor, Tensor]:
-    """Return image and boxes turned and scaled about the middle of the grid.
+def rotate(hu: Tensor, boxes: Tensor, *, angle_deg: float, scale: float) -> tuple[Tensor, Tensor]:
+    """Return image and boxes rotated and scaled about the middle of the grid.
 
-    A box becomes the hull of its inscribed ellipse: that is what a vertebral body nearly fills,
-    while the hull of the turned rectangle grows with every degree. A change that would push a box
-    over the edge is halved, at most twice, and then left out: no vertebra is cut or lost.
+    A box becomes the bounding box of its rotated inscribed ellipse, which a vertebral body nearly
+    fills; that of the rotated rectangle would grow with every degree. A change that would push a
+    box over the edge is halved, at most twice, and then left out: no vertebra is cut or lost.
 
     Parameters
     ----------
@@ -73,15 +73,15 @@ def turn(hu: Tensor, boxes: Tensor, *, angle_deg: float, scale: float) -> tuple[
     angle_deg : float
         From the x axis towards the y axis, so clockwise as an image is seen.
     scale : float
-        Above 1, the image grows. What comes in from beyond the grid is air.
+        Above 1, the image grows. Pixels from beyond the grid are air.
     """
     if angle_deg == 0 and scale == 1:
         return hu, boxes
-    for share in _SHARES:
+    for share in _ATTEMPTS:
         matrix = _matrix(angle_deg * share, 1 + (scale - 1) * share)
-        carried = _carried(boxes, matrix, hu.shape)
-        if _on_grid(carried, hu.shape):
-            return _resampled(hu, matrix), carried
+        moved = _moved(boxes, matrix, hu.shape)
+        if _on_grid(moved, hu.shape):
+            return _resampled(hu, matrix), moved
     return hu, boxes
 
 
@@ -90,8 +90,8 @@ def _matrix(angle_deg: float, scale: float) -> Tensor:
     return scale * torch.tensor([[cosine, -sine], [sine, cosine]])
 
 
-def _carried(boxes: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
-    """Return the hulls of the ellipses: their half edges are sqrt((M o M) half^2)."""
+def _moved(boxes: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
+    """Return the boxes around the ellipses: their half edges are sqrt((M o M) half^2)."""
     middle = torch.tensor([shape[1] / 2, shape[0] / 2])
     low, high = boxes[:, :2], boxes[:, 2:]
     centre = ((low + high) / 2 - middle) @ matrix.T + middle
@@ -108,9 +108,9 @@ def _on_grid(boxes: Tensor, shape: torch.Size) -> bool:
 def _resampled(hu: Tensor, matrix: Tensor) -> Tensor:
     """Return the image with `matrix` applied to its content, linear between pixels."""
     height, width = hu.shape
-    # torch measures both axes from -1 to 1, whatever their length, and wants the way back.
+    # torch measures both axes from -1 to 1, regardless of their length, and takes the inverse.
     aspect = torch.tensor([[1.0, height / width], [width / height, 1.0]])
-    back = torch.cat([torch.linalg.inv(matrix) * aspect, torch.zeros(2, 1)], dim=1)
-    grid = functional.affine_grid(back[None], [1, 1, height, width], align_corners=False)
+    inverse = torch.cat([torch.linalg.inv(matrix) * aspect, torch.zeros(2, 1)], dim=1)
+    grid = functional.affine_grid(inverse[None], [1, 1, height, width], align_corners=False)
     above_air = functional.grid_sample((hu - AIR_HU)[None, None], grid, align_corners=False)
     return above_air[0, 0] + AIR_HU

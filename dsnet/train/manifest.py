@@ -1,4 +1,4 @@
-"""The run manifest: what a stranger needs to know of where a file of weights came from."""
+"""The run manifest: where a file of weights came from."""
 
 import platform
 import subprocess
@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("dsnet", "lightning", "numpy", "torch", "torchvision")
+_PACKAGES = ("dsnet", "lightning-fabric", "numpy", "torch", "torchvision")
 
 
 def describe(

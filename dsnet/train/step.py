@@ -1,34 +1,68 @@
-"""The training step: the slice store and a split in, one detector's weights out."""
+"""Training of one detector, on Lightning Fabric: ``python -m dsnet.train.step``.
+
+It reads from top to bottom: `train` prepares and writes the result, `fit` is the loop, and what
+follows is what the loop calls. Everything random or scheduled follows from (seed, epoch, batch,
+rank), never from what ran before: a training that was killed and resumed equals an uninterrupted
+one bit for bit.
+"""
 
 import hashlib
 import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
-from torch import nn
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
 
 from dsnet import schemas
 from dsnet.config.detector import Detector, Train, Variant
-from dsnet.detect.attention.residual import gammas
-from dsnet.detect.backbone import ATTENDED
+from dsnet.detect.attention import gammas
+from dsnet.detect.backbone import ATTENTION_PREFIX
+from dsnet.detect.dataset import Example, SliceDataset
 from dsnet.detect.device import reproducible, this_machine
-from dsnet.detect.loss import class_loss
+from dsnet.detect.heads import class_loss
+from dsnet.detect.inference import predict
 from dsnet.detect.model import build, frozen_norm, trainable_layers
-from dsnet.detect.part import Part
 from dsnet.detect.weights import load_start, read_state
+from dsnet.errors import UserError
+from dsnet.evaluate.average_precision import ap50
+from dsnet.evaluate.scene import scene
 from dsnet.files import sha256, write_json
 from dsnet.schemas import is_leaky
-from dsnet.train.balance import class_weights
-from dsnet.train.checkpoint import save
-from dsnet.train.fit import fit, trainer
-from dsnet.train.folder import RunFolder, run_folder
-from dsnet.train.keeper import Keeper
+from dsnet.step import run
+from dsnet.train.augment import augment
+from dsnet.train.checkpoints import RunFolder, run_folder, save
+from dsnet.train.cpu_layers import replace_layers
+from dsnet.train.data import (
+    Stream,
+    class_weights,
+    device_share,
+    epoch_batches,
+    epoch_images,
+    image_classes,
+    torch_seed,
+)
+from dsnet.train.launch import device_count, launched, open_fabric
 from dsnet.train.manifest import describe
-from dsnet.train.ranks import ranks
-from dsnet.train.trainee import Trainee
 
+Row = dict[str, Any]
+"""One epoch of the history, under `schemas.HISTORY`."""
+
+_CHECKPOINT_FORMAT = 2  # a checkpoint of another is not resumed
 _DATA = ("cohort", "synthetic", "size_px", "pixel_mm")
+_VALIDATION = {"validation_map": "map", "validation_box_ap50": "box_ap50"}
+_DROPS = (0.60, 0.85)  # of all steps; torchvision's reference drops after 16 and 22 of 26 epochs
 
 
 def train(
@@ -46,7 +80,7 @@ def train(
     manifest: Path,
     checkpoints: Path,
 ) -> None:
-    """Train one detector; the test part is never looked at.
+    """Train one detector; the test images are never read.
 
     Parameters
     ----------
@@ -66,88 +100,301 @@ def train(
     manifest : Path
         Written: where the weights come from, as JSON.
     checkpoints : Path
-        A folder of this detector alone, from which a killed training goes on. Emptied at the end.
-        Training on several nodes, all must see it.
+        A folder of this detector only, from which a killed training is resumed. Emptied at the end.
+        In a training on several nodes, all must see it.
 
     Raises
     ------
     UserError
-        If the start weights cannot be had, the loss is not finite, the same training runs, or
-        there are not the devices that `params` asks for.
+        If the start weights cannot be had, the loss is not finite, the same training runs already,
+        or the devices are not those that `params` asks for.
     """
     facts = json.loads(digest.read_text(encoding="utf-8"))
-    settings = {
-        "variant": variant.model_dump(),
-        "seed": seed,
-        "detector": detector.model_dump(),
-        "train": params.model_dump(exclude={"seeds"}),
-    }
     training, validation = (
-        Part(name, store=store, boxes=boxes, split=split, windows=detector.windows)
-        for name in ("train", "validation")
+        SliceDataset(subset, store=store, boxes=boxes, split=split, windows=detector.windows)
+        for subset in ("train", "validation")
     )
-    data = {"digest_sha256": sha256(digest), **_about(facts, training)}
-    size_px, pixel_mm = facts["size_px"], facts["pixel_mm"]
-    network = build(detector, variant, size_px=size_px, pixel_mm=pixel_mm, seed=seed)
-    network.roi_heads.class_loss = class_loss(detector, class_weights(training, params))
-    start = load_start(network, detector, variant.backbone).facts()
+    network = build(
+        detector, variant, size_px=facts["size_px"], pixel_mm=facts["pixel_mm"], seed=seed
+    )
+    class_weight = class_weights(training, params)
+    network.roi_heads.class_loss = class_loss(detector, class_weight)
+    start = asdict(load_start(network, detector, variant.backbone))
+
     machine = this_machine(params.precision)
-    trainee = Trainee(network, training, params, seed=seed, fused=machine.fused)
-    keeper = Keeper(RunFolder(checkpoints), validation)
-    processes = ranks(params, machine, len(trainee.epoch_images(0)))
-    running = trainer(params, keeper, processes, machine)
-    # Lightning's word on the precision: asked for float16 on a CPU, it takes bfloat16.
-    computed = machine.facts() | processes.facts() | {"precision": running.precision}
-    follows = _fingerprint(settings, data, start, computed, torch.__version__)
-    first = running.is_global_zero
-    with run_folder(checkpoints, follows, first=first) as folder, reproducible(machine):
-        fit(running, trainee, folder)
-        if not first:
+    per_epoch = len(epoch_images(image_classes(training), params, seed=seed, epoch=0))
+    devices = device_count(params, machine, per_epoch)
+    fabric = open_fabric(devices, params.nodes, machine)
+    record = {
+        "settings": {
+            "variant": variant.model_dump(),
+            "seed": seed,
+            "detector": detector.model_dump(),
+            "train": params.model_dump(exclude={"seeds"}),
+        },
+        "data": {
+            "digest_sha256": sha256(digest),
+            **{key: facts[key] for key in _DATA},
+            "leaky": is_leaky(training.split),
+        },
+        "start": start,
+        "machine": {**machine.facts(), "devices": devices, "nodes": params.nodes},
+    }
+    with (
+        run_folder(checkpoints, _fingerprint(record), first=fabric.is_global_zero) as folder,
+        reproducible(machine),
+        launched(fabric, devices, params.nodes),
+    ):
+        record["machine"]["world_size"] = fabric.world_size
+        rows = fit(
+            fabric,
+            network,
+            training=training,
+            validation=validation,
+            config=params,
+            seed=seed,
+            folder=folder,
+        )
+        if not fabric.is_global_zero:
             return
-        result = _choose(keeper, trainee) | _facts(network, detector, variant)
-        told = describe(settings, data=data, start=start, machine=computed, result=result)
+        epoch = best_epoch(rows, params)
+        if epoch < len(rows):
+            network.load_state_dict(read_state(folder.weights(epoch)))
         save(network.state_dict(), weights)
-        schemas.write(schemas.HISTORY, keeper.table(), history)
-        write_json(manifest, told)
+        columns = list(schemas.HISTORY.columns)
+        table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], float))
+        schemas.write(schemas.HISTORY, table, history)
+        result = {
+            "epoch": epoch,
+            "epochs": len(rows),
+            "stopped_early": len(rows) < params.epochs,
+            "images_per_epoch": per_epoch,
+            "class_weights": class_weight and dict(zip(schemas.CLASSES, class_weight, strict=True)),
+            "seconds": round(sum(row["seconds"] for row in rows), 1),
+            **_network_facts(network),
+            "backbone_layers_trained": trainable_layers(detector, variant.backbone),
+            "norms_frozen": frozen_norm(detector),
+        }
+        write_json(manifest, describe(**record, result=result))
         folder.clear()
 
 
-def _about(facts: dict[str, Any], training: Part) -> dict[str, Any]:
-    """Return what the manifest says of the data."""
-    return {**{key: facts[key] for key in _DATA}, "leaky": is_leaky(training.split)}
+def fit(
+    fabric: Fabric,
+    network: FasterRCNN,
+    *,
+    training: SliceDataset,
+    validation: SliceDataset,
+    config: Train,
+    seed: int,
+    folder: RunFolder,
+) -> list[Row]:
+    """Train to the end, from the checkpoint in `folder` if there is one; return the history.
+
+    Several devices share each batch, and weight their losses so that the mean gradient is that of
+    the whole batch; but dice, and batch norms that train, see only the device's own share.
+
+    Afterwards the network, on the CPU, holds the weights of the last epoch, and `folder` those of
+    the best if that was an earlier one.
+    """
+    # Pixels before channels in memory: fastest for convolutions on CPUs and tensor cores.
+    network.to(memory_format=torch.channels_last)
+    replace_layers(network)
+    precision = fabric.strategy.precision  # with the gradient scaler of float16
+    model, optimizer = fabric.setup(network, sgd(network, config, precision.precision))
+    state = {"network": model, "optimizer": optimizer, "scaler": precision, "history": []}
+    if folder.last.exists():
+        fabric.load(folder.last, state)
+    history: list[Row] = state["history"]
+
+    for epoch in range(len(history), config.epochs):
+        if stalled(history, config):
+            break
+        start = time.monotonic()
+        losses = train_one_epoch(fabric, model, optimizer, training, config, seed=seed, epoch=epoch)
+        row = {"epoch": epoch + 1, **losses, **dict.fromkeys(_VALIDATION)}
+        row["learning_rate"] = optimizer.param_groups[0]["lr"]
+        last = epoch + 1 == config.epochs
+        if fabric.is_global_zero and (last or (epoch + 1) % config.validate_every == 0):
+            row |= validate(network, validation)
+        row["seconds"] = round(time.monotonic() - start, 3)
+        history.append(fabric.broadcast(row))
+
+        # In this order, a kill at any moment costs one epoch at most.
+        if not last:
+            if fabric.is_global_zero and best_epoch(history, config) == epoch + 1:
+                save(network.state_dict(), folder.weights(epoch + 1))
+            fabric.save(folder.last, state)
+            if fabric.is_global_zero:
+                folder.prune(keep=best_epoch(history, config))
+    network.cpu()
+    return history
 
 
-def _choose(keeper: Keeper, trainee: Trainee) -> dict[str, Any]:
-    """Load the weights of the epoch that counts, and return how it came to them."""
-    config, epochs = trainee.config, len(keeper.history)
-    epoch = keeper.chosen(config)
-    if epoch < epochs:
-        trainee.network.load_state_dict(read_state(keeper.folder.weights(epoch)))
-    weights = class_weights(trainee.part, config)
-    return {
-        "epoch": epoch,
-        "epochs": epochs,
-        "stopped_early": epochs < config.epochs,
-        "images_per_epoch": len(trainee.epoch_images(0)),
-        "class_weights": dict(zip(schemas.CLASSES, weights, strict=True)) if weights else None,
-        "seconds": round(sum(row["seconds"] for row in keeper.history), 1),
-    }
+def train_one_epoch(
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    training: SliceDataset,
+    config: Train,
+    *,
+    seed: int,
+    epoch: int,
+) -> dict[str, float]:
+    """Run the epoch's batches once; return the mean of each loss, and of their sum.
+
+    Raises
+    ------
+    UserError
+        If the loss is not finite; the message names the images.
+    """
+    rank, world = fabric.global_rank, fabric.world_size
+    images = epoch_images(image_classes(training), config, seed=seed, epoch=epoch)
+    batches = epoch_batches(images, config.batch_size, seed=seed, epoch=epoch, devices=world)
+    losses: list[dict[str, float]] = []
+    model.train()
+    for number, batch in enumerate(batches):
+        rate = learning_rate(epoch * len(batches) + number, config.epochs * len(batches), config)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        # torchvision samples proposals from torch's global generator.
+        torch.manual_seed(torch_seed(Stream.PROPOSALS, seed, epoch, number * world + rank))
+        share = device_share(batch, rank, world)
+        examples = [
+            training.augmented(i, partial(augment, config=config, seed=seed, epoch=epoch, index=i))
+            for i in share
+        ]
+        inputs = [fabric.to_device(example.image) for example in examples]
+        targets = [fabric.to_device(example.target()) for example in examples]
+
+        optimizer.zero_grad()
+        by_name: dict[str, Tensor] = model(inputs, targets)
+        loss = torch.stack(list(by_name.values())).sum()
+        if not torch.isfinite(loss):
+            raise _not_finite(epoch, examples, by_name)
+        weight = len(share) * world / len(batch)
+        fabric.backward(loss * weight)
+        if config.gradient_clip > 0:
+            fabric.clip_gradients(
+                model, optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False
+            )
+        optimizer.step()
+
+        losses.append({name: value.item() * weight for name, value in by_name.items()})
+        if fabric.is_global_zero and sys.stdout.isatty():  # no log holds a progress line
+            progress = f"epoch {epoch + 1} of {config.epochs}, batch {number + 1} of {len(batches)}"
+            end = "\n" if number + 1 == len(batches) else ""
+            print(f"\r{progress}, loss {loss.item():.3f}   ", end=end, flush=True)
+    means = {name: sum(one[name] for one in losses) / len(losses) for name in losses[0]}
+    means = {"loss": sum(means.values()), **means}
+    # Each process saw its share of the batches.
+    whole: Any = fabric.all_reduce(torch.tensor(list(means.values()), dtype=torch.float64))
+    return dict(zip(means, whole.tolist(), strict=True))
 
 
-def _facts(network: nn.Module, detector: Detector, variant: Variant) -> dict[str, Any]:
-    """Return what the trained network is: its size, what of it trained, each gamma."""
+def learning_rate(step: int, steps: int, config: Train) -> float:
+    """Return the rate of optimiser step `step` (from 0) out of `steps`.
+
+    It rises linearly over ``warmup_steps``, and from there follows ``schedule``: ``constant``;
+    ``step``, a tenth after each of `_DROPS`; or ``cosine``, half a wave down to 0 at the end.
+    docs/interpretations.md#9
+
+    Examples
+    --------
+    >>> config = Train(learning_rate=0.01, warmup_steps=4, schedule="cosine")
+    >>> [round(learning_rate(step, 12, config), 4) for step in (0, 4, 8)]
+    [0.002, 0.01, 0.005]
+    """
+    warm_up = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    decay = 1.0
+    if config.schedule == "step":
+        decay = 0.1 ** sum(step >= drop * steps for drop in _DROPS)
+    if config.schedule == "cosine":
+        left = steps - config.warmup_steps
+        progress = (step - config.warmup_steps) / left if left > 0 else 0.0
+        decay = 0.5 * (1 + math.cos(math.pi * max(0.0, progress)))
+    return float(config.learning_rate * warm_up * decay)
+
+
+def sgd(network: nn.Module, config: Train, precision: str) -> torch.optim.SGD:
+    """Return the optimiser; no weight decay on gamma (docs/interpretations.md#5)."""
+    scales = {id(gamma) for gamma in gammas(network).values()}
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    # Groups in the order of the network's weights: the norm of all gradients is summed in it.
+    groups = [
+        {"params": list(weights), "weight_decay": 0.0 if is_gamma else config.weight_decay}
+        for is_gamma, weights in groupby(trained, key=lambda weight: id(weight) in scales)
+    ]
+    return torch.optim.SGD(
+        groups,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        fused=precision != "16-mixed",  # a gradient scaler cannot clip for a fused optimiser
+    )
+
+
+def validate(network: FasterRCNN, dataset: SliceDataset) -> dict[str, float]:
+    """Return AP50 on `dataset`, the mean over the three classes and that of the box alone.
+
+    docs/interpretations.md#10
+    """
+    seen = scene(predict(network, dataset), dataset.boxes, dataset.split)
+    values = ap50(seen, np.ones((1, len(seen.patient_keys))))
+    return {column: float(values[name][0]) for column, name in _VALIDATION.items()}
+
+
+def best_epoch(history: Sequence[Row], config: Train) -> int:
+    """Return the epoch that counts so far, from 1; 0 if none was validated.
+
+    The one of highest three-class AP50; of equals the later, which has seen more
+    (docs/interpretations.md#10).
+    """
+    if config.keep == "last":
+        return len(history)
+    validated = [row for row in history if row["validation_map"] is not None]
+    best = max(validated, key=lambda row: (row["validation_map"], row["epoch"]), default=None)
+    return int(best["epoch"]) if best else 0
+
+
+def stalled(history: Sequence[Row], config: Train) -> bool:
+    """Return whether the last epoch is `patience_epochs` after the last that was better than all.
+
+    An epoch that equals the best is not better, and one that was not validated decides nothing.
+    """
+    if not config.patience_epochs or not history or history[-1]["validation_map"] is None:
+        return False
+    validated = [row for row in history if row["validation_map"] is not None]
+    better = max(validated, key=lambda row: (row["validation_map"], -row["epoch"]))
+    return int(history[-1]["epoch"] - better["epoch"]) >= config.patience_epochs
+
+
+def _not_finite(epoch: int, examples: list[Example], losses: dict[str, Tensor]) -> UserError:
+    return UserError(
+        f"training epoch {epoch}, images " + ", ".join(example.image_key for example in examples),
+        expected="a finite loss",
+        came=", ".join(f"{name} {value.item():.3g}" for name, value in losses.items()),
+        remedy="look at these images, lower train.learning_rate or set train.gradient_clip",
+    )
+
+
+def _fingerprint(record: dict[str, Any]) -> str:
+    """Return the SHA-256 of everything on which the weights depend."""
+    everything = {"format": _CHECKPOINT_FORMAT, "torch": torch.__version__, **record}
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+
+def _network_facts(network: nn.Module) -> dict[str, Any]:
+    """Return the network's size, how much of it was trained, and each gamma."""
     every = list(network.named_parameters())
     return {
         "parameters": sum(weight.numel() for _, weight in every),
         "parameters_trained": sum(weight.numel() for _, weight in every if weight.requires_grad),
-        "parameters_attention": sum(weight.numel() for name, weight in every if ATTENDED in name),
-        "backbone_layers_trained": trainable_layers(detector, variant.backbone),
-        "norms_frozen": frozen_norm(detector),
+        "parameters_attention": sum(
+            weight.numel() for name, weight in every if ATTENTION_PREFIX in name
+        ),
         "gamma": {name: gamma.item() for name, gamma in gammas(network).items()},
     }
 
 
-def _fingerprint(*all_that_counts: Any) -> str:
-    """Return the SHA-256 of everything that the weights follow from."""
-    text = json.dumps(all_that_counts, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+if __name__ == "__main__":
+    run(train)

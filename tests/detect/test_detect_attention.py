@@ -179,7 +179,7 @@ def test_groups_divide_any_number_of_channels(channels: int, groups: int) -> Non
     assert DS(channels).small[0].groups == groups == math.gcd(32, channels)
 
 
-def test_ungrouped_ds_has_the_weights_that_reading_4_tells() -> None:
+def test_ungrouped_ds_has_the_weights_that_interpretation_4_gives() -> None:
     with torch.device("meta"):
         weights = sum(p.numel() for p in DS(2048, groups=1).parameters())
     assert round(weights / 1e6) == 189

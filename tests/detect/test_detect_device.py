@@ -27,7 +27,7 @@ def test_auto_is_bf16_where_the_cpu_has_it(
     assert this_machine("auto").precision == auto
     assert this_machine("auto").name == "Some CPU: 9"
     assert this_machine("bf16").precision == "bf16-mixed"
-    assert this_machine("16").precision == "16-mixed"
+    assert this_machine("16").precision == "bf16-mixed"  # no CPU computes in float16
     assert this_machine().precision == "32-true"
 
 
@@ -52,6 +52,14 @@ def test_threads_and_determinism_are_put_back() -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_only_without_a_gradient_scaler_is_the_optimiser_fused() -> None:
-    kinds = {p: Machine(torch.device("cpu"), "", 1, p).fused for p in ("32-true", "16-mixed")}
-    assert kinds == {"32-true": True, "16-mixed": False}
+def test_float16_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "Some GPU")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_kwargs: True)
+    kinds = {wanted: this_machine(wanted).precision for wanted in ("auto", "32", "bf16", "16")}
+    assert kinds == {
+        "auto": "bf16-mixed",
+        "32": "32-true",
+        "bf16": "bf16-mixed",
+        "16": "16-mixed",
+    }

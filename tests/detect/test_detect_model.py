@@ -9,12 +9,19 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FrozenBatchNorm2d, box_iou
 
 from dsnet.config.detector import Attention, AttentionOptions, Backbone, Detector, Variant
 from dsnet.detect.attention import ATTENTION
 from dsnet.detect.backbone import BACKBONE
-from dsnet.detect.model import build, map_stride, trainable_layers
+from dsnet.detect.model import (
+    Float32Anchors,
+    Float32RPNHead,
+    build,
+    map_stride,
+    trainable_layers,
+)
 from dsnet.errors import UserError
 
 SIZE_PX, PIXEL_MM = 64, 2.0
@@ -56,8 +63,8 @@ def plain() -> FasterRCNN:
 def outputs(network: FasterRCNN, images: list[Tensor]) -> list[dict[str, Tensor]]:
     network.eval()
     with torch.no_grad():
-        found: list[dict[str, Tensor]] = network(images)
-    return found
+        detections: list[dict[str, Tensor]] = network(images)
+    return detections
 
 
 def test_none_is_plain_torchvision_weight_for_weight() -> None:
@@ -67,9 +74,9 @@ def test_none_is_plain_torchvision_weight_for_weight() -> None:
 
 
 def test_none_is_plain_torchvision_output_for_output(images: list[Tensor]) -> None:
-    found, expected = outputs(base(), images), outputs(plain(), images)
+    detections, expected = outputs(base(), images), outputs(plain(), images)
     assert all(len(one["boxes"]) > 5 for one in expected)
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(detections, expected, strict=True):
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
         chosen = ours["probabilities"].gather(1, ours["labels"][:, None])[:, 0]
         assert torch.equal(chosen, ours["scores"])
@@ -109,15 +116,15 @@ def test_attention_starts_as_the_identity_on_the_same_base(
     assert {name.split(".")[2] for name in state if name not in weights} == added
     expected = outputs(plain, images)
     assert len(expected[0]["boxes"]) > 0
-    for found, theirs in zip(outputs(ours, images), expected, strict=True):
-        assert all(torch.equal(found[name], theirs[name]) for name in theirs)
+    for one, other in zip(outputs(ours, images), expected, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in other)
 
 
 def test_plain_attention_changes_the_outputs(images: list[Tensor]) -> None:
     config = Detector(proposals=50, attention=AttentionOptions(init="plain"))
     network = build(config, Variant(attention="se"), size_px=SIZE_PX, pixel_mm=PIXEL_MM, seed=SEED)
-    found, expected = outputs(network, images), outputs(base(), images)
-    assert not torch.equal(found[0]["scores"], expected[0]["scores"])
+    ours, expected = outputs(network, images), outputs(base(), images)
+    assert not torch.equal(ours[0]["scores"], expected[0]["scores"])
 
 
 def test_attention_has_a_stream_of_its_own() -> None:
@@ -176,7 +183,7 @@ def test_norms_keep_what_their_checkpoint_added_to_the_variance() -> None:
         assert norm.eps == eps
 
 
-def test_more_parts_than_there_are_cannot_train() -> None:
+def test_more_groups_of_stages_than_there_are_cannot_train() -> None:
     assert trainable_layers(Detector(trainable_layers=6), "mobilenet_v2") == 6
     with pytest.raises(UserError, match="at most 5, which is all of resnet50, but found 6"):
         trainable_layers(Detector(trainable_layers=6), "resnet50")
@@ -265,3 +272,36 @@ def test_every_map_trains_in_bf16_with_boxes_in_float32(
 def test_the_registries_hold_what_the_config_allows() -> None:
     assert set(ATTENTION) == set(Attention.__args__)
     assert set(BACKBONE) == set(Backbone.__args__)
+
+
+LARGE_PX = 512
+SIZES, RATIOS = ((32.0,),), ((0.5, 1.0, 2.0),)
+
+
+def decoded(anchors: type[AnchorGenerator], head: type[RPNHead], *, bf16: bool) -> torch.Tensor:
+    torch.manual_seed(0)
+    generator, outputs = anchors(SIZES, RATIOS), head(8, 3)
+    features = torch.rand(1, 8, LARGE_PX // 16, LARGE_PX // 16)
+    images = ImageList(torch.zeros(1, 3, LARGE_PX, LARGE_PX), [(LARGE_PX, LARGE_PX)])
+    coder = RegionProposalNetwork(
+        generator, outputs, 0.7, 0.3, 256, 0.5, {}, {}, nms_thresh=0.7
+    ).box_coder
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        maps = [features.bfloat16() if bf16 else features]
+        _, offsets = outputs(maps)
+        flat = offsets[0].permute(0, 2, 3, 1).reshape(-1, 4)
+        return coder.decode(flat, generator(images, maps))
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_boxes_in_bf16_err_by_a_pixel_and_ours_do_not(ours: bool) -> None:
+    kinds = (Float32Anchors, Float32RPNHead) if ours else (AnchorGenerator, RPNHead)
+    exact = decoded(AnchorGenerator, RPNHead, bf16=False)
+    mixed = decoded(*kinds, bf16=True)
+    error_px = (mixed.double() - exact.double()).abs().max()
+    if ours:
+        assert mixed.dtype == torch.float32
+        assert error_px < 0.1
+    else:
+        assert mixed.dtype == torch.bfloat16
+        assert error_px >= 1

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ def published(backbone: Backbone, name: str) -> dict[str, Tensor]:
     elif backbone == "vgg16":  # its classifier takes half a gigabyte: stored as one number
         with torch.device("meta"):
             state = models.vgg16().state_dict()
-        state = {name: _drawn(name, tensor.shape) for name, tensor in state.items()}
+        state = {name: _random(name, tensor.shape) for name, tensor in state.items()}
     else:
         state = getattr(models, backbone)().state_dict()
     older = {
@@ -59,13 +59,13 @@ def published(backbone: Backbone, name: str) -> dict[str, Tensor]:
     return {n: t for n, t in older.items() if not n.endswith("num_batches_tracked")}
 
 
-def _drawn(name: str, shape: torch.Size) -> Tensor:
+def _random(name: str, shape: torch.Size) -> Tensor:
     if name.startswith("classifier"):
         return torch.zeros(1).expand(shape)
     return torch.randn(shape) / shape[0] ** 0.5 / 3
 
 
-def today(name: str) -> str:
+def current_name(name: str) -> str:
     """Return the name of a published tensor in a detector built today."""
     name = name.replace("rpn.head.conv.", "rpn.head.conv.0.0.")
     return re.sub(r"(_blocks\.\d+)\.", r"\1.0.", name)
@@ -117,31 +117,27 @@ def total(network: FasterRCNN) -> int:
 
 
 def test_none_loads_nothing() -> None:
-    network, told = start(Detector(), backbone="mobilenet_v2")
-    assert (told.source, told.sha256, told.loaded) == ("none", "", {})
-    assert not any(told.skipped.values())
-    assert sum(told.new.values()) == total(network)
+    network, report = start(Detector(), backbone="mobilenet_v2")
+    assert (report.source, report.sha256, report.loaded) == ("none", "", {})
+    assert not any(report.skipped.values())
+    assert sum(report.new.values()) == total(network)
 
 
 @pytest.mark.parametrize("attention", ["none", "ds"])
 def test_coco_loads_all_but_the_classes(coco: Path, attention: Attention) -> None:
-    network, told = start(Detector(weights="paper"), attention)
+    network, report = start(Detector(weights="paper"), attention)
     ours, theirs = network.state_dict(), published("resnet50", "coco")
     names = [name for name in theirs if "box_predictor" not in name]
-    assert all(torch.equal(ours[today(name)], theirs[name]) for name in names)
-    assert told.source == "coco"
-    assert told.sha256 == sha256(coco)
-    assert sum(told.loaded.values()) == len(names)
+    assert all(torch.equal(ours[current_name(name)], theirs[name]) for name in names)
+    assert report.source == "coco"
+    assert report.sha256 == sha256(coco)
+    assert sum(report.loaded.values()) == len(names)
     classes = {"roi_heads.box_predictor": 4}
-    assert told.skipped == {"name": {}, "shape": classes, "heads": {}}
+    assert report.skipped == {"name": {}, "shape": classes, "heads": {}}
     new = {f"backbone.body.attention_{site}" for site in ("maxpool", "layer4")}
-    assert told.new.keys() == classes.keys() | (new if attention == "ds" else set())
-    assert told.new["roi_heads.box_predictor"] == 4
-    assert told.facts()["skipped"]["shape"] == classes
-    assert told.line().startswith(
-        f"start weights coco (SHA-256 {told.sha256[:8]}), tensors loaded: backbone.body 265, "
-    )
-    assert "skipped by shape: roi_heads.box_predictor 4; skipped by heads: none" in told.line()
+    assert report.new.keys() == classes.keys() | (new if attention == "ds" else set())
+    assert report.new["roi_heads.box_predictor"] == 4
+    assert asdict(report)["skipped"]["shape"] == classes
 
 
 STARTS: dict[Backbone, list[Attention]] = {
@@ -158,17 +154,17 @@ def test_attention_starts_with_the_outputs_of_the_pretrained(
 ) -> None:
     publish(backbone, BACKBONE[backbone].paper)
 
-    def found(attention: Attention) -> list[dict[str, Tensor]]:
-        network, told = start(Detector(weights="paper", proposals=30), attention, backbone)
-        assert told.loaded["backbone.body"] > 20
+    def detections(attention: Attention) -> list[dict[str, Tensor]]:
+        network, report = start(Detector(weights="paper", proposals=30), attention, backbone)
+        assert report.loaded["backbone.body"] > 20
         with torch.no_grad():
             given: list[dict[str, Tensor]] = network.eval()(images)
         return given
 
-    expected = found("none")
+    expected = detections("none")
     assert len(expected[0]["boxes"]) > 0
     for attention in STARTS[backbone]:
-        for ours, base in zip(found(attention), expected, strict=True):
+        for ours, base in zip(detections(attention), expected, strict=True):
             assert all(torch.equal(ours[name], base[name]) for name in base)
 
 
@@ -181,21 +177,21 @@ def test_attention_starts_with_the_outputs_of_the_pretrained(
         ("mobilenet_v3_large", False, "heads"),
     ],
 )
-def test_imagenet_fills_the_backbone_whatever_the_maps(
+def test_imagenet_fills_the_backbone_regardless_of_the_maps(
     publish: Publish, backbone: Backbone, fpn: bool, classifier: str
 ) -> None:
     publish(backbone, "imagenet")
-    network, told = start(Detector(weights="imagenet", fpn=fpn), backbone=backbone)
+    network, report = start(Detector(weights="imagenet", fpn=fpn), backbone=backbone)
     theirs = published(backbone, "imagenet")
     prefix = "" if backbone == "resnet50" else "features."
     stages = [n for n in theirs if n.startswith(prefix) and not n.startswith("fc.")]
     ours = network.state_dict()
     for name in stages:
         assert torch.equal(ours["backbone.body." + name.removeprefix(prefix)], theirs[name])
-    assert told.loaded == {"backbone.body": len(stages)}
-    skipped = {why: sum(parts.values()) for why, parts in told.skipped.items()}
+    assert report.loaded == {"backbone.body": len(stages)}
+    skipped = {why: sum(counts.values()) for why, counts in report.skipped.items()}
     assert skipped == {"name": 0, "shape": 0, "heads": 0, classifier: len(theirs) - len(stages)}
-    assert sum(told.new.values()) == total(network) - len(stages)
+    assert sum(report.new.values()) == total(network) - len(stages)
 
 
 @pytest.mark.parametrize(("backbone", "fpn"), [("resnet50", False), ("mobilenet_v3_large", True)])
@@ -203,30 +199,30 @@ def test_of_a_detector_with_other_maps_only_the_backbone_is_taken(
     publish: Publish, backbone: Backbone, fpn: bool
 ) -> None:
     publish(backbone, "coco")
-    _, told = start(Detector(weights="coco", fpn=fpn), backbone=backbone)
+    _, report = start(Detector(weights="coco", fpn=fpn), backbone=backbone)
     names = published(backbone, "coco")
-    assert told.loaded == {"backbone.body": sum(n.startswith("backbone.body.") for n in names)}
-    assert told.skipped["heads"].keys() == {
+    assert report.loaded == {"backbone.body": sum(n.startswith("backbone.body.") for n in names)}
+    assert report.skipped["heads"].keys() == {
         "backbone.fpn",
         "rpn.head",
         "roi_heads.box_head",
         "roi_heads.box_predictor",
     }
-    assert told.skipped["name"] == told.skipped["shape"] == {}
+    assert report.skipped["name"] == report.skipped["shape"] == {}
 
 
-def test_older_names_of_another_shape_are_told(tmp_path: Path) -> None:
+def test_older_names_of_another_shape_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "v3.pt"
     torch.save(published("mobilenet_v3_large", "coco"), path)
-    _, told = start(Detector(weights=str(path), fpn=True), backbone="mobilenet_v3_large")
-    assert told.skipped["shape"] == {
+    _, report = start(Detector(weights=str(path), fpn=True), backbone="mobilenet_v3_large")
+    assert report.skipped["shape"] == {
         "backbone.fpn": 2,
         "roi_heads.box_predictor": 4,
         "rpn.head": 4,
     }
 
 
-def test_a_changed_file_in_the_cache_is_found_out(coco: Path) -> None:
+def test_a_changed_file_in_the_cache_is_detected(coco: Path) -> None:
     with coco.open("ab") as stream:
         stream.write(b"x")
     with pytest.raises(UserError, match=r"coco-.*found one of SHA-256"):
@@ -254,11 +250,11 @@ def test_a_file_is_loaded_and_its_digest_checked(tmp_path: Path) -> None:
     network, _ = start(Detector(), backbone="mobilenet_v2")
     torch.save(network.state_dict(), path)
     config = Detector(weights=str(path), weights_sha256=sha256(path))
-    _, told = start(config, backbone="mobilenet_v2")
-    assert told.source == "file"
-    assert told.sha256 == sha256(path)
-    assert sum(told.loaded.values()) == total(network)
-    assert not told.new
+    _, report = start(config, backbone="mobilenet_v2")
+    assert report.source == "file"
+    assert report.sha256 == sha256(path)
+    assert sum(report.loaded.values()) == total(network)
+    assert not report.new
     with pytest.raises(UserError, match=r"mine\.pt.*found one of SHA-256"):
         refused(Detector(weights=str(path), weights_sha256="0" * 64))
 

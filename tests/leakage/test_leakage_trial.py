@@ -12,7 +12,7 @@ from dsnet import schemas
 from dsnet.config.cohort import Split
 from dsnet.config.detector import Window
 from dsnet.config.evaluate import Leakage
-from dsnet.detect.part import Part
+from dsnet.detect.dataset import SliceDataset
 from dsnet.errors import UserError
 from dsnet.files import sha256
 from dsnet.leakage.trial import prepare, shuffled
@@ -74,7 +74,7 @@ def test_training_reads_a_trial_from_the_same_store(
 ) -> None:
     made = prepared(trial, ellipses, tmp_path)
     paths = {"boxes": made["trial_boxes"], "split": made["trial_split"]}
-    images = Part("train", store=ellipses.store, **paths, windows=[Window()])
+    images = SliceDataset("train", store=ellipses.store, **paths, windows=[Window()])
     assert len(images) > 0
     assert images[0].labels.min() >= 1
 

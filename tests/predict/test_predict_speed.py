@@ -9,8 +9,8 @@ from dsnet.config.detector import Detector, Variant
 from dsnet.config.evaluate import Evaluate
 from dsnet.detect.model import build
 from dsnet.predict import speed
-from dsnet.predict.speed import Models, interleaved, measure, summary
-from dsnet.train.checkpoint import save
+from dsnet.predict.speed import Models, interleaved, measure_speed, summary
+from dsnet.train.checkpoints import save
 
 DETECTOR = Detector(proposals=20)
 FEW = Evaluate(bootstrap=200)
@@ -43,17 +43,19 @@ def test_ratios_have_an_interval_over_the_rounds() -> None:
     assert 0.72 < ds["fps_to_none_low"] < ds["fps_to_none"] < ds["fps_to_none_high"] < 0.89
 
 
-def test_each_image_is_shown_to_all_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[tuple[Any, float]] = []
+def test_each_image_is_timed_with_all_networks_before_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed: list[tuple[Any, float]] = []
     monkeypatch.setattr(
-        speed, "detect", lambda network, images: shown.append((network, images[0].max().item()))
+        speed, "detect", lambda network, images: timed.append((network, images[0].max().item()))
     )
     images = [np.full((4, 4), hu, np.int16) for hu in (300, 600, 900)]
     seconds = interleaved(["a", "b"], images, Detector())
     assert seconds.shape == (2, 3)
     assert (seconds > 0).all()
-    assert [network for network, _ in shown] == ["a", "b", "b", "a", "a", "b"]
-    assert [value for _, value in shown] == pytest.approx([0.5, 0.5, 0.7, 0.7, 0.9, 0.9])
+    assert [network for network, _ in timed] == ["a", "b", "b", "a", "a", "b"]
+    assert [value for _, value in timed] == pytest.approx([0.5, 0.5, 0.7, 0.7, 0.9, 0.9])
 
 
 def test_all_variants_are_timed_in_one_process(ellipses: Any, tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_all_variants_are_timed_in_one_process(ellipses: Any, tmp_path: Path) ->
         path = tmp_path / f"{attention}.pt"
         save(network.state_dict(), path)
         models.append({**variant.model_dump(), "weights": str(path)})
-    measure(
+    measure_speed(
         params=Evaluate(speed_images=3, speed_warmup=1),
         detector=DETECTOR,
         variants=Models.model_validate({"models": models}),
@@ -73,10 +75,14 @@ def test_all_variants_are_timed_in_one_process(ellipses: Any, tmp_path: Path) ->
         boxes=ellipses.boxes,
         speed=tmp_path / "speed.json",
     )
-    told = json.loads((tmp_path / "speed.json").read_text())
-    assert (told["size_px"], told["batch_size"], told["images"]) == (64, 1, 3)
-    assert told["threads"] >= 1
-    assert [one["attention"] for one in told["variants"]] == ["none", "se"]
-    for one in told["variants"]:
+    report = json.loads((tmp_path / "speed.json").read_text())
+    assert (report["size_px"], report["batch_size"], report["images"]) == (
+        64,
+        1,
+        3,
+    )
+    assert report["threads"] >= 1
+    assert [one["attention"] for one in report["variants"]] == ["none", "se"]
+    for one in report["variants"]:
         assert one["ms_q1"] <= one["ms_per_image"] <= one["ms_q3"]
         assert one["fps"] == pytest.approx(1000 / one["ms_per_image"])

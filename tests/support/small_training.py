@@ -3,35 +3,30 @@
 from collections import OrderedDict
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 from torch import Tensor, nn
 from torchvision.models.detection import faster_rcnn
 
-from dsnet.detect import device, neck
-from dsnet.detect.backbone import BACKBONE
-from dsnet.detect.body import Norm
+from dsnet.detect import backbone, device
+from dsnet.detect.backbone import BACKBONE, Norm
 from dsnet.step import run
 from dsnet.train.step import train
 
-STAGES = {"conv1": 8, "maxpool": 8, "layer1": 8, "layer2": 16, "layer3": 16, "layer4": 32}
+CHANNELS = {"conv1": 8, "maxpool": 8, "layer1": 8, "layer2": 16, "layer3": 16, "layer4": 32}
 
 
-def body(norm: Norm, *_form: Any) -> nn.Module:
+def stages(norm: Norm, _stride: int) -> nn.Module:
     """Return a convolution for each of ResNet50's stages."""
-    stages = [
+    modules = [
         nn.Sequential(nn.Conv2d(before, after, 3, 2, 1, bias=False), norm(after), nn.ReLU())
-        for before, after in pairwise([3, *STAGES.values()])
+        for before, after in pairwise([3, *CHANNELS.values()])
     ]
-    stages[1] = nn.Identity()
-    return nn.Sequential(OrderedDict(zip(STAGES, stages, strict=True)))
-
-
-SMALL = replace(BACKBONE["resnet50"], body=body, channels=STAGES)
+    modules[1] = nn.Identity()
+    return nn.Sequential(OrderedDict(zip(CHANNELS, modules, strict=True)))
 
 
 class Head(nn.Module):
-    """A narrow neck in the place of fc6, which holds half of a detector's weights."""
+    """A narrow replacement of torchvision's box head, which holds half of a detector's weights."""
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
@@ -42,9 +37,25 @@ class Head(nn.Module):
         return self.fc7(self.fc6(x.flatten(start_dim=1)).relu()).relu()
 
 
-if __name__ == "__main__":
+SMALL = replace(BACKBONE["resnet50"], stages=stages, channels=CHANNELS)
+
+REPLACED = (
+    (backbone, "_MAP_CHANNELS", 32),
+    (faster_rcnn, "TwoMLPHead", Head),
+    # Two threads that wait for each other in each small layer are ten times slower than one as soon
+    # as anything else runs on the machine.
+    (device, "cpus", lambda: 1),
+)
+"""What else is replaced: owner, attribute, value."""
+
+
+def use_small_detector() -> None:
+    """Replace ResNet50 by a few convolutions on one CPU, for the rest of the process."""
     BACKBONE["resnet50"] = SMALL
-    neck._CHANNELS = 32
-    faster_rcnn.TwoMLPHead = Head
-    device.cpus = lambda: 1
+    for owner, name, value in REPLACED:
+        setattr(owner, name, value)
+
+
+if __name__ == "__main__":
+    use_small_detector()
     run(train)

@@ -1,26 +1,42 @@
 """Whole trainings on small images: deterministic, resumed bit for bit, whole or absent."""
 
 import json
+import math
 import os
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from dsnet import schemas
 from dsnet.config.detector import Attention, Detector, Train, Variant
+from dsnet.detect.dataset import SliceDataset
+from dsnet.detect.device import Machine
 from dsnet.detect.model import build
-from dsnet.detect.part import Example
 from dsnet.detect.weights import load_trained
+from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.train.step import train
-from dsnet.train.trainee import Trainee
+from dsnet.train import step as module
+from dsnet.train.launch import open_fabric
+from dsnet.train.step import (
+    Row,
+    best_epoch,
+    learning_rate,
+    sgd,
+    stalled,
+    train,
+    train_one_epoch,
+    validate,
+)
 
 DETECTOR = Detector(proposals=40, roi_samples=16, loss="dice_ce")
 PARAMS = Train(
@@ -68,16 +84,24 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
+def at_batch(step: int, monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Let `act` happen at the start of a batch, counted from 0 over all epochs."""
+
+    def acting(number: int, steps: int, config: Train) -> float:
+        if number == step:
+            act()
+        return learning_rate(number, steps, config)
+
+    monkeypatch.setattr(module, "learning_rate", acting)
+
+
 def kill_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the second batch of `epoch` (from 0) kill the training."""
-    step = Trainee.training_step
+    """Let the second of the two batches of `epoch` (from 0) kill the training."""
 
-    def dying(self: Trainee, batch: list[Example], batch_idx: int) -> Tensor:
-        if self.current_epoch == epoch and batch_idx == 1:
-            raise Killed
-        return step(self, batch, batch_idx)
+    def die() -> None:
+        raise Killed
 
-    monkeypatch.setattr(Trainee, "training_step", dying)
+    at_batch(2 * epoch + 1, monkeypatch, die)
 
 
 def weights(outputs: dict[str, Path]) -> dict[str, Tensor]:
@@ -102,13 +126,13 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     torch.manual_seed(99)  # the global generator's state must not matter
     resumed = run("killed")
     assert same(weights(whole), weights(resumed))
-    told = [
+    histories = [
         schemas.read(schemas.HISTORY, outputs["history"]).drop(columns="seconds")
         for outputs in (whole, resumed)
     ]
-    pd.testing.assert_frame_equal(*told)
-    assert told[0]["epoch"].tolist() == [1, 2, 3]
-    assert told[0]["validation_map"].isna().tolist() == [True, False, False]
+    pd.testing.assert_frame_equal(*histories)
+    assert histories[0]["epoch"].tolist() == [1, 2, 3]
+    assert histories[0]["validation_map"].isna().tolist() == [True, False, False]
     assert {path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()} <= {"busy"}
 
 
@@ -132,9 +156,9 @@ def test_a_resumed_training_with_everything_on_equals_an_uninterrupted_one(
             run("killed", **everything)
     resumed = run("killed", **everything)
     assert same(weights(whole), weights(resumed))
-    told = json.loads(resumed["manifest"].read_text())
-    assert told["machine"]["precision"] == "bf16-mixed"
-    assert told["result"]["class_weights"] == dict.fromkeys(schemas.CLASSES, 1.0)
+    manifest = json.loads(resumed["manifest"].read_text())
+    assert manifest["machine"]["precision"] == "bf16-mixed"
+    assert manifest["result"]["class_weights"] == dict.fromkeys(schemas.CLASSES, 1.0)
 
 
 @pytest.mark.usefixtures("small_backbone")
@@ -143,7 +167,7 @@ def test_a_resumed_training_ends_as_early_as_an_uninterrupted_one(
 ) -> None:
     maps = iter([0.2, 0.2, 0.2, 0.2])
     monkeypatch.setattr(
-        "dsnet.train.keeper.judge",
+        "dsnet.train.step.validate",
         lambda *_args: {"validation_map": next(maps), "validation_box_ap50": 1.0},
     )
     setting = {"attention": "none", "validate_every": 1, "patience_epochs": 1, "keep": "best"}
@@ -166,7 +190,7 @@ def test_the_best_epoch_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     setting = {"schedule": "constant", "validate_every": 1}
     with monkeypatch.context() as patch:
         patch.setattr(
-            "dsnet.train.keeper.judge",
+            "dsnet.train.step.validate",
             lambda *_args: {"validation_map": next(maps), "validation_box_ap50": 1.0},
         )
         best = run("best", **setting, keep="best")
@@ -177,21 +201,23 @@ def test_the_best_epoch_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("small_backbone")
-def test_what_a_training_leaves(run: Run, ellipses: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_outputs_of_a_training(
+    run: Run, ellipses: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     outputs = run("one", epochs=1, precision="bf16", gradient_clip=0.0)
     assert capfd.readouterr() == ("", "")
     network = build(DETECTOR, Variant(attention="ds"), size_px=64, pixel_mm=2.0)
     load_trained(network, outputs["weights"])
 
-    told = json.loads(outputs["manifest"].read_text())
-    assert told["settings"]["variant"] == {"backbone": "resnet50", "attention": "ds"}
-    assert told["settings"]["seed"] == 3
-    assert "seeds" not in told["settings"]["train"]
-    assert Detector.model_validate(told["settings"]["detector"]) == DETECTOR
-    assert told["data"]["digest_sha256"] == sha256(ellipses.digest)
-    assert told["data"]["synthetic"] is True
-    assert told["machine"]["precision"] == "bf16-mixed"
-    result = told["result"]
+    manifest = json.loads(outputs["manifest"].read_text())
+    assert manifest["settings"]["variant"] == {"backbone": "resnet50", "attention": "ds"}
+    assert manifest["settings"]["seed"] == 3
+    assert "seeds" not in manifest["settings"]["train"]
+    assert Detector.model_validate(manifest["settings"]["detector"]) == DETECTOR
+    assert manifest["data"]["digest_sha256"] == sha256(ellipses.digest)
+    assert manifest["data"]["synthetic"] is True
+    assert manifest["machine"]["precision"] == "bf16-mixed"
+    result = manifest["result"]
     weights_of = dict(network.named_parameters())
     assert result["parameters"] == sum(weight.numel() for weight in weights_of.values())
     assert result["parameters_attention"] == sum(
@@ -209,17 +235,202 @@ def test_what_a_training_leaves(run: Run, ellipses: Any, capfd: pytest.CaptureFi
 
 @pytest.mark.usefixtures("small_backbone")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process outright")
-def test_a_training_told_to_end_ends_with_a_status(
+def test_sigterm_ends_a_training_with_a_status(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Trainee.training_step
-
-    def told_to_end(self: Trainee, batch: list[Example], batch_idx: int) -> Tensor:
-        os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(Trainee, "training_step", told_to_end)
+    before = signal.getsignal(signal.SIGTERM)
+    at_batch(0, monkeypatch, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as ended:
         run("ended")
     assert ended.value.code == 143
     assert [path.name for path in (tmp_path / "ended").iterdir()] == ["checkpoints"]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.usefixtures("small_backbone")
+def test_a_checkpoint_of_another_config_is_not_resumed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_in(1, patch)
+        with pytest.raises(Killed):
+            run("killed", learning_rate=0.02)
+    assert same(weights(run("killed")), weights(run("whole")))
+
+
+CPU = Machine(torch.device("cpu"), "", 1, "32-true")
+CONFIG = Train(batch_size=9, weight_decay=0.1, warmup_steps=0)
+
+
+class Constant(nn.Module):
+    """A network of two weights whose loss is 3 a + 4 b + `loss`, so that the gradient is (3, 4)."""
+
+    def __init__(self, loss: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+        self.loss = loss
+
+    def forward(self, _images: list[Tensor], _targets: list[Any]) -> dict[str, Tensor]:
+        loss = (self.weight * torch.tensor([3.0, 4.0])).sum() + self.loss
+        return {"loss_classifier": loss, "loss_box_reg": torch.tensor(1.0)}
+
+
+@pytest.fixture
+def dataset(ellipses: Any) -> Callable[[str], SliceDataset]:
+    files = {"store": ellipses.store, "boxes": ellipses.boxes, "split": ellipses.split}
+    return lambda subset: SliceDataset(subset, windows=Detector().windows, **files)
+
+
+def one_epoch(network: nn.Module, dataset: SliceDataset, config: Train) -> dict[str, float]:
+    fabric = open_fabric(1, 1, CPU)
+    model, optimizer = fabric.setup(network, sgd(network, config, "32-true"))
+    return train_one_epoch(fabric, model, optimizer, dataset, config, seed=0, epoch=0)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_names_the_images(
+    dataset: Callable[[str], SliceDataset], loss: float
+) -> None:
+    training = dataset("train")
+    with pytest.raises(UserError) as caught:
+        one_epoch(Constant(loss), training, CONFIG)
+    message = str(caught.value)
+    assert all(training[index].image_key in message for index in range(len(training)))
+    assert f"loss_classifier {loss}" in message
+
+
+@pytest.mark.parametrize(("limit", "norm"), [(0.0, 5.0), (2.0, 2.0), (9.0, 5.0)])
+def test_gradients_are_clipped_to_the_norm_of_the_config(
+    dataset: Callable[[str], SliceDataset], limit: float, norm: float
+) -> None:
+    network = Constant(0.0)
+    changes = {"gradient_clip": limit, "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
+    losses = one_epoch(network, dataset("train"), CONFIG.model_copy(update=changes))
+    assert network.weight.detach().norm().item() == pytest.approx(norm, rel=1e-4)
+    assert losses == {"loss": 1.0, "loss_classifier": 0.0, "loss_box_reg": 1.0}
+
+
+def test_gamma_does_not_decay() -> None:
+    network = build(Detector(), Variant(attention="se"), size_px=64, pixel_mm=2.0)
+    groups = sgd(network, CONFIG, "32-true").param_groups
+    ordered = [weight for group in groups for weight in group["params"]]
+    assert all(one is other for one, other in zip(ordered, network.parameters(), strict=True))
+    decay = {id(weight): group["weight_decay"] for group in groups for weight in group["params"]}
+    expected = {id(w): 0 if n.endswith("gamma") else 0.1 for n, w in network.named_parameters()}
+    assert decay == expected
+    assert list(expected.values()).count(0) == 2
+
+
+def test_frozen_weights_are_not_optimised() -> None:
+    network = build(Detector(weights="coco"), Variant(), size_px=64, pixel_mm=2.0)
+    (group,) = sgd(network, CONFIG, "32-true").param_groups
+    trained = {id(weight) for weight in network.parameters() if weight.requires_grad}
+    assert {id(weight) for weight in group["params"]} == trained
+    assert group["fused"] is True
+    (scaled,) = sgd(network, CONFIG, "16-mixed").param_groups
+    assert scaled["fused"] is False
+
+
+def rows(maps: list[float | None]) -> list[Row]:
+    return [{"epoch": i, "validation_map": value} for i, value in enumerate(maps, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("maps", "best"),
+    [
+        ([], 0),
+        ([None], 0),
+        ([0.1, 0.4, 0.3], 2),
+        ([0.4, 0.4, 0.3], 2),
+        ([0.0, None, 0.0], 3),
+        ([None, 0.2, None], 2),
+    ],
+)
+def test_the_best_epoch_of_equals_the_later(maps: list[float | None], best: int) -> None:
+    assert best_epoch(rows(maps), Train(keep="best")) == best
+    assert best_epoch(rows(maps), Train(keep="last")) == len(maps)
+
+
+@pytest.mark.parametrize(
+    ("maps", "patience", "ends"),
+    [
+        ([], 1, False),
+        ([0.1], 1, False),
+        ([0.2, 0.1], 1, True),
+        ([0.2, 0.2], 1, True),
+        ([0.2, 0.3], 1, False),
+        ([0.3, 0.2, 0.1], 3, False),
+        ([0.3, 0.2, 0.1, 0.2], 3, True),
+        ([0.3, 0.2, 0.1, 0.31], 3, False),
+        ([None, 0.3, None, 0.2, None], 2, False),
+        ([None, 0.3, None, 0.2], 2, True),
+        ([0.3, 0.2, 0.1], 0, False),
+    ],
+)
+def test_training_ends_when_patience_does(
+    maps: list[float | None], patience: int, ends: bool
+) -> None:
+    assert stalled(rows(maps), Train(patience_epochs=patience)) is ends
+
+
+def test_a_network_is_validated_by_two_fractions(dataset: Callable[[str], SliceDataset]) -> None:
+    network = build(Detector(proposals=40), Variant(), size_px=64, pixel_mm=2.0)
+    values = validate(network, dataset("validation"))
+    assert set(values) == {"validation_map", "validation_box_ap50"}
+    assert all(0 <= value <= 1 for value in values.values())
+
+
+steps = st.integers(1, 500)
+
+
+def config(schedule: str, warmup: int = 10) -> Train:
+    return Train(learning_rate=0.02, warmup_steps=warmup, schedule=schedule)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from(["constant", "step", "cosine"]), steps, st.integers(0, 50), st.data())
+def test_the_rate_is_positive_and_never_above_the_config(
+    schedule: str, total: int, warmup: int, data: st.DataObject
+) -> None:
+    step = data.draw(st.integers(0, total - 1))
+    rate = learning_rate(step, total, config(schedule, warmup))
+    assert 0 < rate <= 0.02
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from(["constant", "cosine"]), st.integers(20, 500), st.integers(0, 50))
+def test_the_rate_has_no_jumps(schedule: str, total: int, warmup: int) -> None:
+    rates = [learning_rate(step, total, config(schedule, warmup)) for step in range(total)]
+    steepest = 0.02 * max(1 / (warmup + 1), math.pi / 2 / max(1, total - warmup))
+    changes = [abs(after - before) for before, after in pairwise(rates)]
+    assert max(changes) <= steepest * (1 + 1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(20, 500), st.integers(0, 10))
+def test_a_step_drops_to_a_tenth_and_nothing_else_changes(total: int, warmup: int) -> None:
+    rates = [learning_rate(step, total, config("step", warmup)) for step in range(warmup, total)]
+    ratios = [after / before for before, after in pairwise(rates)]
+    assert [ratio for ratio in ratios if ratio != 1] == pytest.approx([0.1, 0.1])
+
+
+def test_warm_up_is_a_straight_line() -> None:
+    rates = [learning_rate(step, 100, config("constant")) for step in range(12)]
+    assert rates[:10] == pytest.approx([0.02 * (step + 1) / 11 for step in range(10)])
+    assert rates[10:] == [0.02, 0.02]
+
+
+def test_steps_drop_tenfold_twice() -> None:
+    rates = [learning_rate(step, 100, config("step", 0)) for step in (59, 60, 84, 85, 99)]
+    assert rates == pytest.approx([0.02, 0.002, 0.002, 0.0002, 0.0002])
+
+
+def test_cosine_is_half_a_wave() -> None:
+    rates = [learning_rate(step, 110, config("cosine")) for step in (10, 35, 60, 109)]
+    expected = [1.0, 0.5 + 0.5 / math.sqrt(2), 0.5, 0.5 * (1 + math.cos(math.pi * 0.99))]
+    assert rates == pytest.approx([0.02 * share for share in expected])
+
+
+def test_a_training_shorter_than_its_warm_up_only_warms_up() -> None:
+    rates = [learning_rate(step, 5, config("cosine")) for step in range(5)]
+    assert rates == pytest.approx([0.02 * (step + 1) / 11 for step in range(5)])

@@ -1,4 +1,4 @@
-"""What a detector finds on images, as a table (docs/interpretations.md#16b)."""
+"""Running a detector on images, and its detections as a table (docs/interpretations.md#16b)."""
 
 from collections.abc import Sequence
 
@@ -9,42 +9,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
-from dsnet.detect.part import Part
+from dsnet.detect.dataset import SliceDataset
 from dsnet.schemas import BOX, CLASSES
 
 _PROBABILITIES = ("p_background", *(f"p_{name}" for name in CLASSES))
 
 
-def predict(network: FasterRCNN, part: Part, *, batch_size: int = 8) -> pd.DataFrame:
-    """Return every detection on the images of `part`.
+def predict(network: FasterRCNN, dataset: SliceDataset, *, batch_size: int = 8) -> pd.DataFrame:
+    """Return every detection on the images of `dataset`.
 
-    In float32 whatever the precision of training (docs/interpretations.md#9). The network's mode
-    and torch's
-    random state are left as they were.
+    In float32 regardless of the precision of training (docs/interpretations.md#9). The network's
+    mode and torch's random state are left as they were.
 
     Parameters
     ----------
     network : FasterRCNN
         From `dsnet.detect.model.build`.
-    part : Part
+    dataset : SliceDataset
     batch_size : int
         Images at a time.
 
     Returns
     -------
     DataFrame
-        Under `schemas.PREDICTIONS`; images in the order of the part, the best box first.
+        Under `schemas.PREDICTIONS`; images in the order of the data set, the best box first.
     """
     training = network.training
     network.eval()
     keys: list[str] = []
-    found: list[dict[str, Tensor]] = []
-    for start in range(0, len(part), batch_size):
-        examples = [part[index] for index in range(start, min(start + batch_size, len(part)))]
+    detections: list[dict[str, Tensor]] = []
+    for start in range(0, len(dataset), batch_size):
+        indices = range(start, min(start + batch_size, len(dataset)))
+        examples = [dataset[index] for index in indices]
         keys += [example.image_key for example in examples]
-        found += detect(network, [example.image for example in examples])
+        detections += detect(network, [example.image for example in examples])
     network.train(training)
-    return _table(keys, found)
+    return _table(keys, detections)
 
 
 def detect(network: FasterRCNN, images: list[Tensor]) -> list[dict[str, Tensor]]:
@@ -64,14 +64,14 @@ def detect(network: FasterRCNN, images: list[Tensor]) -> list[dict[str, Tensor]]
     """
     device = next(network.parameters()).device
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        found = network([image.to(device) for image in images])
-    return [{name: values.cpu() for name, values in one.items()} for one in found]
+        detections = network([image.to(device) for image in images])
+    return [{name: values.cpu() for name, values in one.items()} for one in detections]
 
 
-def _table(keys: list[str], found: list[dict[str, Tensor]]) -> pd.DataFrame:
+def _table(keys: list[str], detections: list[dict[str, Tensor]]) -> pd.DataFrame:
     """Return the detections of all images; a row's label is the class whose box it is."""
-    every = {name: torch.cat([one[name] for one in found]) for name in found[0]}
-    counts = [len(one["labels"]) for one in found]
+    every = {name: torch.cat([one[name] for one in detections]) for name in detections[0]}
+    counts = [len(one["labels"]) for one in detections]
     columns = {
         "image_key": np.repeat(np.array(keys, dtype=object), counts),
         **_columns(BOX, every["boxes"]),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from dsnet.config.detector import Detector
-from dsnet.detect.loss import class_loss, dice, dice_ce
+from dsnet.detect.heads import class_loss, dice, dice_ce
 
 
 def literal_dice(
@@ -43,10 +43,10 @@ regions = st.lists(
 @settings(deadline=None, max_examples=50)
 @given(regions, st.booleans(), st.sampled_from([0.1, 1.0, 5.0]))
 def test_dice_is_its_definition(
-    drawn: list[tuple[list[float], int]], background: bool, smooth: float
+    sampled: list[tuple[list[float], int]], background: bool, smooth: float
 ) -> None:
-    logits = torch.tensor([z for z, _ in drawn], dtype=torch.float64)
-    labels = torch.tensor([label for _, label in drawn])
+    logits = torch.tensor([z for z, _ in sampled], dtype=torch.float64)
+    labels = torch.tensor([label for _, label in sampled])
     expected = literal_dice(
         logits.softmax(dim=1).tolist(), labels.tolist(), background=background, smooth=smooth
     )
@@ -58,16 +58,16 @@ def test_dice_is_its_definition(
 @settings(deadline=None, max_examples=30)
 @given(regions, st.booleans(), st.lists(st.floats(0.1, 3), min_size=3, max_size=3))
 def test_classes_weigh_in_both_losses(
-    drawn: list[tuple[list[float], int]], background: bool, weights: list[float]
+    sampled: list[tuple[list[float], int]], background: bool, weights: list[float]
 ) -> None:
-    logits = torch.tensor([z for z, _ in drawn], dtype=torch.float64)
-    labels = torch.tensor([label for _, label in drawn])
+    logits = torch.tensor([z for z, _ in sampled], dtype=torch.float64)
+    labels = torch.tensor([label for _, label in sampled])
     probabilities, every = logits.softmax(dim=1).tolist(), [1.0, *weights]
     soft = literal_dice(
         probabilities, labels.tolist(), background=background, smooth=1.0, weights=every
     )
-    mass = [every[label] for _, label in drawn]
-    logs = [math.log(p[label]) for p, (_, label) in zip(probabilities, drawn, strict=True)]
+    mass = [every[label] for _, label in sampled]
+    logs = [math.log(p[label]) for p, (_, label) in zip(probabilities, sampled, strict=True)]
     hard = -sum(m * log for m, log in zip(mass, logs, strict=True)) / sum(mass)
     for name, expected in {"dice": soft, "ce": hard, "dice_ce": soft + hard}.items():
         loss = class_loss(Detector(loss=name, include_background=background), weights)
@@ -94,15 +94,15 @@ def test_background_regions_are_kept_down() -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(regions, st.randoms())
-def test_dice_does_not_hang_on_the_order_of_regions(drawn: list, random: object) -> None:
-    shuffled = list(drawn)
+def test_dice_does_not_depend_on_the_order_of_regions(sampled: list, random: object) -> None:
+    shuffled = list(sampled)
     random.shuffle(shuffled)
     values = [
         dice(
             torch.tensor([z for z, _ in some], dtype=torch.float64),
             torch.tensor([label for _, label in some]),
         ).item()
-        for some in (drawn, shuffled)
+        for some in (sampled, shuffled)
     ]
     assert values[0] == pytest.approx(values[1], abs=1e-12)
 

@@ -5,15 +5,15 @@ import torch
 
 from dsnet import schemas
 from dsnet.config.detector import Detector, Variant
+from dsnet.detect.dataset import SliceDataset
+from dsnet.detect.inference import predict
 from dsnet.detect.model import MAX_BOXES, SCORE_FLOOR, build
-from dsnet.detect.part import Part
-from dsnet.detect.predict import predict
 
 
 def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
     config = Detector(proposals=40)
     network = build(config, Variant(), size_px=64, pixel_mm=2.0).train()
-    part = Part(
+    dataset = SliceDataset(
         "test",
         store=ellipses.store,
         boxes=ellipses.boxes,
@@ -22,37 +22,37 @@ def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
     )
     before = torch.get_rng_state()
     with torch.autocast("cpu", torch.bfloat16):
-        found = predict(network, part, batch_size=1)
+        predictions = predict(network, dataset, batch_size=1)
     assert network.training
     assert torch.equal(torch.get_rng_state(), before)
 
-    schemas.PREDICTIONS.validate(found)
-    assert found.groupby("image_key").size().max() <= MAX_BOXES
-    assert found["score"].min() > SCORE_FLOOR
-    chosen = [row[f"p_{row['label']}"] for row in found.to_dict("records")]
-    assert chosen == found["score"].tolist()
-    probabilities = found[["p_background", *(f"p_{name}" for name in schemas.CLASSES)]]
+    schemas.PREDICTIONS.validate(predictions)
+    assert predictions.groupby("image_key").size().max() <= MAX_BOXES
+    assert predictions["score"].min() > SCORE_FLOOR
+    chosen = [row[f"p_{row['label']}"] for row in predictions.to_dict("records")]
+    assert chosen == predictions["score"].tolist()
+    probabilities = predictions[["p_background", *(f"p_{name}" for name in schemas.CLASSES)]]
     pd.testing.assert_series_equal(
-        probabilities.sum(axis=1), pd.Series(1.0, found.index), atol=1e-6
+        probabilities.sum(axis=1), pd.Series(1.0, predictions.index), atol=1e-6
     )
     network.eval()
-    for index in range(len(part)):
+    for index in range(len(dataset)):
         with torch.no_grad():
-            (expected,) = network([part[index].image])
-        ours = found[found["image_key"] == part[index].image_key]
+            (expected,) = network([dataset[index].image])
+        ours = predictions[predictions["image_key"] == dataset[index].image_key]
         assert ours[list(schemas.BOX)].to_numpy().tolist() == expected["boxes"].tolist()
 
 
 def test_images_without_a_box_give_no_rows(ellipses: Any) -> None:
     network = build(Detector(), Variant(), size_px=64, pixel_mm=2.0)
     network.roi_heads.score_thresh = 1.0
-    part = Part(
+    dataset = SliceDataset(
         "validation",
         store=ellipses.store,
         boxes=ellipses.boxes,
         split=ellipses.split,
         windows=Detector().windows,
     )
-    found = predict(network, part)
-    assert found.empty
-    schemas.PREDICTIONS.validate(found)
+    predictions = predict(network, dataset)
+    assert predictions.empty
+    schemas.PREDICTIONS.validate(predictions)

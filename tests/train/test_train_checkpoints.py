@@ -1,17 +1,19 @@
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from dsnet.errors import UserError
-from dsnet.train import folder as module
-from dsnet.train.folder import run_folder
+from dsnet.train import checkpoints as module
+from dsnet.train.checkpoints import WholeCheckpoints, run_folder, save
 
 HOLD = """
 import sys
 from pathlib import Path
-from dsnet.train.folder import run_folder
+from dsnet.train.checkpoints import run_folder
 with run_folder(Path(sys.argv[1]), "a"):
     print("held", flush=True)
     sys.stdin.read()
@@ -64,7 +66,8 @@ def test_two_trainings_never_share_a_folder_and_the_dead_hold_none(tmp_path: Pat
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline().strip() == b"held"
-        with pytest.raises(UserError, match=f"process {other.pid}"), run_folder(tmp_path, "a"):
+        running = f"process {other.pid} on {platform.node()}"
+        with pytest.raises(UserError, match=running), run_folder(tmp_path, "a"):
             pass
         other.kill()
     with run_folder(tmp_path, "a") as folder:
@@ -87,9 +90,18 @@ def test_the_other_processes_of_a_training_wait_for_the_first(
         assert folder.last.exists()
 
 
-def test_what_slurm_saved_within_an_epoch_is_dropped(tmp_path: Path) -> None:
-    with run_folder(tmp_path, "a") as folder:
-        folder.last.touch()
-        (tmp_path / "hpc_ckpt_1.ckpt").touch()
-        folder.drop_requeued()
-        assert {path.name for path in tmp_path.glob("*ckpt*")} == {"last.ckpt"}
+def test_checkpoints_are_whole_and_hold_no_code(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1, "weight": torch.ones(2)}, path)
+    read = WholeCheckpoints().load_checkpoint(path)
+    assert read["epoch"] == 1
+    assert torch.equal(read["weight"], torch.ones(2))
+
+    class Unsaveable:
+        def __reduce__(self) -> str:
+            raise RuntimeError("cut off")
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        save({"weight": Unsaveable()}, path)
+    assert WholeCheckpoints().load_checkpoint(path)["epoch"] == 1
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,137 @@
+"""The images of one subset of the split, from stored Hounsfield units to what the network sees."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dsnet import schemas
+from dsnet.config.detector import Window
+from dsnet.errors import UserError
+from dsnet.slices.store import SliceStore
+
+Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From an image in HU, float32 (height, width), and its boxes to others of the same shapes."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its boxes.
+
+    Attributes
+    ----------
+    image_key : str
+    image : float32 (3, height, width)
+        In [0, 1].
+    boxes : float32 (objects, 4)
+        Edges as in `schemas.BOX`; there may be none.
+    labels : int64 (objects,)
+        1 + index into `schemas.CLASSES`; 0 is the background.
+    """
+
+    image_key: str
+    image: Tensor
+    boxes: Tensor
+    labels: Tensor
+
+    def target(self) -> dict[str, Tensor]:
+        """Return the boxes and labels as torchvision's detectors want them."""
+        return {"boxes": self.boxes, "labels": self.labels}
+
+
+class SliceDataset(Dataset[Example]):
+    """The images of one subset, in the order of the store.
+
+    Parameters
+    ----------
+    subset : str
+        One of `schemas.SUBSETS`.
+    store, boxes, split : Path
+        The slice store, `schemas.SLICES` and `schemas.SPLIT`.
+    windows : sequence of Window
+
+    Attributes
+    ----------
+    boxes, split : DataFrame
+        The rows of both tables that are of this subset.
+
+    Raises
+    ------
+    UserError
+        If the subset is empty.
+    """
+
+    def __init__(
+        self, subset: str, *, store: Path, boxes: Path, split: Path, windows: Sequence[Window]
+    ) -> None:
+        self._store = SliceStore(store, boxes)
+        self._windows = tuple(windows)
+        images = schemas.read(schemas.SPLIT, split)
+        annotated = schemas.read(schemas.SLICES, boxes)
+        self.split = images[images["subset"] == subset]
+        self.boxes = annotated[annotated["image_key"].isin(self.split["image_key"])]
+        self._rows = self.boxes["row"].drop_duplicates().tolist()
+        if not self._rows:
+            raise UserError(
+                split.name,
+                expected=f"images in the subset {subset!r}, one of {', '.join(schemas.SUBSETS)}",
+                came="none",
+                remedy="change the fractions of the split, or name another subset",
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Example:
+        """Return the image `index`, from 0, with its boxes."""
+        return self.augmented(index, lambda hu, boxes: (hu, boxes))
+
+    def augmented(self, index: int, augmentation: Augmentation) -> Example:
+        """Return the image `index` after `augmentation`, which acts before windows cut the HU."""
+        row = self._rows[index]
+        hu, boxes = augmentation(
+            torch.from_numpy(self._store.image(row).astype(np.float32)),
+            torch.from_numpy(self._store.boxes(row).copy()),
+        )
+        return Example(
+            self._store.image_keys[row],
+            apply_windows(hu.numpy(), self._windows),
+            boxes,
+            torch.from_numpy(self._store.labels(row).copy()),
+        )
+
+
+def apply_windows(hu: NDArray[np.int16 | np.float32], windows: Sequence[Window]) -> Tensor:
+    """Return three channels in [0, 1]; the detector itself normalises them as torchvision does.
+
+    docs/interpretations.md#21
+
+    Parameters
+    ----------
+    hu : int16 or float32 (height, width)
+        Hounsfield units.
+    windows : sequence of Window
+        One, which all channels share, or three.
+
+    Returns
+    -------
+    Tensor
+        float32 (3, height, width).
+
+    Examples
+    --------
+    >>> hu = np.array([[-450, 300, 1050, 3000]], dtype=np.int16)
+    >>> apply_windows(hu, [Window(centre_hu=300, width_hu=1500)])[0]
+    tensor([[0.0000, 0.5000, 1.0000, 1.0000]])
+    """
+    values = torch.from_numpy(hu.astype(np.float32))
+    channels = []
+    for window in windows:
+        low_hu = window.centre_hu - window.width_hu / 2
+        channels.append(((values - low_hu) / window.width_hu).clamp(0, 1))
+    return torch.stack(channels if len(channels) == 3 else channels * 3)
