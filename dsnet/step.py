@@ -92,7 +92,9 @@ def _section(model: type[BaseModel]) -> Callable[[str | BaseModel], BaseModel]:
         if isinstance(text, BaseModel):  # a default
             return text
         try:
-            return model.model_validate_json(text)
+            if text.startswith("{"):
+                return model.model_validate_json(text)
+            return model.model_validate(text)
         except ValidationError as error:
             raise typer.BadParameter(explain(error, model)) from error
 

@@ -1,8 +1,8 @@
 """Sections of the detector and its training."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from dsnet.config.section import Fraction, Length, Positive, Section
 
@@ -105,6 +105,15 @@ class Variant(Section):
     """One that Table 1 or 2 has; the cheapest suffices."""
     attention: Attention = "none"
     """Its attention module."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        """Take ``resnet50/ds``, too, as results folders name a detector."""
+        if isinstance(value, str):
+            backbone, _, attention = value.partition("/")
+            return {"backbone": backbone, "attention": attention}
+        return value
 
 
 class Train(Section):

@@ -3,16 +3,13 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from torchvision.models.detection import FasterRCNN
 
 from dsnet.config.detector import Detector, Variant
-from dsnet.config.evaluate import Evaluate
-from dsnet.config.section import Section
 from dsnet.detect.dataset import apply_windows
 from dsnet.detect.device import all_cpus, this_machine
 from dsnet.detect.inference import detect
@@ -26,24 +23,16 @@ from dsnet.step import run
 
 Seconds = NDArray[np.float64]
 
-
-class Trained(Variant):
-    """A variant and its weights."""
-
-    weights: Path
-
-
-class Models(Section):
-    """The variants to time."""
-
-    models: Annotated[tuple[Trained, ...], Field(min_length=1)]
+_RESAMPLES = 1000
 
 
 def measure_speed(
     *,
-    params: Evaluate,
     detector: Detector,
-    variants: Models,
+    variants: list[str],
+    weights: list[Path],
+    images: int,
+    warmup: int,
     digest: Path,
     store: Path,
     boxes: Path,
@@ -55,10 +44,14 @@ def measure_speed(
 
     Parameters
     ----------
-    params : Evaluate
     detector : Detector
         As in training.
-    variants : Models
+    variants : list of str
+        Such as ``resnet50/ds``.
+    weights : list of Path
+        One for each variant.
+    images, warmup : int
+        Slices timed with each variant in turn, and before the clock starts.
     digest : Path
         ``slices.json``: what the store holds.
     store, boxes : Path
@@ -69,24 +62,24 @@ def measure_speed(
     grid = read_grid(digest)
     machine = this_machine()
     networks = []
-    for variant in variants.models:
+    timed = [Variant.model_validate(variant) for variant in variants]
+    for variant, path in zip(timed, weights, strict=True):
         network = build(detector, variant, **grid)
-        load_trained(network, variant.weights)
+        load_trained(network, path)
         networks.append(network.to(machine.device).eval())
     stored = SliceStore(store, boxes)
-    rounds = params.speed_warmup + params.speed_images
-    images = [stored.image(row % len(stored)) for row in range(rounds)]
+    shown = [stored.image(row % len(stored)) for row in range(warmup + images)]
     with all_cpus():
-        seconds = interleaved(networks, images, detector)[:, params.speed_warmup :]
+        seconds = interleaved(networks, shown, detector)[:, warmup:]
     write_json(
         speed,
         {
             **{key: machine.facts()[key] for key in ("device", "name", "threads")},
             "size_px": grid["size_px"],
             "batch_size": 1,
-            "images": params.speed_images,
+            "images": images,
             "interval": "95 % bootstrap over the images, of the median",
-            "variants": summary(variants.models, seconds, params),
+            "variants": summary(timed, seconds),
         },
     )
 
@@ -108,17 +101,13 @@ def interleaved(
     return seconds
 
 
-def summary(
-    variants: Sequence[Variant], seconds: Seconds, params: Evaluate
-) -> list[dict[str, Any]]:
+def summary(variants: Sequence[Variant], seconds: Seconds) -> list[dict[str, Any]]:
     """Return the figures of each variant.
 
     Parameters
     ----------
     variants : sequence of Variant
     seconds : float64 (variants, images)
-    params : Evaluate
-        Resamples of the intervals, and their seed.
 
     Returns
     -------
@@ -137,8 +126,8 @@ def summary(
             "backbone": variant.backbone,
             "attention": variant.attention,
             **_times(row),
-            **_ratio("fps_to_none", timed.get((variant.backbone, "none")), row, params),
-            **_ratio("fps_to_resnet50", timed.get(("resnet50", "none")), row, params),
+            **_ratio("fps_to_none", timed.get((variant.backbone, "none")), row),
+            **_ratio("fps_to_resnet50", timed.get(("resnet50", "none")), row),
         }
         for variant, row in zip(variants, seconds, strict=True)
     ]
@@ -149,15 +138,13 @@ def _times(row: Seconds) -> dict[str, float]:
     return {"fps": 1000 / median, "ms_per_image": median, "ms_q1": q1, "ms_q3": q3}
 
 
-def _ratio(
-    name: str, baseline: Seconds | None, row: Seconds, params: Evaluate
-) -> dict[str, float | None]:
+def _ratio(name: str, baseline: Seconds | None, row: Seconds) -> dict[str, float | None]:
     """Return the median over the images of `baseline` by `row`, with its bounds."""
     bounds: dict[str, float | None] = {"value": None, "low": None, "high": None}
     if baseline is not None:
         ratio = baseline / row
-        random = np.random.default_rng([params.seed, 3])
-        resamples = random.integers(len(ratio), size=(params.bootstrap, len(ratio)))
+        random = np.random.default_rng([0, 3])
+        resamples = random.integers(len(ratio), size=(_RESAMPLES, len(ratio)))
         medians = np.append(np.median(ratio), np.median(ratio[resamples], axis=1))
         bounds = estimate(medians)
     return {name: bounds["value"], f"{name}_low": bounds["low"], f"{name}_high": bounds["high"]}

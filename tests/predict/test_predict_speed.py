@@ -6,20 +6,18 @@ import numpy as np
 import pytest
 
 from dsnet.config.detector import Detector, Variant
-from dsnet.config.evaluate import Evaluate
 from dsnet.detect.model import build
 from dsnet.predict import speed
-from dsnet.predict.speed import Models, interleaved, measure_speed, summary
+from dsnet.predict.speed import interleaved, measure_speed, summary
 from dsnet.train.checkpoints import save
 
 DETECTOR = Detector(proposals=20)
-FEW = Evaluate(bootstrap=200)
 
 
 def test_figures_are_medians_and_ratios_are_paired() -> None:
     variants = [Variant(attention=name) for name in ("none", "ds")]
     seconds = np.array([[0.1, 0.2, 0.4, 0.2, 0.2], [0.2, 0.25, 0.5, 0.25, 0.2]])
-    none, ds = summary(variants, seconds, FEW)
+    none, ds = summary(variants, seconds)
     assert (none["attention"], none["fps"], none["ms_per_image"]) == ("none", 5.0, 200.0)
     assert none["fps_to_none"] == 1.0
     assert (ds["fps"], ds["ms_q1"], ds["ms_q3"]) == (4.0, 200.0, 250.0)
@@ -27,7 +25,7 @@ def test_figures_are_medians_and_ratios_are_paired() -> None:
 
 
 def test_without_a_baseline_there_is_no_ratio() -> None:
-    (one,) = summary([Variant(attention="se")], np.array([[0.1, 0.1]]), FEW)
+    (one,) = summary([Variant(attention="se")], np.array([[0.1, 0.1]]))
     for name in ("fps_to_none", "fps_to_resnet50"):
         assert one[name] is one[f"{name}_low"] is one[f"{name}_high"] is None
 
@@ -37,7 +35,7 @@ def test_ratios_have_an_interval_over_the_rounds() -> None:
     machine = np.random.default_rng(0).uniform(1, 3, 40)
     noise = np.random.default_rng(1).uniform(0.9, 1.1, 40)
     variants = [Variant(attention=name) for name in ("none", "ds")]
-    none, ds = summary(variants, np.stack([machine, machine * 1.25 * noise]), FEW)
+    none, ds = summary(variants, np.stack([machine, machine * 1.25 * noise]))
     assert none["fps_to_resnet50_low"] == none["fps_to_resnet50_high"] == 1
     assert ds["fps_to_none"] == ds["fps_to_resnet50"] == pytest.approx(0.8, abs=0.03)
     assert 0.72 < ds["fps_to_none_low"] < ds["fps_to_none"] < ds["fps_to_none_high"] < 0.89
@@ -59,17 +57,19 @@ def test_each_image_is_timed_with_all_networks_before_the_next(
 
 
 def test_all_variants_are_timed_in_one_process(ellipses: Any, tmp_path: Path) -> None:
-    models = []
+    weights = []
     for attention in ("none", "se"):
         variant = Variant(backbone="mobilenet_v2", attention=attention)
         network = build(DETECTOR, variant, size_px=64, pixel_mm=2.0)
         path = tmp_path / f"{attention}.pt"
         save(network.state_dict(), path)
-        models.append({**variant.model_dump(), "weights": str(path)})
+        weights.append(path)
     measure_speed(
-        params=Evaluate(speed_images=3, speed_warmup=1),
         detector=DETECTOR,
-        variants=Models.model_validate({"models": models}),
+        variants=["mobilenet_v2/none", "mobilenet_v2/se"],
+        weights=weights,
+        images=3,
+        warmup=1,
         digest=ellipses.digest,
         store=ellipses.store,
         boxes=ellipses.boxes,

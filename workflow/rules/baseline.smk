@@ -22,7 +22,8 @@ rule baseline:
         step=step(
             "baseline.step",
             "params:baseline",
-            "evaluation:evaluate", metrics=f"{RESULTS}/metrics/hu"
+            "evaluation:evaluate",
+            metrics=f"{RESULTS}/metrics/hu",
         ),
         files=files,
     shell:

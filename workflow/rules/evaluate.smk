@@ -18,7 +18,7 @@ rule predict:
     resources:
         gpu=1,
     params:
-        step=step("predict.step", "detector", wildcards=("backbone", "attention")),
+        step=step("predict.step", "detector", variant=VARIANT),
         files=files,
     shell:
         STEP

@@ -34,7 +34,9 @@ rule trial:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("leakage.trial", "params:leakage", "splitting:split", wildcards=("trial",)),
+        step=step(
+            "leakage.trial", "params:leakage", "splitting:split", wildcards=("trial",)
+        ),
         files=files,
     shell:
         STEP

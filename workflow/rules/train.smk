@@ -20,8 +20,9 @@ rule train:
         step=step(
             "train.step",
             "detector",
-            "train",
-            wildcards=("backbone", "attention", "seed"),
+            "params:train",
+            variant=VARIANT,
+            wildcards=("seed",),
         ),
         files=files,
         # Not an output: Snakemake deletes outputs after a failure, and the checkpoints are what
