@@ -47,6 +47,27 @@ def test_push_and_pull_bring_the_results_to_a_clone(repository: Project, tmp_pat
     assert "Nothing to be done" in pulled.succeed("snakemake", "-n", TABLE)
 
 
+def test_results_alone_are_adopted_and_the_cohort_is_known_again(
+    repository: Project, tmp_path: Path
+) -> None:
+    repository.succeed("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    pulled = Project(tmp_path / "clone")
+    pulled.succeed("dvc", "pull", "--quiet", "pipeline")
+    assert not (pulled.path / "data" / "raw").exists()
+    pulled.succeed("dsnet", "adopt")
+    assert "Nothing to be done" in pulled.succeed("snakemake", "-n", TABLE)
+    assert "resnet50" not in pulled.succeed("dsnet", "audit")
+    refused = pulled.run("dsnet", "deidentify")
+    assert refused.returncode == 1
+    # Key, map and raw data come back from a backup, the raw data into another folder.
+    shutil.copytree(repository.path / "data" / "private", pulled.path / "data" / "private")
+    elsewhere = pulled.path / "restored" / "cohort"
+    shutil.copytree(repository.path / "data" / "raw", elsewhere)
+    pulled.succeed("dsnet", "deidentify", "--cohort", str(elsewhere))
+    patient = an_excluded_patient(repository)
+    assert "no_dxa" in pulled.succeed("dsnet", "audit", "--patient", patient)
+
+
 def test_a_change_of_the_data_needs_repro_which_runs_what_is_due(repository: Project) -> None:
     patient = an_excluded_patient(repository)
     clinical = repository.path / "data" / "raw" / "clinical.csv"
