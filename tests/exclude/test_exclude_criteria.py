@@ -152,6 +152,16 @@ def test_of_a_file_without_a_header_only_that_is_why() -> None:
     assert why(result, "unreadable") == "not_dicom"
 
 
+def test_a_withdrawn_file_has_no_other_reason() -> None:
+    files = evidence(
+        {**UNREADABLE, "fault": "withdrawn"}, UNREADABLE, {}, annotated=boxes((2, "L1"))
+    )
+    result = outcome(files)
+    assert failing(result) == ["withdrawn"]
+    assert why(result, "withdrawn") == "recorded by dsnet withdraw"
+    assert list(result.criterion) == ["withdrawn", "unreadable", ""]
+
+
 @pytest.mark.parametrize(
     ("slug", "oddity", "text"),
     [

@@ -119,6 +119,17 @@ def test_near_misses_are_named_in_the_private_folder_and_counted_elsewhere(folde
         assert private.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_withdrawn_patient_is_in_no_table(folder: Path) -> None:
+    (folder / "dxa.csv").write_text(DXA + "001,2020-01-02,-1.0\n009,2020-01-02,-1.0\n")
+    (folder / "clinical.csv").write_text(HISTORY + "009,no,yes,,no\n")
+    own = open_private(folder.parent / "private", "0" * 16)
+    gone = own.pseudonym("patient", "009")
+    own.withdrawn_path.write_text(f"patient_key,date\n{gone},2026-01-01\n")
+    made = run(folder)
+    assert list(made["exams"]["patient_key"]) == [key("P", 1)]
+    assert list(made["patients"]["patient_key"]) == [key("P", 1), key("P", 2)]
+
+
 def test_nothing_identifying_enters_a_table(folder: Path) -> None:
     annotate(folder, "folder/00000.dcm")
     (folder / "dxa.csv").write_text(DXA + "001,2020-01-02,-1.0\n0X7Y,2019-12-31,-1\n")

@@ -279,6 +279,8 @@ def make_source(made: Made, index: pd.DataFrame, synthetic: bool) -> dict[str, A
         "bytes": 0,
         "readable": len(index),
         "decoded": len(index),
+        "unexpected": 0,
+        "not_searched": {},
         "index_sha256": sha256(made.path("index.parquet")),
     }
 
@@ -289,6 +291,8 @@ def make_index(ledger: pd.DataFrame) -> pd.DataFrame:
     text = {
         **{name: ledger[name] for name in ("series_key", "study_key", "patient_key", "image_key")},
         "fault": "",
+        "fault_class": "",
+        "fault_frame": "",
         "transfer_syntax": "",
         "sop_class": "CT Image Storage",
         "modality": "CT",
