@@ -28,13 +28,7 @@ from dsnet.detect.backbone import (
 )
 from dsnet.detect.heads import Heads, class_loss
 from dsnet.errors import UserError
-from dsnet.schemas import CLASSES
-
-SCORE_FLOOR = 0.001
-"""Boxes of lower probability are dropped (docs/interpretations.md#16b)."""
-
-MAX_BOXES = 100
-"""Boxes kept of each image (docs/interpretations.md#16b)."""
+from dsnet.schemas import CLASSES, MAX_DETECTIONS, SCORE_FLOOR, SUPPRESSION_IOU
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _ATTENTION_STREAM = 1 << 32  # no seed of a base is one of the attention's
@@ -193,8 +187,8 @@ def _head_settings(config: Detector) -> dict[str, Any]:
         "positive_fraction": 0.25,
         "bbox_reg_weights": None,
         "score_thresh": SCORE_FLOOR,
-        "nms_thresh": 0.5,
-        "detections_per_img": MAX_BOXES,
+        "nms_thresh": SUPPRESSION_IOU,
+        "detections_per_img": MAX_DETECTIONS,
     }
 
 

@@ -7,7 +7,7 @@ from dsnet import schemas
 from dsnet.config.detector import Detector, Variant
 from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.inference import predict
-from dsnet.detect.model import MAX_BOXES, SCORE_FLOOR, build
+from dsnet.detect.model import build
 
 
 def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
@@ -27,8 +27,8 @@ def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
     schemas.PREDICTIONS.validate(predictions)
-    assert predictions.groupby("image_key").size().max() <= MAX_BOXES
-    assert predictions["score"].min() > SCORE_FLOOR
+    assert predictions.groupby("image_key").size().max() <= schemas.MAX_DETECTIONS
+    assert predictions["score"].min() > schemas.SCORE_FLOOR
     chosen = [row[f"p_{row['label']}"] for row in predictions.to_dict("records")]
     assert chosen == predictions["score"].tolist()
     probabilities = predictions[["p_background", *(f"p_{name}" for name in schemas.CLASSES)]]
