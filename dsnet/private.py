@@ -81,6 +81,11 @@ class PrivateCohort:
         return self.folder / "id_match.csv"
 
     @property
+    def annotation_match_path(self) -> Path:
+        """Annotations whose image has its name in another folder, and its path; mode 600."""
+        return self.folder / "annotation_match.csv"
+
+    @property
     def withdrawn_path(self) -> Path:
         """The patients who withdrew their consent, by key; mode 600."""
         return self.folder / "withdrawn.csv"

@@ -180,9 +180,13 @@ ANNOTATIONS = pa.DataFrameSchema(
         "area_mm2": _NUMBER,
         # Whether it picks this very file among copies that share a SOP Instance UID.
         "named": _FLAG,
+        # How numbers were understood that may mean two things: edges (fractions in VOC), rotated
+        # (by the attribute that CVAT writes), confidence, track or keypoints (after a YOLO box).
+        "read_as": _words("edges", "rotated", "confidence", "track", "keypoints", blank=True),
         # used; merged (the same as one that is used); conflict; no_image; ambiguous (fits several
         # images or series); unknown_level; ignored (by level_names); sliver; outside (a body that
-        # no slice of the mask's series shows).
+        # no slice of the mask's series shows); implausible (no vertebral body has that size, or
+        # levels of its series are out of order).
         "status": _words(
             "used",
             "merged",
@@ -193,6 +197,7 @@ ANNOTATIONS = pa.DataFrameSchema(
             "ignored",
             "sliver",
             "outside",
+            "implausible",
         ),
     },
 )
@@ -348,7 +353,7 @@ LABELS = pa.DataFrameSchema(
         "study_key": _text(_STUDY),
         "level": _words(*LEVELS),
         **dict.fromkeys(BOX, _EDGE_PX),
-        # Decimal as written in the DXA table, never a binary float.
+        # Decimal as it is graded (dxa.decimals), never a binary float.
         "t_score": _text(_DECIMAL),
         "label": _words(*CLASSES),
     },

@@ -142,10 +142,12 @@ def private_traces(private: PrivateCohort, folder: Path, patient: Patient) -> li
     )
     for path, number in _cached(folder, patient.paths):
         found.append(Trace(path, f"{number} files"))
-    if private.id_match_path.exists():
-        text = private.id_match_path.read_text(encoding="utf-8")
-        if any(identity in text for identity in patient.hospital_ids):
-            found.append(Trace(private.id_match_path, "the hospital ID"))
+    for path, what, names in (
+        (private.id_match_path, "the hospital ID", patient.hospital_ids),
+        (private.annotation_match_path, "paths", patient.paths),
+    ):
+        if path.exists() and any(name in path.read_text(encoding="utf-8") for name in names):
+            found.append(Trace(path, what))
     return found
 
 
@@ -191,6 +193,7 @@ def withdraw(
             connection.commit()
             connection.execute("VACUUM")
     private.id_match_path.unlink(missing_ok=True)
+    private.annotation_match_path.unlink(missing_ok=True)
 
 
 def _record(private: PrivateCohort, key: str, day: date) -> None:

@@ -1,13 +1,13 @@
-"""A patient's history, from the optional ``clinical.csv``."""
+"""A patient's history, from the optional clinical table."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from dsnet.cohort.spreadsheet import Row, describe, read_table
+from dsnet.cohort.spreadsheet import Row, describe, patient_ids, read_table
 from dsnet.errors import UserError
+from dsnet.schemas import HISTORIES
 
-HISTORIES = ("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia")
-"""Columns that exclude a patient who has a yes in them (section 3.1, item 4)."""
+_COLUMNS = (*HISTORIES, "sex", "age", "height_cm", "weight_kg")
 
 History = Mapping[str, bool | None]
 """By column of `HISTORIES`; None where unknown."""
@@ -22,23 +22,26 @@ _ANSWERS = {
 def read_clinical(path: Path) -> dict[str, History]:
     """Return each patient's history by patient ID; empty where there is no such file.
 
-    Rows with a blank patient ID belong to no patient and are left out.
+    Parameters
+    ----------
+    path : Path
+        ``clinical.csv`` or ``clinical.xlsx``.
 
     Raises
     ------
     UserError
-        Naming row and column of what is neither yes, no nor empty, or the rows of a patient that
-        disagree.
+        Naming row and column of what is neither yes, no nor empty, the rows of a patient that
+        disagree, or a row with values and no patient ID.
     """
     if not path.exists():
         return {}
     histories: dict[str, History] = {}
     first_row: dict[str, int] = {}
-    for row in read_table(path, ["patient_id", *HISTORIES]):
-        history = {column: _answer(row, column) for column in HISTORIES}
-        patient = row.cells["patient_id"]
+    rows = read_table(path, ["patient_id", *HISTORIES], _COLUMNS)
+    for row, patient in zip(rows, patient_ids(rows, _COLUMNS), strict=True):
         if not patient:
             continue
+        history = {column: _answer(row, column) for column in HISTORIES}
         first_row.setdefault(patient, row.number)
         if histories.setdefault(patient, history) != history:
             raise UserError(

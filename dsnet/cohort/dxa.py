@@ -1,48 +1,74 @@
-"""T-scores of the lumbar spine, one row of the DXA table per exam.
+"""T-scores of the lumbar spine from the DXA table, which has one row per exam or scan.
 
 Exports differ in the names of their columns: there are presets for two vendors, and a free map. No
-vendor publishes a list, and versions, languages and sites differ; the presets hold the usual
-English names. Names are compared without regard to case and blanks.
+vendor publishes a list. Versions and sources:
+
+- Hologic: the names of Apex's database (PatScan.mdb: ``IDENTIFIER1``, ``SCAN_DATE``, ``SCAN_TYPE``
+  with 1 for the lumbar spine, ``L1_BMD``, ``TOT_BMD``, ``L1_INCLUDED``), as programs that read Apex
+  2 to 5 use them. Its spine table has no T-scores.
+- GE Lunar: the words of enCORE's reports (versions 12 to 18: ``BMD (g/cm2)``, ``YA T-score``), and
+  the names that DXA2 (doi 10.5281/zenodo.3974993) gives to them (``Patients_ID``, ``L1L4TScr``).
+  enCORE exports text in UTF-16, separated by tabs.
+
+Names of a preset are compared by their letters and digits.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Context, Decimal
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
-from dsnet.cohort.exam import PRINTED, REGIONS, SPINE, DxaTable, Exam, lumbar_mean
-from dsnet.cohort.spreadsheet import Row, describe, normalised, read_table
+from dsnet.cohort.exam import REGIONS, SPINE, DxaTable, Exam, lumbar_mean
+from dsnet.cohort.spreadsheet import Row, describe, normalised, patient_ids, read_table
 from dsnet.config.cohort import DXA_COLUMNS, Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError
 from dsnet.schemas import LEVELS
 
-_DEFAULTS = Dxa()
-_MAX_ABS_T = Decimal(10)
-_MAX_BMD_G_CM2 = Decimal(5)
-_NO_BONE_G_CM2 = Decimal("0.01")
+_DEFAULTS: Final = Dxa()
+_MAX_ABS_T: Final = Decimal(10)
+_MAX_BMD_G_CM2: Final = Decimal(5)
+_NO_BONE_G_CM2: Final = Decimal("0.01")
+_OUTSIDE_T: Final = Decimal("0.2")
+"""How far L1-L4 may lie beyond its highest or lowest level: of 2,056 spines of NHANES 2017-2020,
+graded against four references, none lay more than 0.1 outside."""
+_OUTSIDE_SOME_T: Final = Decimal(1)
+"""The same where not all four levels are given: the others may have counted in L1-L4."""
+_WHOLE_NUMBERS: Final = 6
+"""As many T-scores, all of them whole, are a sign that decimals were lost: by chance that happens
+once in a million tables."""
+_FLOATS: Final = Context(prec=15)
+"""What is written with more digits is a binary float: -2.4499999999999997 is -2.45."""
+
 # Digits before the point of a number that a message may repeat. A T-score typed without its point
 # has two or three; a longer number may be a hospital ID in the wrong column.
-_REPEATED_DIGITS = 3
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)", re.ASCII)
+_REPEATED_DIGITS: Final = 3
+_NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)", re.ASCII)
 # Statistics programs write a zero as 5.4e-79.
-_SCIENTIFIC = re.compile(rf"{_NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_SCIENTIFIC: Final = re.compile(rf"{_NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_UNPADDED: Final = re.compile(r"(?<!\d)\d(?!\d)")
+_PADDED: Final = re.compile(r"(?<!\d)0\d(?!\d)")
+_LUMBAR: Final = re.compile(r"spine|lumbar|l[1-5]|lws|lwk|腰", re.IGNORECASE)
+_LATERAL: Final = re.compile(r"\blat", re.IGNORECASE)
+_ELSEWHERE: Final = re.compile(
+    r"hip|femur|femoral|neck|troch|arm|radius|wrist|body|heel|髋|股|臂|全身", re.IGNORECASE
+)
+_HOLOGIC_LUMBAR: Final = "1"
 
 
 def _ge_lunar() -> dict[str, tuple[str, ...]]:
-    """Return enCORE's names by this project's column."""
+    """Return the names of enCORE and DXA2 by this project's column."""
     names: dict[str, tuple[str, ...]] = {
-        "patient_id": ("Patient ID", "Patient Id."),
+        "patient_id": ("Patient ID", "Patients_ID"),
         "exam_date": ("Measure Date", "Measurement Date", "Exam Date"),
+        "scan_site": ("Scan Type",),
     }
     for region in REGIONS:
-        names[f"{region}_t_score"] = (
-            f"{region} T-Score",
-            f"{region} YA T-Score",
-            f"{region} Young-Adult T-Score",
-        )
+        scores = ("T-Score", "YA T-Score", "Young-Adult T-Score", "TScr")
+        names[f"{region}_t_score"] = tuple(f"{region} {score}" for score in scores)
         names[f"{region}_bmd_g_cm2"] = (f"{region} BMD", f"{region} BMD (g/cm2)")
     return names
 
@@ -50,19 +76,16 @@ def _ge_lunar() -> dict[str, tuple[str, ...]]:
 def _hologic() -> dict[str, tuple[str, ...]]:
     """Return Apex's names by this project's column."""
     names: dict[str, tuple[str, ...]] = {
-        "patient_id": ("IDENTIFIER1", "Patient ID"),
-        "exam_date": ("SCAN_DATE", "Scan Date"),
+        "patient_id": ("IDENTIFIER1", "Patient ID", "Patients_ID"),
+        "exam_date": ("SCAN_DATE",),
+        "scan_site": ("SCAN_TYPE",),
     }
-    for region, vendor in zip(REGIONS, (*LEVELS, "TOT"), strict=True):
-        total = (SPINE, "Total") if region == SPINE else ()
-        names[f"{region}_t_score"] = tuple(
-            form
-            for name in (vendor, *total)
-            for form in (f"{name}_TSCORE", f"{name}_T_SCORE", f"{name} T-Score")
-        )
-        names[f"{region}_bmd_g_cm2"] = tuple(
-            form for name in (vendor, *total) for form in (f"{name}_BMD", f"{name} BMD")
-        )
+    for region in REGIONS:
+        own = ("TOT", "Total", SPINE) if region == SPINE else (region,)
+        scores = ("TSCORE", "TScr", "T")
+        names[f"{region}_t_score"] = tuple(f"{name}_{score}" for name in own for score in scores)
+        names[f"{region}_bmd_g_cm2"] = tuple(f"{name}_BMD" for name in own)
+        names[f"{region}_included"] = (f"{region}_INCLUDED",) if region != SPINE else ()
     return names
 
 
@@ -74,41 +97,13 @@ PRESETS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 """The names of an export's columns by this project's."""
 
 
-def _translation(params: Dxa) -> dict[str, str]:
-    """Return this project's column by the normalised form of every name that means it.
-
-    A column that the config names itself goes by that name alone.
-    """
-    names = {column: (column, *PRESETS[params.preset].get(column, ())) for column in DXA_COLUMNS}
-    names.update({column: (name,) for column, name in params.columns.items()})
-    return {normalised(name): column for column, each in names.items() for name in each}
-
-
-def check_reading(reading: str) -> TScoreSource:
-    """Return `reading` if it is one that labels can follow.
-
-    Raises
-    ------
-    UserError
-    """
-    for source in get_args(TScoreSource):
-        if reading == source:
-            return source  # type: ignore[no-any-return]  # get_args forgets the literal's type
-    raise UserError(
-        "config",
-        expected=f"label.t_score to be one of {', '.join(get_args(TScoreSource))}",
-        came=f"{reading!r}",
-        remedy="correct the config file",
-    )
-
-
 def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAULTS) -> DxaTable:
     """Return the exams of the DXA table; none where there is no such file.
 
     Required columns: ``patient_id``, ``exam_date`` and the T-score (with a reference, the BMD) of
-    L1-L4, and of L1 to L4 where `reading` labels by them or outlier levels are left out. Two rows
-    of one patient and date must agree (a blank date counts as one date, since nothing could choose
-    between them).
+    L1-L4, and of L1 to L4 where `reading` labels by them or outlier levels are left out. Rows of
+    one patient and date are one exam: a hip scan adds nothing to it, and what two rows measured
+    must agree (a blank date counts as one date, since nothing could choose between them).
 
     Parameters
     ----------
@@ -120,24 +115,31 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAU
     Raises
     ------
     UserError
-        Naming row and column of what cannot be read.
+        Naming row and column of what cannot be read; of values without a patient ID; of dates of
+        two kinds; of a lumbar T-score beside another site; of an L1-L4 T-score outside its levels,
+        unless the config has it kept; or if all T-scores are whole numbers.
     """
     if not path.exists():
         return DxaTable({})
-    exams = [
-        _exam(row, params)
-        for row in read_table(path, _required(reading, params), _translation(params))
-    ]
-    _check_agreement(path.name, exams)
+    rows = read_table(path, _required(reading, params), DXA_COLUMNS, _translation(params))
+    ids = patient_ids(rows, DXA_COLUMNS)
+    days = _dates(rows, params.date_format)
+    scores = [_t_scores(row, params) for row in rows]
+    _check_sites(rows, scores)
+    if not params.reference:
+        _check_decimals(path.name, (score for each in scores for score in each.values()))
+    by_exam: dict[tuple[str, date | None], list[tuple[Row, Mapping[str, Decimal]]]] = {}
+    for row, name, day, measured in zip(rows, ids, days, scores, strict=True):
+        if name:
+            by_exam.setdefault((name, day), []).append((row, measured))
     by_patient: dict[str, list[Exam]] = {}
-    for exam in exams:
-        by_patient.setdefault(exam.patient_id, []).append(exam)
-    without_id = len(by_patient.pop("", []))
+    for (name, day), scans in by_exam.items():
+        by_patient.setdefault(name, []).append(_exam(name, day, scans, params))
     ordered = {
-        patient: tuple(sorted(own, key=lambda exam: (exam.date or date.min, exam.row)))
-        for patient, own in by_patient.items()
+        name: tuple(sorted(own, key=lambda exam: (exam.date or date.min, exam.row)))
+        for name, own in by_patient.items()
     }
-    return DxaTable(ordered, without_id)
+    return DxaTable(ordered, ids.count(""), reading)
 
 
 def _required(reading: TScoreSource, params: Dxa) -> list[str]:
@@ -147,27 +149,141 @@ def _required(reading: TScoreSource, params: Dxa) -> list[str]:
     return ["patient_id", "exam_date", *(f"{region}_{quantity}" for region in regions)]
 
 
-def _exam(row: Row, params: Dxa) -> Exam:
+def _translation(params: Dxa) -> Callable[[str], str]:
+    """Return what gives this project's name of a column, or its own where there is none.
+
+    A column that the config names itself goes by that name alone.
+    """
+    own = {normalised(name): column for column, name in params.columns.items()}
+    others = [column for column in DXA_COLUMNS if column not in params.columns]
+    ours = {normalised(column): column for column in others}
+    names = PRESETS[params.preset]
+    preset = {_plain(name): column for column in others for name in names.get(column, ())}
+
+    def translate(name: str) -> str:
+        plain = normalised(name)
+        return own.get(plain) or ours.get(plain) or preset.get(_plain(name)) or name
+
+    return translate
+
+
+def _plain(name: str) -> str:
+    return "".join(re.findall(r"[^\W_]", unicodedata.normalize("NFKC", name).casefold()))
+
+
+def _exam(
+    name: str,
+    day: date | None,
+    scans: Sequence[tuple[Row, Mapping[str, Decimal]]],
+    params: Dxa,
+) -> Exam:
+    """Return the exam of one patient and day, of all its rows."""
+    raw: dict[str, Decimal] = {}
+    row_of: dict[str, Row] = {}
+    for row, measured in scans:
+        for region, score in measured.items():
+            first = row_of.setdefault(region, row)
+            if raw.setdefault(region, score) != score:
+                raise UserError(
+                    f"{row.table} rows {first.number} and {row.number}",
+                    expected="one result for one patient and date",
+                    came="two that disagree",
+                    remedy="delete the wrong row",
+                    private=name,
+                )
+    row = min(row_of.values(), key=lambda each: each.number, default=scans[0][0])
+    if params.spine_outside_levels == "stop":
+        _check_spine(row_of.get(SPINE, row), raw)
+    if params.outlier_levels == "leave_out":
+        spine = lumbar_mean(raw)
+        raw.pop(SPINE, None)
+        if spine is not None:
+            raw[SPINE] = _FLOATS.plus(spine)
+    return Exam(row.number, name, day, raw, params.decimals)
+
+
+def _check_spine(row: Row, raw: Mapping[str, Decimal]) -> None:
+    """Stop at an L1-L4 T-score that no mean of the levels can be."""
+    levels = [raw[level] for level in LEVELS if level in raw]
+    if SPINE not in raw or len(levels) < 2:
+        return
+    slack = _OUTSIDE_T if len(levels) == len(LEVELS) else _OUTSIDE_SOME_T
+    if not min(levels) - slack <= raw[SPINE] <= max(levels) + slack:
+        raise row.error(
+            f"{SPINE}_t_score",
+            expected=f"a T-score between those of its levels ({min(levels)} to {max(levels)})",
+            came=f"{raw[SPINE]}",
+            remedy="see whether columns or rows are mixed up, or set dxa.spine_outside_levels: "
+            "keep if levels were left out of it",
+        )
+
+
+def _check_sites(rows: Sequence[Row], scores: Sequence[Mapping[str, Decimal]]) -> None:
+    """Stop if a column names the site of each scan, and a lumbar T-score stands beside another."""
+    others = [name for name in (rows[0].cells if rows else ()) if name not in DXA_COLUMNS]
+    for column in others:
+        texts = [row.cells.get(column, "") for row in rows]
+        elsewhere = [bool(_ELSEWHERE.search(text)) for text in texts]
+        lumbar = [bool(_LUMBAR.search(text)) for text in texts]
+        of_one_site = (
+            one != other for text, one, other in zip(texts, elsewhere, lumbar, strict=True) if text
+        )
+        if not any(lumbar) or not all(of_one_site):  # such as a column of remarks
+            continue
+        for row, other, measured in zip(rows, elsewhere, scores, strict=True):
+            if other and measured:
+                raise UserError(
+                    row.where,
+                    expected="lumbar T-scores in rows of the lumbar spine alone",
+                    came="one in a row of another site",
+                    remedy="name the column of the site in dxa.columns, as scan_site",
+                )
+
+
+def _check_decimals(table: str, scores: Iterable[Decimal]) -> None:
+    values = list(scores)
+    if len(values) >= _WHOLE_NUMBERS and not any(value % 1 for value in values):
+        raise UserError(
+            table,
+            expected="T-scores with a decimal",
+            came=f"{len(values)}, all of them whole numbers",
+            remedy="export them with their decimals, and numbers with a decimal comma in quotes",
+        )
+
+
+def _t_scores(row: Row, params: Dxa) -> dict[str, Decimal]:
+    """Return what a row measured, by region; nothing for a scan of another site."""
+    if not _is_lumbar(row, params):
+        return {}
     scores = {
         region: _from_bmd(row, region, params.reference)
         if params.reference
         else _t_score(row, f"{region}_t_score")
         for region in REGIONS
-        if not _is_invalid(row, f"{region}_invalid")
+        if not _is_left_out(row, region)
     }
-    measured = {region: score for region, score in scores.items() if score is not None}
-    if params.outlier_levels == "leave_out":
-        spine = lumbar_mean(measured)
-        measured = {**measured, SPINE: spine} if spine is not None else _without_spine(measured)
-    return Exam(row.number, row.cells["patient_id"], _date(row, params.date_format), measured)
+    return {region: score for region, score in scores.items() if score is not None}
 
 
-def _without_spine(scores: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    return {region: score for region, score in scores.items() if region != SPINE}
+def _is_lumbar(row: Row, params: Dxa) -> bool:
+    """Return whether a row is of the lumbar spine, as one is that does not name its scan."""
+    text = row.cells.get("scan_site", "")
+    if params.preset == "hologic" and text.isdecimal():
+        return text == _HOLOGIC_LUMBAR
+    if not text or _LUMBAR.search(text):
+        return not _LATERAL.search(text)
+    if _ELSEWHERE.search(text):
+        return False
+    raise row.error(
+        "scan_site",
+        expected="lumbar spine, or another site such as femur, forearm or body",
+        came=describe(text),
+        private=text,
+    )
 
 
 def _from_bmd(row: Row, region: str, reference: DxaReference) -> Decimal | None:
-    """Return the T-score of a density, to one decimal as densitometers print it."""
+    """Return the T-score of a density."""
     column = f"{region}_bmd_g_cm2"
     text = row.cells.get(column, "")
     young = {str(name): value for name, value in reference.regions.items()}.get(region)
@@ -184,15 +300,21 @@ def _from_bmd(row: Row, region: str, reference: DxaReference) -> Decimal | None:
     if value < _NO_BONE_G_CM2:  # no bone is that thin: what was not measured is written as zero
         return None
     score = (value - Decimal(str(young.mean_g_cm2))) / Decimal(str(young.sd_g_cm2))
-    return score.quantize(PRINTED, ROUND_HALF_UP)
+    return _FLOATS.plus(score)
 
 
-def _is_invalid(row: Row, column: str) -> bool:
-    """Return whether the densitometer's operator left a region out: any code but zero."""
-    text = row.cells.get(column, "").lower()
+def _is_left_out(row: Row, region: str) -> bool:
+    """Return whether the densitometer's operator left a region out."""
+    invalid = row.cells.get(f"{region}_invalid", "")
+    included = row.cells.get(f"{region}_included", "")
+    return _is_set(invalid) or (included != "" and not _is_set(included))
+
+
+def _is_set(text: str) -> bool:
+    """Return whether a flag is set: any code but zero."""
     if _SCIENTIFIC.fullmatch(text):
         return abs(_decimal(text)) > Decimal("1e-9")
-    return text not in ("", "no", "n", "false")
+    return text.lower() not in ("", "no", "n", "false")
 
 
 def _t_score(row: Row, column: str) -> Decimal | None:
@@ -212,13 +334,48 @@ def _t_score(row: Row, column: str) -> Decimal | None:
 
 def _decimal(text: str) -> Decimal:
     """Return a number written with a decimal point or comma."""
-    return Decimal(text.replace(",", "."))
+    return _FLOATS.create_decimal(text.replace(",", "."))
 
 
-def _date(row: Row, form: str) -> date | None:
-    text = row.cells["exam_date"]
-    if not text:
-        return None
+def _dates(rows: Sequence[Row], form: str) -> list[date | None]:
+    """Return the date of each row.
+
+    A spreadsheet program of another region takes what it can for a date with day and month
+    swapped, and leaves the rest as text: a column with both is not to be trusted, nor is one that
+    writes some days with a leading zero and others without.
+    """
+    first: dict[str, Row] = {}
+    days = []
+    for row in rows:
+        text = row.cells["exam_date"]
+        days.append(_date(row, text, form) if text else None)
+        is_iso = bool(_DATE.fullmatch(text)) and form != _DEFAULTS.date_format
+        kinds = {
+            "a date cell or ISO": is_iso,
+            "text": bool(text) and not is_iso and form != _DEFAULTS.date_format,
+            "days or months without a leading zero": not is_iso and _UNPADDED.search(text),
+            "with a leading zero": not is_iso and _PADDED.search(text),
+        }
+        for kind, holds in kinds.items():
+            if holds:
+                first.setdefault(kind, row)
+    for one, other in (
+        ("a date cell or ISO", "text"),
+        ("days or months without a leading zero", "with a leading zero"),
+    ):
+        if one in first and other in first:
+            numbers = sorted((first[one].number, first[other].number))
+            raise UserError(
+                f"{rows[0].table} rows {numbers[0]} and {numbers[1]}",
+                expected="dates of one kind in column exam_date",
+                came=f"{one} beside {other}",
+                remedy="compare day and month with the source, since a spreadsheet program may "
+                "have swapped them, and write all dates alike",
+            )
+    return days
+
+
+def _date(row: Row, text: str, form: str) -> date:
     try:
         if _DATE.fullmatch(text):
             return date.fromisoformat(text)
@@ -239,19 +396,3 @@ def _spelled(form: str) -> str:
     for code, word in words.items():
         form = form.replace(code, word)
     return form
-
-
-def _check_agreement(table: str, exams: Sequence[Exam]) -> None:
-    first: dict[tuple[str, date | None], Exam] = {}
-    for exam in exams:
-        if not exam.patient_id:
-            continue
-        other = first.setdefault((exam.patient_id, exam.date), exam)
-        if other.t_scores != exam.t_scores:
-            raise UserError(
-                f"{table} rows {other.row} and {exam.row}",
-                expected="one result for one patient and date",
-                came="two that disagree",
-                remedy="delete the wrong row",
-                private=exam.patient_id,
-            )

@@ -1,68 +1,95 @@
-"""DXA exams, and which T-score of them grades a vertebra."""
+"""DXA exams: the T-scores that they hold, and the one that counts for a CT."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property
 from itertools import pairwise
 from statistics import median
 from typing import Final
 
-from dsnet.config.cohort import TScoreSource
+from dsnet.config.cohort import Decimals, TScoreSource
 from dsnet.schemas import LEVELS
 
 SPINE: Final = "L1-L4"
 REGIONS: Final = (*LEVELS, SPINE)
 """What DXA measures of the lumbar spine."""
 
-PRINTED: Final = Decimal("0.1")
-"""T-scores are printed, and graded, to one decimal."""
-
+_PRINTED: Final = Decimal("0.1")
 _OUTLIER_T: Final = Decimal(1)
+
+
+def printed(t_score: Decimal) -> Decimal:
+    """Return a T-score as a densitometer prints it: one decimal, half away from zero.
+
+    Examples
+    --------
+    >>> printed(Decimal("-2.45")), printed(Decimal("-2.4499")), printed(Decimal("-0.04"))
+    (Decimal('-2.5'), Decimal('-2.4'), Decimal('0.0'))
+    """
+    return t_score.quantize(_PRINTED, ROUND_HALF_UP) + 0  # which makes -0.0 to 0.0
 
 
 @dataclass(frozen=True)
 class Exam:
-    """One DXA exam.
+    """One DXA exam: all rows of one patient and date.
 
     Attributes
     ----------
     row : int
-        Row of the DXA table, as a spreadsheet shows it.
+        Row of the DXA table, as a spreadsheet shows it: the first one with a T-score, if there is
+        one.
     patient_id : str
         Text, leading zeros kept; "" matches no CT.
     date : date or None
         None where the cell is blank.
-    t_scores : mapping of str to Decimal
-        By ``L1`` to ``L4`` and ``L1-L4``; what was not measured is absent.
+    raw : mapping of str to Decimal
+        T-scores with all the decimals of the table, by ``L1`` to ``L4`` and ``L1-L4``; what was not
+        measured is absent. L1-L4 is without outlier levels, where the config leaves them out.
+    decimals : {"printed", "exact"}
+        How `t_scores` follow from `raw` (docs/interpretations.md#18).
     """
 
     row: int
     patient_id: str
     date: date | None
-    t_scores: Mapping[str, Decimal]
+    raw: Mapping[str, Decimal]
+    decimals: Decimals = "printed"
 
-    def t_score(self, level: str, reading: TScoreSource) -> Decimal | None:
-        """Return the T-score that labels `level`, or None where there is none.
+    @cached_property
+    def t_scores(self) -> Mapping[str, Decimal]:
+        """T-scores that are graded, by region."""
+        if self.decimals == "exact":
+            return self.raw
+        return {region: printed(t_score) for region, t_score in self.raw.items()}
+
+    @property
+    def rounded(self) -> bool:
+        """Whether a T-score had more decimals than the one that is graded."""
+        return any(self.t_scores[region] != t_score for region, t_score in self.raw.items())
+
+    def t_score(self, level: str, source: TScoreSource) -> Decimal | None:
+        """Return the T-score that labels `level`, as it is graded; None where there is none.
 
         Parameters
         ----------
         level : {"L1", "L2", "L3", "L4"}
-        reading : {"patient", "vertebra", "lowest"}
+        source : {"patient", "vertebra", "lowest"}
             The exam's L1-L4 T-score, the level's own, or the lowest of the levels measured. The
             lowest needs at least two levels (ISCD 2019 Official Positions, Adult, on regions of
             interest: no diagnosis from a single vertebra).
         """
-        if reading == "patient":
+        if source == "patient":
             return self.t_scores.get(SPINE)
-        if reading == "vertebra":
+        if source == "vertebra":
             return self.t_scores.get(level)
         measured = [self.t_scores[name] for name in LEVELS if name in self.t_scores]
         return min(measured) if len(measured) >= 2 else None
 
-    def scored_levels(self, reading: TScoreSource) -> frozenset[str]:
-        """Return the levels that have a T-score under `reading`."""
-        return frozenset(level for level in LEVELS if self.t_score(level, reading) is not None)
+    def scored_levels(self, source: TScoreSource) -> frozenset[str]:
+        """Return the levels that have a T-score under `source`."""
+        return frozenset(level for level in LEVELS if self.t_score(level, source) is not None)
 
 
 @dataclass(frozen=True)
@@ -74,11 +101,20 @@ class DxaTable:
     exams : mapping of str to tuple of Exam
         By patient ID, in order of date; exams without a date come first.
     rows_without_patient : int
-        Rows whose patient ID is blank: they belong to no patient.
+        Rows that hold neither an ID nor a value that is read, such as remarks.
+    source : {"patient", "vertebra", "lowest"} or None
+        Which T-score labels a vertebra; None: any T-score of the lumbar spine makes an exam one
+        that can count.
     """
 
     exams: Mapping[str, tuple[Exam, ...]]
     rows_without_patient: int = 0
+    source: TScoreSource | None = None
+
+    @property
+    def rounded_exams(self) -> int:
+        """Number of exams in which a T-score had more decimals than the one that is graded."""
+        return sum(exam.rounded for exams in self.exams.values() for exam in exams)
 
     def nearest(self, patient_id: str, ct_date: str) -> Exam | None:
         """Return the exam that counts for a CT of `patient_id`, or None.
@@ -92,10 +128,12 @@ class DxaTable:
         Returns
         -------
         Exam or None
-            The dated exam nearest to the CT, of two equally near ones the earlier; without a CT
-            date, the latest.
+            Of the exams with a T-score that can label (a hip scan has none), or else of all: the
+            dated one nearest to the CT, of two equally near ones the earlier; without a CT date,
+            the latest.
         """
         exams = self.exams.get(patient_id, ()) if patient_id else ()
+        exams = tuple(exam for exam in exams if self._can_label(exam)) or exams
         dated = [exam for exam in exams if exam.date is not None]
         if not dated:
             return exams[0] if exams else None
@@ -103,6 +141,9 @@ class DxaTable:
             return dated[-1]
         day = date.fromisoformat(ct_date)
         return min(dated, key=lambda exam: abs(interval_days(exam, day)))
+
+    def _can_label(self, exam: Exam) -> bool:
+        return bool(exam.raw if self.source is None else exam.scored_levels(self.source))
 
 
 def interval_days(exam: Exam, ct_date: date) -> int:
@@ -119,6 +160,11 @@ def lumbar_mean(t_scores: Mapping[str, Decimal]) -> Decimal | None:
     Positions, Adult; docs/interpretations.md#18). The level farthest from the median goes first,
     and the levels on its two sides become neighbours. Without outliers the exam's own value stays,
     since a mean of T-scores only approximates that of the densities; an exam without one gets none.
+
+    Parameters
+    ----------
+    t_scores : mapping of str to Decimal
+        By region, not rounded: the mean is rounded once, when it is graded.
     """
     left = [level for level in LEVELS if level in t_scores]
     measured = len(left)
@@ -129,8 +175,7 @@ def lumbar_mean(t_scores: Mapping[str, Decimal]) -> Decimal | None:
         return t_scores.get(SPINE)
     if len(left) < 2:
         return None
-    mean = sum((t_scores[level] for level in left), Decimal(0)) / len(left)
-    return mean.quantize(PRINTED, ROUND_HALF_UP)
+    return sum((t_scores[level] for level in left), Decimal(0)) / len(left)
 
 
 def _outliers(scores: Sequence[Decimal]) -> list[int]:

@@ -8,7 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dsnet.cohort.spreadsheet import READABLE
 from dsnet.errors import UserError
+
+_OTHER_TABLES = frozenset(
+    (".xls", ".xlsb", ".ods", ".numbers", ".tsv", ".tab", ".txt", ".mdb", ".accdb", ".sav", ".dta")
+)
+"""Suffixes of tables in formats that are not read."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +36,25 @@ class CohortFolder:
 
     @property
     def dxa(self) -> Path:
-        """T-scores per patient and exam, as CSV or workbook.
+        """T-scores per patient and exam.
 
         Raises
         ------
         UserError
-            If there are both.
+            If there are two tables, or one that cannot be read.
         """
-        table, book = self.path / "dxa.csv", self.path / "dxa.xlsx"
-        if table.exists() and book.exists():
-            raise UserError(
-                "cohort folder",
-                expected="one DXA table",
-                came="dxa.csv and dxa.xlsx",
-                remedy="delete one of them",
-            )
-        return book if book.exists() else table
+        return self._table("dxa")
 
     @property
     def clinical(self) -> Path:
-        """Sex, age, size and the history that excludes."""
-        return self.path / "clinical.csv"
+        """Sex, age, size and the history that excludes.
+
+        Raises
+        ------
+        UserError
+            If there are two tables, or one that cannot be read.
+        """
+        return self._table("clinical")
 
     @property
     def annotations(self) -> Path:
@@ -59,8 +63,29 @@ class CohortFolder:
 
     @property
     def review(self) -> Path:
-        """A reader's decisions."""
-        return self.path / "review.csv"
+        """A reader's decisions.
+
+        Raises
+        ------
+        UserError
+            If there are two tables, or one that cannot be read.
+        """
+        return self._table("review")
+
+    def _table(self, stem: str) -> Path:
+        """Return the table of a name, as CSV or workbook; without one, the path of the CSV."""
+        entries = self.path.iterdir() if self.path.is_dir() else ()
+        named = sorted(path for path in entries if path.stem.lower() == stem and path.is_file())
+        readable = [path for path in named if path.suffix.lower() in READABLE]
+        others = [path.name for path in named if path.suffix.lower() in _OTHER_TABLES]
+        if len(readable) > 1 or (others and not readable):
+            raise UserError(
+                "cohort folder",
+                expected=f"one table {stem}.csv or {stem}.xlsx",
+                came=" and ".join(path.name for path in readable) or " and ".join(others),
+                remedy="delete one of them" if readable else "save it as .xlsx or as CSV UTF-8",
+            )
+        return readable[0] if readable else self.path / f"{stem}.csv"
 
     @cached_property
     def _description(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A reader's decisions, from the optional ``review.csv``.
+"""A reader's decisions, from the optional table ``review``.
 
 Code and reason stay in that file: free text may identify somebody. The ledger names the row, the
 reviewer and the date.

@@ -1,19 +1,48 @@
 """The user's tables, CSV or Excel, read as text: nothing is guessed, nothing is dropped."""
 
 import csv
+import io
 import re
+import warnings
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from dsnet.errors import UserError
 
+WORKBOOKS: Final = (".xlsx", ".xlsm")
+READABLE: Final = (".csv", *WORKBOOKS)
+"""Suffixes of the tables that can be read."""
+
 _DELIMITERS: Final = ",;\t"
+_DELIMITER_HINT: Final = re.compile(r"sep=([,;\t])")
+"""First line by which Excel is told the delimiter; Excel itself does not show it."""
+
 _ZERO_PADDED: Final = re.compile(r"0{2,}")
 """Number format of an Excel cell that shows leading zeros."""
+
+_SPREADSHEET_DIGITS: Final = 15
+"""Significant digits that a spreadsheet program keeps of a number."""
+
+_FORMULA: Final = "a formula that was never computed"
+_ERROR: Final = "an error such as #N/A"
+_LOST_DIGITS: Final = f"a number beyond {_SPREADSHEET_DIGITS} digits, whose last digits are lost"
+_MERGED: Final = "cells merged over several columns"
+_REMEDY: Final = {
+    _FORMULA: "open the workbook in a spreadsheet program and save it",
+    _ERROR: "correct the cell",
+    _LOST_DIGITS: "format the column as text and enter the numbers again",
+    _MERGED: "split them",
+}
+"""What is wrong with a cell of a workbook, and what to do."""
+
+_SCIENTIFIC: Final = re.compile(r"\d([.,]\d+)?[eE]\+\d+")
+_FLOAT: Final = re.compile(r"\d+[.,]0+")
 
 
 @dataclass(frozen=True)
@@ -28,26 +57,56 @@ class Row:
         Counted as a spreadsheet shows it: the header is row 1.
     cells : dict of str to str
         Text by column, without blanks around it; "" where the row ends early.
+    typed_dates : frozenset of str
+        Columns in which the cell is no text, but a date of a workbook.
     """
 
     table: str
     number: int
     cells: dict[str, str]
+    typed_dates: frozenset[str] = frozenset()
 
     @property
     def where(self) -> str:
         """The row's name in a message."""
         return f"{self.table} row {self.number}"
 
-    def error(self, column: str, *, expected: str, came: str, private: str = "") -> UserError:
+    def error(
+        self,
+        column: str,
+        *,
+        expected: str,
+        came: str,
+        remedy: str = "correct the cell",
+        private: str = "",
+    ) -> UserError:
         """Return the error to raise for a cell of this row."""
         return UserError(
             self.where,
             expected=f"{expected} in column {column}",
             came=came,
-            remedy="correct the cell",
+            remedy=remedy,
             private=private,
         )
+
+
+@dataclass
+class _Sheet:
+    """The cells of a table.
+
+    Attributes
+    ----------
+    lines : list of list of str
+    faults : dict of (int, int) to str
+        What is wrong with a cell, by row (from 1) and column (from 0); it matters only where the
+        column is read.
+    dates : set of (int, int)
+        Cells that are dates, and not text.
+    """
+
+    lines: list[list[str]]
+    faults: dict[tuple[int, int], str] = field(default_factory=dict)
+    dates: set[tuple[int, int]] = field(default_factory=set)
 
 
 def describe(text: str) -> str:
@@ -61,72 +120,122 @@ def normalised(name: str) -> str:
 
 
 def read_table(
-    path: Path, required: Sequence[str], names: Mapping[str, str] | None = None
+    path: Path,
+    required: Sequence[str],
+    optional: Iterable[str] = (),
+    column_of: Callable[[str], str] = str,
 ) -> list[Row]:
     """Return the rows of a CSV file or workbook; blank rows are left out, but counted.
 
     Parameters
     ----------
     path : Path
-        CSV in UTF-8, with or without byte order mark and with any line ends, separated by the one
-        of comma, semicolon and tab that the header holds most of; or ``.xlsx``, its first sheet.
+        CSV in UTF-8 or (with a byte order mark) UTF-16, with any line ends, separated by the one of
+        comma, semicolon and tab that the header holds most of; a first line ``sep=;`` is skipped.
+        Or ``.xlsx``, the first sheet: merged cells count in each of their rows.
     required : sequence of str
         Columns that must be there, in any order, among any others.
-    names : mapping of str to str
-        This project's column by the normalised name of the header (`normalised`); None takes the
-        header as it is.
+    optional : iterable of str
+        Columns that are read where they are there.
+    column_of : callable
+        Returns this project's name of a column in the header.
 
     Raises
     ------
     UserError
         If the file cannot be read, lacks a required column, names a column twice, or has a row
-        with more cells than the header.
+        with more cells than the header; if a cell of a column that is read holds a formula
+        that was never computed, an error, or a number of which digits are lost.
     """
-    is_workbook = path.suffix.lower() == ".xlsx"
-    lines = read_workbook(path) if is_workbook else _read_csv(path)
-    header = [cell.strip() for cell in lines[0]] if lines else []
-    if names is not None:
-        header = [names.get(normalised(cell), cell) for cell in header]
+    is_workbook = path.suffix.lower() in WORKBOOKS
+    sheet = _read_workbook(path, required, column_of) if is_workbook else _read_csv(path)
+    header = _header(sheet.lines, column_of)
     _check_header(path.name, header, required)
+    read = {*required, *optional}
     rows = []
-    for number, line in enumerate(lines[1:], start=2):
+    for number, line in enumerate(sheet.lines[1:], start=2):
         cells = [cell.strip() for cell in line]
+        index_of = {name: (number, at) for at, name in enumerate(header) if name in read}
+        for name, index in index_of.items():
+            if index in sheet.faults:
+                raise UserError(
+                    f"{path.name} row {number}",
+                    expected=f"a value in column {name}",
+                    came=sheet.faults[index],
+                    remedy=_REMEDY[sheet.faults[index]],
+                )
         if not any(cells):
             continue
-        if any(cells[len(header) :]):
-            raise UserError(
-                f"{path.name} row {number}",
-                expected=f"{len(header)} cells, as in the header",
-                came=f"{len(cells)}",
-                remedy="correct the row, or put cells that hold the delimiter in double quotes",
-            )
+        if not is_workbook:
+            _check_width(path.name, number, cells, header)
         cells += [""] * (len(header) - len(cells))
-        rows.append(Row(path.name, number, dict(zip(header, cells, strict=False))))
+        dates = frozenset(name for name, index in index_of.items() if index in sheet.dates)
+        rows.append(Row(path.name, number, dict(zip(header, cells, strict=False)), dates))
     return rows
 
 
-def _read_csv(path: Path) -> list[list[str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            header = stream.readline()
-            stream.seek(0)
-            delimiter = max(_DELIMITERS, key=header.count)
-            return list(csv.reader(stream, strict=True, delimiter=delimiter))
-    except OSError as error:
-        raise _unreadable_csv(path, "one that cannot be opened") from error
-    except UnicodeDecodeError as error:
-        raise _unreadable_csv(path, f"other bytes at offset {error.start}") from error
-    except csv.Error as error:
-        raise _unreadable_csv(path, "quotes or line ends that do not match") from error
+def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
+    """Return the ``patient_id`` of each row, "" for a row that holds nothing else that is read.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    read : iterable of str
+        The columns that are read of the table.
+
+    Raises
+    ------
+    UserError
+        If a row holds values and no ID, or a spreadsheet program has changed an ID: into a number
+        with a decimal point, a date, or a number of which the last digits are lost.
+    """
+    columns = [column for column in read if column != "patient_id"]
+    ids = [row.cells["patient_id"] for row in rows]
+    for row, name in zip(rows, ids, strict=True):
+        if not name and any(row.cells.get(column) for column in columns):
+            raise row.error(
+                "patient_id",
+                expected="an ID beside the values of the row",
+                came="a blank cell",
+                remedy="fill it in, or delete the row",
+            )
+        changed = _changed_id(row, name)
+        if changed:
+            raise row.error(
+                "patient_id",
+                expected="the ID as the CT header gives it",
+                came=changed,
+                remedy="export the column as text",
+                private=name,
+            )
+    _check_lost_digits(rows, ids)
+    return ids
 
 
-def _unreadable_csv(path: Path, came: str) -> UserError:
-    return UserError(
-        path.name,
-        expected="a readable CSV file in UTF-8",
-        came=came,
-        remedy="save the table as CSV UTF-8 and make it readable",
-    )
+def _changed_id(row: Row, name: str) -> str:
+    """Return how a spreadsheet program has changed an ID, or ""."""
+    if "patient_id" in row.typed_dates:
+        return "a date"
+    if _SCIENTIFIC.fullmatch(name):
+        return "a number in powers of ten, whose last digits are lost"
+    return "a number with a decimal point" if _FLOAT.fullmatch(name) else ""
+
+
+def _check_lost_digits(rows: Sequence[Row], ids: Sequence[str]) -> None:
+    """Stop if all long IDs end in zeros, as after a spreadsheet program has kept 15 digits."""
+    long = {name for name in ids if name.isdecimal() and len(name) > _SPREADSHEET_DIGITS}
+    if len(long) >= 2 and all(set(name[_SPREADSHEET_DIGITS:]) == {"0"} for name in long):
+        first = next(row for row, name in zip(rows, ids, strict=True) if name in long)
+        raise first.error(
+            "patient_id",
+            expected="an ID with all its digits",
+            came=f"one of {len(long)} whose digits after the fifteenth are all zero",
+            remedy="export the column as text: spreadsheet programs keep 15 digits of a number",
+        )
+
+
+def _header(lines: Sequence[Sequence[str]], column_of: Callable[[str], str]) -> list[str]:
+    return [column_of(cell.strip()) for cell in lines[0]] if lines else []
 
 
 def _check_header(table: str, header: Sequence[str], required: Iterable[str]) -> None:
@@ -149,22 +258,97 @@ def _check_header(table: str, header: Sequence[str], required: Iterable[str]) ->
             )
 
 
+def _check_width(table: str, number: int, cells: Sequence[str], header: Sequence[str]) -> None:
+    """Stop at a row that an unquoted delimiter has made too long, even if its end is blank."""
+    stray = next((at for at, name in enumerate(header) if not name and any(cells[at : at + 1])), 0)
+    if len(cells) > len(header) or stray:
+        raise UserError(
+            f"{table} row {number}",
+            expected=f"{len(header)} cells, as in the header" if not stray else "named columns",
+            came=f"{len(cells)}" if not stray else f"a value in column {stray + 1}, without a name",
+            remedy="put cells that hold the delimiter in double quotes (numbers with a decimal "
+            "comma, for one), or separate the cells by semicolons",
+        )
+
+
+def _read_csv(path: Path) -> _Sheet:
+    try:
+        with path.open("rb") as binary:
+            marked = binary.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        encoding = "utf-16" if marked else "utf-8-sig"
+        with path.open(encoding=encoding, newline="") as stream:
+            text = stream.read()
+    except OSError as error:
+        raise _unreadable_csv(path, "one that cannot be opened") from error
+    except UnicodeError as error:
+        at = f" at offset {error.start}" if isinstance(error, UnicodeDecodeError) else ""
+        raise _unreadable_csv(path, f"other bytes{at}") from error
+    first, _, rest = text.partition("\n")
+    hint = _DELIMITER_HINT.fullmatch(first.strip().strip('"'))
+    if hint:
+        text = rest
+    delimiter = hint[1] if hint else max(_DELIMITERS, key=first.count)
+    try:
+        lines = io.StringIO(text, newline="")
+        return _Sheet(list(csv.reader(lines, strict=True, delimiter=delimiter)))
+    except csv.Error as error:
+        raise _unreadable_csv(path, "quotes or line ends that do not match") from error
+
+
+def _unreadable_csv(path: Path, came: str) -> UserError:
+    return UserError(
+        path.name,
+        expected="a readable CSV file in UTF-8",
+        came=came,
+        remedy="save the table as CSV UTF-8 and make it readable",
+    )
+
+
 def read_workbook(path: Path) -> list[list[str]]:
     """Return the cells of the first sheet of an Excel workbook as text, row by row.
 
-    A date becomes YYYY-MM-DD, a number its digits. A number whose format pads it with zeros
-    (``00000000``, as Excel keeps hospital IDs that were typed as numbers) keeps these zeros.
+    A date becomes YYYY-MM-DD, a number its digits: the 15 that Excel keeps. A number whose format
+    pads it with zeros (``00000000``, as Excel keeps hospital IDs that were typed as numbers) keeps
+    these zeros.
 
     Raises
     ------
     UserError
         If the file is no workbook.
     """
+    with _opened(path, formulas=False) as book:
+        return _sheet_of(book.worksheets[0], None).lines
+
+
+def _read_workbook(path: Path, required: Sequence[str], column_of: Callable[[str], str]) -> _Sheet:
+    """Return the first sheet; no other may hold the same table, since its rows would be lost."""
+    with _opened(path, formulas=False) as values, _opened(path, formulas=True) as formulas:
+        sheets = [
+            _sheet_of(sheet, formulas[sheet.title])
+            for sheet in values.worksheets
+            if sheet.sheet_state == "visible" or sheet is values.worksheets[0]
+        ]
+    tables = sum(set(required) <= set(_header(sheet.lines, column_of)) for sheet in sheets)
+    if tables > 1:
+        raise UserError(
+            path.name,
+            expected="one sheet with the table",
+            came=f"{tables}",
+            remedy="bring the rows together on the first sheet",
+        )
+    return sheets[0]
+
+
+@contextmanager
+def _opened(path: Path, *, formulas: bool) -> Iterator[Any]:
+    """Yield a workbook with the values that its formulas gave, or with the formulas themselves."""
     from openpyxl import load_workbook  # noqa: PLC0415 - slow, and only for workbooks
     from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415 - as above
 
     try:
-        book = load_workbook(path, read_only=True, data_only=True)
+        with warnings.catch_warnings():  # openpyxl's, of styles and extensions that it leaves out
+            warnings.simplefilter("ignore")
+            book = load_workbook(path, data_only=not formulas)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, InvalidFileException) as error:
         raise UserError(
             path.name,
@@ -173,9 +357,62 @@ def read_workbook(path: Path) -> list[list[str]]:
             remedy="save the table again, as .xlsx or as CSV UTF-8",
         ) from error
     try:
-        return [[_cell_text(cell) for cell in row] for row in book.worksheets[0].iter_rows()]
+        yield book
     finally:
         book.close()
+
+
+def _sheet_of(values: Any, formulas: Any) -> _Sheet:
+    """Return the cells of a sheet, with merged cells filled downwards.
+
+    Parameters
+    ----------
+    values, formulas : openpyxl.worksheet.worksheet.Worksheet
+        The sheet with the values and with the formulas; without the latter, no cell is a fault.
+    """
+    sheet = _Sheet([])
+    for number, cells in enumerate(values.iter_rows(), start=1):
+        sheet.lines.append([_cell_text(cell) for cell in cells])
+        for column, cell in enumerate(cells):
+            fault = _fault(cell, formulas.cell(number, column + 1)) if formulas else ""
+            if fault:
+                sheet.faults[number, column] = fault
+            if isinstance(cell.value, date):
+                sheet.dates.add((number, column))
+    for merged in values.merged_cells.ranges:
+        _fill_down(sheet, merged)
+    for line in sheet.lines:
+        while line and not line[-1]:
+            line.pop()
+    return sheet
+
+
+def _fill_down(sheet: _Sheet, merged: Any) -> None:
+    """Give each row of merged cells their value; over several columns they belong to none."""
+    top, left = merged.min_row, merged.min_col - 1
+    if not sheet.lines[top - 1][left]:
+        return
+    for number in range(max(top, 2), merged.max_row + 1):
+        if merged.max_col - 1 > left:
+            across = range(left, merged.max_col)
+            sheet.faults.update({(number, column): _MERGED for column in across})
+        sheet.lines[number - 1][left] = sheet.lines[top - 1][left]
+        if (top, left) in sheet.dates:
+            sheet.dates.add((number, left))
+
+
+def _fault(value: Any, formula: Any) -> str:
+    """Return what is wrong with a cell, or "".
+
+    A formula that a spreadsheet program has computed to an empty text has the type ``str``.
+    """
+    if formula.data_type == "f" and value.value is None and value.data_type != "str":
+        return _FORMULA
+    if value.data_type == "e":
+        return _ERROR
+    number = value.value
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return _LOST_DIGITS if is_number and abs(number) >= 10**_SPREADSHEET_DIGITS else ""
 
 
 def _cell_text(cell: Any) -> str:
@@ -188,4 +425,7 @@ def _cell_text(cell: Any) -> str:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         padded = _ZERO_PADDED.fullmatch(cell.number_format or "")
         return f"{int(value):0{len(padded[0])}d}" if padded else str(int(value))
+    if isinstance(value, float):
+        # As a spreadsheet program shows it: -2.4499999999999997 is -2.45, 5.4e-79 has no exponent.
+        return format(Decimal(f"{value:.{_SPREADSHEET_DIGITS}g}"), "f")
     return "" if value is None else str(value)

@@ -13,6 +13,9 @@ TScoreSource = Literal["patient", "vertebra", "lowest"]
 docs/interpretations.md#17
 """
 
+Decimals = Literal["printed", "exact"]
+"""Decimals with which a T-score is graded (docs/interpretations.md#18)."""
+
 Vendor = Literal["ge", "siemens", "philips", "canon", "other", "unknown"]
 
 Region = Literal["L1", "L2", "L3", "L4", "L1-L4"]
@@ -22,9 +25,10 @@ Level = Annotated[str, Field(pattern=r"^(C[1-7]|T([1-9]|1[0-2])|L[1-6]|S[1-5])$"
 DXA_COLUMNS = (
     "patient_id",
     "exam_date",
+    "scan_site",
     *(
         f"{region}_{quantity}"
-        for quantity in ("t_score", "bmd_g_cm2", "invalid")
+        for quantity in ("t_score", "bmd_g_cm2", "invalid", "included")
         for region in get_args(Region)
     ),
 )
@@ -70,9 +74,18 @@ class Ingest(Section):
 class Annotations(Section):
     """Boxes and masks of vertebral bodies, in the formats of docs/annotations.md."""
 
-    mask_labels: Literal["totalsegmentator", "verse", "tptbox"] | dict[int, Level] | None = None
-    """What the labels of NIfTI masks mean: totalsegmentator, verse or tptbox, or your own map, as
-    {20: L1, 21: L2}. null takes files that name their labels themselves (docs/annotations.md).
+    mask_labels: (
+        Literal["totalsegmentator", "totalsegmentator_v1", "totalsegmentator_v2", "verse", "tptbox"]
+        | dict[int, Level]
+        | None
+    ) = None
+    """What the labels of NIfTI masks mean: totalsegmentator (_v1 or _v2, where the version does not
+    follow from the labels), verse or tptbox, or your own map, as {20: L1, 21: L2}. null takes files
+    that name their labels themselves (docs/annotations.md).
+    """
+    affine: Literal["sform", "qform"] | None = None
+    """Which affine of a NIfTI mask counts where sform and qform differ by more than a voxel; null
+    stops there.
     """
     level_names: dict[str, Level | Literal["ignore"]] = Field(default_factory=dict)
     """Your tool's names of levels, where they are not understood, as {LWK1: L1, disc: ignore}."""
@@ -88,9 +101,21 @@ class Annotations(Section):
     """
     unmatched: Literal["stop", "report"] = "stop"
     """An annotation without an image or a known level: stop, or report (leave it out, likewise)."""
+    edge_mm: tuple[Length, Length] = (15.0, 90.0)
+    """Shortest and longest edge of a box that a lumbar or thoracic body can have."""
+    pitch_mm: tuple[Length, Length] = (20.0, 55.0)
+    """Least and greatest distance of the centres of neighbouring lumbar bodies."""
+    implausible: Literal["stop", "report"] = "stop"
+    """A box of another size, or levels of a series that do not descend in such steps: stop, or
+    report (leave the box, or all boxes of the series, out).
+    """
+    missing_size: Literal["stop", "dicom"] = "stop"
+    """COCO, LabelMe and VOC files without the width and height of the annotated picture: stop, or
+    dicom (its pixels are those of the DICOM image).
+    """
     voc: Literal["pixels", "edges"] = "pixels"
     """Numbers in Pascal VOC files: pixels (from 1, as defined) or edges (from 0, as labelImg
-    writes).
+    writes). Fractions are edges.
     """
 
 
@@ -218,13 +243,24 @@ class Dxa(Section):
     """How the DXA table is read (docs/interpretations.md#18)."""
 
     preset: Literal["dsnet", "ge_lunar", "hologic"] = "dsnet"
-    """Whose export the table is: dsnet (the column names of the README), ge_lunar or hologic."""
+    """Whose export the table is: dsnet (the column names of the README), ge_lunar (enCORE) or
+    hologic (Apex); docs/dxa.md.
+    """
     columns: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     """Your own column names, as {patient_id: Pat-Nr, L1-L4_t_score: T gesamt}; a level's column
-    L1_invalid (anything but 0 or blank) leaves its T-score out.
+    L1_invalid (anything but 0 or blank) or L1_included (0) leaves its T-score out, and scan_site
+    all that is not of the lumbar spine.
     """
     date_format: str = "%Y-%m-%d"
     """Of dates that are not ISO, such as "%d.%m.%Y"."""
+    decimals: Decimals = "printed"
+    """printed grades a T-score as a densitometer prints it, at one decimal, half away from zero:
+    -2.45 is -2.5, osteoporosis; exact takes it with all its decimals (interpretation 18).
+    """
+    spine_outside_levels: Literal["stop", "keep"] = "stop"
+    """An L1-L4 T-score more than 0.2 above or below all of its levels: stop, since columns or rows
+    are mixed up, or keep it.
+    """
     outlier_levels: Literal["keep", "leave_out"] = "keep"
     """A level more than 1.0 T from each of its neighbours: keep it in the L1-L4 T-score, or
     leave_out (ISCD; the mean of the others then counts, of two at least; interpretation 18).

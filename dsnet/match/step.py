@@ -8,9 +8,8 @@ from dsnet import schemas
 from dsnet.cohort.annotations.collect import collect
 from dsnet.cohort.clinical import read_clinical
 from dsnet.cohort.dxa import read_dxa
-from dsnet.cohort.exam import DxaTable
 from dsnet.cohort.folder import CohortFolder
-from dsnet.cohort.identity import lone_ids, write_id_match
+from dsnet.cohort.identity import check_some_match, near_misses, write_id_match
 from dsnet.cohort.review import read_review
 from dsnet.config.cohort import Annotations, Dxa, Label
 from dsnet.errors import UserError
@@ -39,7 +38,7 @@ def match(
 
     A cohort without ``dxa.csv`` or ``annotations/`` is legal here: its files are excluded later,
     each with that reason. What comes near a patient ID goes to ``id_match.csv`` in the private
-    folder.
+    folder, and what comes near an annotation's image to ``annotation_match.csv``.
 
     Parameters
     ----------
@@ -64,12 +63,17 @@ def match(
     files = schemas.read(schemas.INDEX, index)
     identities = own.read_map()
     _check_map(files, identities)
-    annotated = collect(folder.annotations, files, identities, annotations)
+    annotated = collect(
+        folder.annotations, files, identities, annotations, own.annotation_match_path
+    )
     measured = read_dxa(folder.dxa, label.t_score, dxa)
     histories = read_clinical(folder.clinical)
-    unmatched = lone_ids(identities["patient_id"], measured.exams)
+    unmatched = near_misses(
+        {"ct": identities["patient_id"], "dxa": measured.exams, "clinical": histories}
+    )
     write_id_match(unmatched, own.id_match_path)
-    _check_patients(measured, identities)
+    check_some_match("DXA table", measured.exams, identities["patient_id"])
+    check_some_match("clinical table", histories, identities["patient_id"])
     ct = files.merge(identities[["file_key", "patient_id", "ct_date"]], on="file_key")
     schemas.write(schemas.ANNOTATIONS, annotated, boxes)
     people = patients_table(
@@ -93,18 +97,6 @@ def _check_map(files: pd.DataFrame, identities: pd.DataFrame) -> None:
             expected="the files of the private map",
             came=f"{len(files)} files beside {len(identities)} in the map",
             remedy="run the ingestion again",
-        )
-
-
-def _check_patients(dxa: DxaTable, identities: pd.DataFrame) -> None:
-    scanned = set(identities["patient_id"]) - {""}
-    if dxa.exams and scanned and not scanned & set(dxa.exams):
-        raise UserError(
-            "DXA table",
-            expected="a patient_id that some CT header gives, leading zeros and all",
-            came=f"{len(dxa.exams)} patients, none of them among the {len(scanned)} of the CT",
-            remedy="correct the column patient_id, or bring the table of these images; "
-            "id_match.csv in the private folder lists what comes near",
         )
 
 

@@ -157,7 +157,7 @@ def test_yolo_up_to_the_edge_stays_inside(tmp_path: Path) -> None:
         ("3 0.1 0.1 0.1 0.1", "the number of a listed class"),
         ("0 0.1 0.1 0.1", "a class and four numbers"),
         ("0 0.1 0.1 O.1 0.1", "a class and four numbers"),
-        ("0 0.1 0.1 0.1 0.1 0.9", "a class and four numbers"),
+        ("0 0.1 0.1 0.1 0.1 0.9 0.9 0.9", "a class and four numbers"),
     ],
 )
 def test_a_broken_yolo_line_is_one_sentence(tmp_path: Path, line: str, sentence: str) -> None:
@@ -228,3 +228,110 @@ def test_the_config_has_the_first_word_on_names(tmp_path: Path) -> None:
     written(tmp_path, "x.json", json.dumps(coco(categories=[{"id": 1, "name": "disc"}])))
     table = collected(tmp_path, TABLES, level_names={"Disc": "ignore"})
     assert list(table["status"]) == ["ignored"]
+
+
+def test_a_box_that_cvat_turned_is_turned(tmp_path: Path) -> None:
+    entry = {"image_id": 1, "category_id": 1, "bbox": [40, 20, 10, 30]}
+    for degrees, edges in (
+        (90, [30, 30, 60, 40]),
+        (180, [40, 20, 50, 50]),
+        (360, [40, 20, 50, 50]),
+    ):
+        turned = {**entry, "attributes": {"occluded": False, "rotation": degrees}}
+        written(tmp_path, "boxes.json", json.dumps(coco(annotations=[turned])))
+        assert edges_of(tmp_path) == edges
+    turned = {**entry, "attributes": {"rotation": 45.0}}
+    written(tmp_path, "boxes.json", json.dumps(coco(annotations=[turned])))
+    half = 40 / 2**0.5 / 2
+    assert edges_of(tmp_path) == pytest.approx([45 - half, 35 - half, 45 + half, 35 + half])
+    assert list(collected(tmp_path, TABLES)["read_as"]) == ["rotated"]
+    written(
+        tmp_path,
+        "boxes.json",
+        json.dumps(coco(annotations=[{**turned, "attributes": {"rotation": "x"}}])),
+    )
+    with pytest.raises(UserError, match="annotation row 1: expected a rotation in degrees"):
+        collected(tmp_path, TABLES)
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "true", "NaN", "Infinity", '"1"', "null"])
+def test_what_is_no_number_is_no_edge(tmp_path: Path, number: str) -> None:
+    text = json.dumps(coco()).replace("[10, 20, 30, 5]", f"[10, 20, {number}, 5]")
+    written(tmp_path, "boxes.json", text)
+    with pytest.raises(UserError, match="annotation row 1: expected a bbox of four numbers"):
+        collected(tmp_path, TABLES)
+
+
+def test_json_that_is_too_deep_is_one_sentence(tmp_path: Path) -> None:
+    written(tmp_path, "boxes.json", "[" * 100_000)
+    with pytest.raises(UserError, match="expected a readable JSON file"):
+        collected(tmp_path, TABLES)
+
+
+def test_a_fraction_in_one_voc_file_makes_edges_of_all(tmp_path: Path) -> None:
+    written(tmp_path, "1.xml", VOC.format(1))
+    assert edges_of(tmp_path) == [0, 0, 100, 80]
+    whole = VOC.replace("1.dcm", "a/2.dcm").replace("<name>L1", "<name>L2")
+    written(tmp_path, "2.xml", whole.format("10.5"))
+    table = collected(tmp_path, TABLES)
+    assert list(table["x_min"]) == [1, 10.5]
+    assert list(table["read_as"]) == ["edges", "edges"]
+    assert list(collected(tmp_path, TABLES, voc="edges")["read_as"]) == ["", ""]
+
+
+def test_a_voc_box_that_cvat_turned_is_turned(tmp_path: Path) -> None:
+    attribute = "<attributes><attribute><name>rotation</name><value>{}</value></attribute>"
+    turned = VOC.replace("<bndbox>", attribute + "</attributes><bndbox>")
+    written(tmp_path, "1.xml", turned.format("180.0", 1))
+    table = collected(tmp_path, TABLES)
+    assert table[list(BOX)].to_numpy().tolist() == [[0, 0, 100, 80]]
+    assert list(table["read_as"]) == ["rotated"]
+    written(tmp_path, "1.xml", turned.format("left", 1))
+    with pytest.raises(UserError, match="object 1: expected a rotation in degrees"):
+        collected(tmp_path, TABLES)
+
+
+@pytest.mark.parametrize(
+    ("line", "edges", "read_as"),
+    [
+        ("0 0.5 0.5 0.4 0.5 0.91", [30, 20, 70, 60], "confidence"),
+        ("0 0.5 0.5 0.4 0.5 7", [30, 20, 70, 60], "track"),
+        ("0 0.5 0.5 0.4 0.5 0.91 12", [30, 20, 70, 60], "track"),
+        ("0 0.5 0.5 0.4 0.5 0.9 0.75", [40, 40, 90, 60], ""),
+    ],
+)
+def test_yolo_lines_are_known_by_their_form(
+    tmp_path: Path, line: str, edges: list[float], read_as: str
+) -> None:
+    written(tmp_path, "classes.txt", "L1\n")
+    written(tmp_path, "1.txt", line)
+    assert edges_of(tmp_path) == edges
+    assert list(collected(tmp_path, TABLES)["read_as"]) == [read_as]
+
+
+def test_yolo_keypoints_follow_the_nearest_shape(tmp_path: Path) -> None:
+    points = "0.6 0.6 0.8 0.6 0.8 0.8 0.6 0.8"
+    written(tmp_path, "data.yaml", "kpt_shape: [4, 2]\nnames: [L1]\n")
+    written(tmp_path, "labels/train/a/1.txt", f"0 0.7 0.7 0.2 0.2 {points}")
+    table = collected(tmp_path, TABLES)
+    assert table[list(BOX)].to_numpy().tolist() == [[60, 48, 80, 64]]
+    assert list(table["read_as"]) == ["keypoints"]
+    written(tmp_path, "data.yaml", "names: [L1]\nkpt_shape: many\n")
+    with pytest.raises(UserError, match=r"expected a vertebral body of .* kpt_shape in data"):
+        collected(tmp_path, TABLES, edge_mm=(15, 45))
+
+
+@pytest.mark.parametrize("name", ["labels/1", "labels/val/1", "set/labels/a/1", "labels/x/a/1"])
+def test_yolo_folders_are_no_part_of_the_images_path(tmp_path: Path, name: str) -> None:
+    written(tmp_path, "classes.txt", "L1\n")
+    written(tmp_path, f"{name}.txt", "0 0.5 0.5 0.4 0.5")
+    assert list(collected(tmp_path, TABLES)["file_key"]) == [key(0)]
+
+
+def test_a_box_table_may_state_the_size_of_its_pictures(tmp_path: Path) -> None:
+    header = "file_name,level,x_min,y_min,x_max,y_max,width,height\n"
+    written(tmp_path, "x.csv", header + "1.dcm,L1,1,2,30,40,100,80\n")
+    assert edges_of(tmp_path) == [1, 2, 30, 40]
+    written(tmp_path, "x.csv", header + "1.dcm,L1,1,2,30,40,50,40\n")
+    with pytest.raises(UserError, match="its image of 100 x 80 pixels, but found one on 50 x 40"):
+        collected(tmp_path, TABLES)

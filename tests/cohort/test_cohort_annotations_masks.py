@@ -5,6 +5,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ def edges(table: pd.DataFrame) -> list[list[float]]:
 
 def test_a_mask_on_the_grid_of_its_slices_gives_its_hull(tmp_path: Path) -> None:
     stack = axial()
-    write_nifti(tmp_path / "m.nii.gz", block(stack.shape), stack.affine)
+    write_nifti(tmp_path / "mask.nii.gz", block(stack.shape), stack.affine)
     table = boxes(tmp_path, stack)
     assert list(table["file_key"]) == ["S1-2", "S1-3"]
     assert edges(table) == [[3, 4, 9, 7]] * 2
@@ -93,7 +94,7 @@ def test_an_ellipsoid_is_boxed_where_it_is(scene: dict[str, Any]) -> None:
     deep = (70, 60, int(34 / scene["gap_mm"]))
     stack = Stack(placed_at(scene["slices_deg"], (0.6, 0.8, scene["gap_mm"]), deep, centre), deep)
     with TemporaryDirectory() as folder:
-        write_nifti(Path(folder) / "m.nii", values, affine)
+        write_nifti(Path(folder) / "mask.nii", values, affine)
         measured = boxes(Path(folder), stack).set_index("file_key")
     # The border of the nearest voxel is off by half its diagonal at most.
     slack = 0.6 * float(np.linalg.norm(scene["mask_mm"]))
@@ -123,7 +124,7 @@ def test_storage_does_not_matter_even_where_pixels_lie_on_borders(order: Any, fl
     values = np.zeros((10, 8, 3), np.uint8)
     values[2:5, 3, 1] = 20
     with TemporaryDirectory() as folder:
-        write_nifti(Path(folder) / "m.nii", *turned(values, affine, order, flips))
+        write_nifti(Path(folder) / "mask.nii", *turned(values, affine, order, flips))
         table = boxes(Path(folder), stack)
     assert list(table["file_key"]) == ["S1-1", "S1-2"]
     assert edges(table) == [[3, 5, 9, 7]] * 2
@@ -138,7 +139,7 @@ def test_masks_thicker_and_thinner_than_slices(
     values = np.zeros((20, 16, 24), np.uint8)
     # From 3.5 to 6.5 mm, and from 3 to 9 mm, above the first slice; slices are 2 mm apart.
     values[3:9, 4:7, slice(4, 7) if step < 1 else slice(1, 2)] = 20
-    write_nifti(tmp_path / "m.nii", values, affine)
+    write_nifti(tmp_path / "mask.nii", values, affine)
     cut = [int(key[3:]) for key in boxes(tmp_path, stack)["file_key"]]
     assert sorted(cut) == slices
 
@@ -152,8 +153,8 @@ def test_a_segmentation_object_says_what_the_nifti_mask_says(
     affine = placed_at(angles_deg, (0.8, 0.7, 2.5), (24, 20, 8), np.array([3, -90, 700.0]))
     stack = Stack(affine, (24, 20, 8))
     values = block(stack.shape)
-    values[8:14, 9:18, 3:7] = 21
-    write_nifti(tmp_path / "nifti" / "m.nii.gz", values, affine)
+    values[8:14, 9:18, 0:2] = 21
+    write_nifti(tmp_path / "nifti" / "mask.nii.gz", values, affine)
     (tmp_path / "seg").mkdir()
     write_seg(tmp_path / "seg" / "IM1", stack, values, {20: "L1Vertebra", 21: "vertebrae_L2"}, kind)
     nifti, seg = boxes(tmp_path / "nifti", stack), boxes(tmp_path / "seg", stack, mask_labels=None)
@@ -170,7 +171,7 @@ def test_small_parts_do_not_widen_a_box_and_slivers_are_listed(tmp_path: Path) -
     values[15, 12, 2] = values[9, 7, 2] = 20  # alone, and touching the corner of the rest
     values[3:9, 4:7, 3] = 0
     values[3:5, 4:6, 3] = 20
-    write_nifti(tmp_path / "m.nii", values, stack.affine)
+    write_nifti(tmp_path / "mask.nii", values, stack.affine)
     table = boxes(tmp_path, stack, min_area_mm2=5)
     assert edges(table) == [[3, 4, 10, 8], [3, 4, 5, 6]]
     assert list(table["status"]) == ["used", "sliver"]
@@ -182,9 +183,9 @@ def test_a_body_beside_the_slices_is_outside_and_a_whole_mask_an_error(tmp_path:
     stack = axial(slices=5)
     values = block((20, 16, 9))
     values[3:9, 4:7, 7:9] = 21
-    write_nifti(tmp_path / "m.nii", values, stack.affine)
+    write_nifti(tmp_path / "mask.nii", values, stack.affine)
     assert list(boxes(tmp_path, stack)["status"]) == ["outside", "used", "used"]
-    write_nifti(tmp_path / "m.nii", np.where(values == 21, values, 0), stack.affine)
+    write_nifti(tmp_path / "mask.nii", np.where(values == 21, values, 0), stack.affine)
     with pytest.raises(UserError, match=r"annotations\[1\]: expected a mask that lies in one CT"):
         boxes(tmp_path, stack)
     reported = boxes(tmp_path, stack, unmatched="report")
@@ -192,7 +193,7 @@ def test_a_body_beside_the_slices_is_outside_and_a_whole_mask_an_error(tmp_path:
 
 
 def test_labels_mean_what_preset_table_or_name_say(tmp_path: Path) -> None:
-    stack, path = axial(), tmp_path / "m.nii.gz"
+    stack, path = axial(), tmp_path / "mask.nii.gz"
 
     def levels(label: int, preset: Any, other: int = 0) -> set[str]:
         values = block(stack.shape, label)
@@ -202,10 +203,11 @@ def test_labels_mean_what_preset_table_or_name_say(tmp_path: Path) -> None:
 
     assert levels(20, "verse") == {"L1"}
     assert levels(25, "tptbox") == {"L6"}
-    assert levels(31, "totalsegmentator") == {"L1"}
-    assert levels(32, "totalsegmentator") == {"T12"}
+    assert levels(31, "totalsegmentator_v2") == {"L1"}
+    assert levels(32, "totalsegmentator_v2") == {"T12"}
+    assert levels(22, "totalsegmentator_v1") == {"L1"}
     assert levels(24, "totalsegmentator") == {"L5"}
-    assert levels(31, "totalsegmentator", other=24) == {"L1"}
+    assert levels(31, "totalsegmentator", other=116) == {"L1"}
     assert levels(7, {7: "L4"}) == {"L4"}
     with pytest.raises(UserError, match=r"set annotations\.mask_labels to a preset or a map"):
         levels(20, None)
@@ -220,7 +222,7 @@ def test_labels_mean_what_preset_table_or_name_say(tmp_path: Path) -> None:
 def test_a_cohort_without_ct_has_no_series_for_a_mask(tmp_path: Path) -> None:
     stack = axial()
     index, identities = stack.tables()
-    write_nifti(tmp_path / "m.nii", block(stack.shape), stack.affine)
+    write_nifti(tmp_path / "mask.nii", block(stack.shape), stack.affine)
     with pytest.raises(UserError, match="lies in 0 of 0"):
         collected(tmp_path, (index.assign(modality="MR"), identities), mask_labels=LABELS)
 
@@ -232,7 +234,7 @@ def test_a_label_table_in_the_header_is_read(tmp_path: Path) -> None:
         b'<?xml version="1.0"?><C><Label Key="5">vertebrae_L2</Label><Label Key="1">a</Label></C>'
     )
     image.header.extensions.append(nib.nifti1.Nifti1Extension(0, table))
-    nib.save(image, tmp_path / "m.nii.gz")
+    nib.save(image, tmp_path / "mask.nii.gz")
     assert set(boxes(tmp_path, stack, mask_labels=None)["level"]) == {"L2"}
     assert set(boxes(tmp_path, stack, mask_labels="verse")["level"]) == {"L2"}
     assert set(boxes(tmp_path, stack, mask_labels={5: "T11"})["level"]) == {"T11"}
@@ -243,11 +245,11 @@ def test_tptbox_cuts_the_body_out_of_the_vertebra(tmp_path: Path) -> None:
     subregions = np.where(block(stack.shape) > 0, np.uint8(41), np.uint8(0))
     subregions[5:9, 4:7, 2] = 49
     subregions[5:9, 4:7, 3] = 50
-    write_nifti(tmp_path / "a_seg-vert_msk.nii.gz", block(stack.shape), stack.affine)
+    write_nifti(tmp_path / "sub-ct_seg-vert_msk.nii.gz", block(stack.shape), stack.affine)
     assert edges(boxes(tmp_path, stack, mask_labels="tptbox")) == [[3, 4, 9, 7]] * 2
-    write_nifti(tmp_path / "a_seg-subreg_msk.nii.gz", subregions, stack.affine)
+    write_nifti(tmp_path / "sub-ct_seg-subreg_msk.nii.gz", subregions, stack.affine)
     assert edges(boxes(tmp_path, stack, mask_labels="tptbox")) == [[5, 4, 9, 7]] * 2
-    write_nifti(tmp_path / "a_seg-subreg_msk.nii.gz", subregions[:-1], stack.affine)
+    write_nifti(tmp_path / "sub-ct_seg-subreg_msk.nii.gz", subregions[:-1], stack.affine)
     with pytest.raises(UserError, match="expected a subreg mask on the grid of its vert mask"):
         boxes(tmp_path, stack, mask_labels="tptbox")
 
@@ -262,7 +264,6 @@ def test_tptbox_cuts_the_body_out_of_the_vertebra(tmp_path: Path) -> None:
         ("B/segmentations/mask.nii.gz", "B"),
         ("masks/1.2.826.65/m.nii", "A"),
         ("mask.nii", ""),
-        ("C.nii", ""),
     ],
 )
 def test_a_mask_belongs_to_the_series_that_its_path_names(
@@ -286,15 +287,17 @@ def test_space_tells_series_apart_and_references_go_first(tmp_path: Path) -> Non
     near, far = axial(name="A"), axial(name="B")
     far.affine[2, 3] += 500
     both = joined(near, far)
-    write_nifti(tmp_path / "m.nii", block(far.shape), far.affine)
+    write_nifti(tmp_path / "mask.nii", block(far.shape), far.affine)
     assert set(collected(tmp_path, both, mask_labels=LABELS, min_area_mm2=0)["file_key"]) == {
         "B-2",
         "B-3",
     }
-    (tmp_path / "m.nii").unlink()
+    (tmp_path / "mask.nii").unlink()
     write_seg(tmp_path / "A.dcm", far, block(far.shape), {20: "L1"})
     assert set(collected(tmp_path, both, min_area_mm2=0)["file_key"]) == {"B-2", "B-3"}
-    with pytest.raises(UserError, match="lies in 0 of 1"):
+    with pytest.raises(
+        UserError, match="a mask of a patient and series in dicom/, but found one that names others"
+    ):
         collected(tmp_path, near.tables(), min_area_mm2=0)
 
 
@@ -313,7 +316,7 @@ def test_a_volume_that_is_no_mask_stops(
     image = nib.Nifti1Image(values, np.eye(4))
     image.set_sform(np.eye(4), code=codes)
     image.set_qform(np.eye(4), code=codes)
-    nib.save(image, tmp_path / "m.nii")
+    nib.save(image, tmp_path / "mask.nii")
     with pytest.raises(UserError, match=sentence):
         boxes(tmp_path, axial())
 
@@ -323,9 +326,199 @@ def test_images_without_a_place_get_no_box_from_a_mask(tmp_path: Path) -> None:
     index, identities = stack.tables()
     identities.loc[2, "plane"] = ""
     index.loc[3, "image_kind"] = "localizer"
-    write_nifti(tmp_path / "m.nii", block(stack.shape), stack.affine)
+    write_nifti(tmp_path / "mask.nii", block(stack.shape), stack.affine)
     with pytest.raises(UserError, match="a mask that shows on a slice of its series"):
         collected(tmp_path, (index, identities), mask_labels=LABELS, min_area_mm2=0)
     index.loc[3, "image_kind"] = "original"
     table = collected(tmp_path, (index, identities), mask_labels=LABELS, min_area_mm2=0)
     assert list(table["file_key"]) == ["S1-3"]
+
+
+def seg(path: Path, stack: Stack, values: np.ndarray, names: dict[int, str], **header: str) -> None:
+    write_seg(path, stack, values, names)
+    dataset = pydicom.dcmread(path)
+    for keyword, value in header.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
+
+
+def test_frames_apart_count_on_the_image_that_each_names(tmp_path: Path) -> None:
+    stack = axial(slices=40)
+    values = np.zeros(stack.shape, np.uint8)
+    for number, label in ((37, 20), (20, 21), (5, 22)):
+        values[3:9, 4:7, number] = label
+    names = {20: "L1", 21: "L2", 22: "L3"}
+    write_seg(tmp_path / "seg.dcm", stack, values, names)
+    table = boxes(tmp_path, stack, mask_labels=None)
+    assert list(zip(table["file_key"], table["level"], strict=True)) == [
+        ("S1-20", "L2"),
+        ("S1-37", "L1"),
+        ("S1-5", "L3"),
+    ]
+    assert edges(table) == [[3, 4, 9, 7]] * 3
+    # Evenly spaced, they must not become slabs as thick as their distance.
+    values[..., 35] = values[..., 37]
+    values[..., 37] = 0
+    write_seg(tmp_path / "seg.dcm", stack, values, names)
+    assert len(boxes(tmp_path, stack, mask_labels=None)) == 3
+
+
+def test_frames_without_images_are_a_volume(tmp_path: Path) -> None:
+    stack = axial()
+    write_seg(tmp_path / "seg.dcm", stack, block(stack.shape), {20: "L1"})
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.DerivationImageSequence = []
+    dataset.save_as(tmp_path / "seg.dcm")
+    assert edges(boxes(tmp_path, stack)) == [[3, 4, 9, 7]] * 2
+
+
+def test_a_segmentation_of_another_patient_has_no_image(tmp_path: Path) -> None:
+    stack = axial()
+    for patient, status in (("007", "used"), ("008", "no_image"), ("", "used")):
+        seg(tmp_path / "seg.dcm", stack, block(stack.shape), {20: "L1"}, PatientID=patient)
+        assert set(boxes(tmp_path, stack, unmatched="report")["status"]) == {status}
+
+
+def test_a_mask_with_a_name_that_fits_nothing_has_no_image(tmp_path: Path) -> None:
+    stack = axial()
+    for name, status in (
+        ("P2.nii.gz", "no_image"),
+        ("P2/mask.nii.gz", "no_image"),
+        ("007.nii.gz", "used"),
+        ("007/mask.nii.gz", "used"),
+        ("masks/vertebrae_L1.nii.gz", "used"),
+    ):
+        write_nifti(tmp_path / name, block(stack.shape), stack.affine)
+        assert set(boxes(tmp_path, stack, unmatched="report")["status"]) == {status}
+        (tmp_path / name).unlink()
+    write_nifti(tmp_path / "P2.nii.gz", block(stack.shape), stack.affine)
+    with pytest.raises(UserError, match="expected a mask of a patient and series in dicom/, but"):
+        boxes(tmp_path, stack)
+
+
+def test_one_series_uid_of_two_patients_is_two_series(tmp_path: Path) -> None:
+    index, identities = joined(axial(name="A"), axial(name="B"))
+    index["series_key"], identities["series_instance_uid"] = "S", "1.2.3"
+    identities["patient_id"] = ["007"] * 6 + ["008"] * 6
+    params: Any = {"mask_labels": LABELS, "min_area_mm2": 0, "unmatched": "report"}
+    for name, found in (("1.2.3", {"ambiguous"}), ("008", {"used"}), ("B", {"used"})):
+        write_nifti(tmp_path / f"{name}.nii", block((20, 16, 6)), axial().affine)
+        table = collected(tmp_path, (index, identities), **params)
+        assert set(table["status"]) == found
+        if found == {"used"}:
+            assert list(table["file_key"]) == ["B-2", "B-3"]
+        (tmp_path / f"{name}.nii").unlink()
+
+
+@pytest.mark.parametrize(("moved_mm", "stops"), [(0.9, False), (3.0, True)])
+def test_two_affines_that_disagree_stop(tmp_path: Path, moved_mm: float, *, stops: bool) -> None:
+    stack = axial()
+    affine = TO_RAS @ stack.affine
+    image = nib.Nifti1Image(block(stack.shape), affine)
+    image.set_sform(affine, code=2)
+    other = affine.copy()
+    other[0, 3] -= moved_mm
+    image.set_qform(other, code=1)
+    nib.save(image, tmp_path / "mask.nii")
+    assert edges(boxes(tmp_path, stack, affine="sform")) == [[3, 4, 9, 7]] * 2
+    if not stops:
+        assert len(boxes(tmp_path, stack)) == 2
+        return
+    assert edges(boxes(tmp_path, stack, affine="qform")) == [[6, 4, 12, 7]] * 2
+    with pytest.raises(UserError, match=r"two that differ by 3\.0 voxels; set annotations\.affine"):
+        boxes(tmp_path, stack)
+    image.set_sform(affine, code=0)
+    nib.save(image, tmp_path / "mask.nii")
+    assert edges(boxes(tmp_path, stack, affine="sform")) == [[6, 4, 12, 7]] * 2
+
+
+ORGANS_V2 = (1, 5, 20, 52, 79, 86, 87)
+
+
+@pytest.mark.parametrize(
+    ("present", "version"),
+    [
+        ({31, *ORGANS_V2}, 2),
+        ({29, 30, 31, 32, 33, *ORGANS_V2, 110}, 2),
+        (set(range(27, 32)), 2),
+        ({1, 20, *range(27, 32)}, 2),
+        (set(range(1, 118)), 2),
+        ({1, 23, 28, 29, 30, 31}, None),
+        ({28, 29, 30, 31}, None),
+        (set(range(23, 35)) | {42, 43, 100, 101}, None),
+        (set(range(1, 105)), None),
+        (set(range(25, 35)), None),
+    ],
+)
+def test_totalsegmentators_version_follows_from_its_labels_or_is_asked_for(
+    tmp_path: Path, present: set[int], version: int | None
+) -> None:
+    stack = axial(slices=12)
+    values = np.zeros(stack.shape, np.uint8)
+    values[3:9, 4:7, 5] = 31
+    values.reshape(-1)[: len(present)] = sorted(present)
+    write_nifti(tmp_path / "mask.nii", values, stack.affine)
+    params: Any = {"mask_labels": "totalsegmentator", "min_area_mm2": 15}
+    if version is None:
+        with pytest.raises(UserError, match="totalsegmentator_v1 or totalsegmentator_v2"):
+            boxes(tmp_path, stack, **params)
+        params["mask_labels"] = "totalsegmentator_v1"
+        (used,) = boxes(tmp_path, stack, **params).query("status == 'used'")["level"]
+        assert used == "T4"
+    else:
+        (used,) = boxes(tmp_path, stack, **params).query("status == 'used'")["level"]
+        assert used == "L1"
+
+
+def test_labels_beyond_verses_are_no_verse(tmp_path: Path) -> None:
+    stack = axial()
+    values = block(stack.shape)
+    values[0, 0, 0] = 117
+    write_nifti(tmp_path / "mask.nii", values, stack.affine)
+    with pytest.raises(UserError, match="VerSe's labels, which end at 28, but found labels up to"):
+        boxes(tmp_path, stack, mask_labels="verse")
+
+
+def test_a_mask_may_hold_the_whole_vertebra_but_no_other_organ(tmp_path: Path) -> None:
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    stack = Stack(affine, (60, 40, 6))
+    for columns, status in ((25, "used"), (50, "implausible")):
+        values = np.zeros(stack.shape, np.uint8)
+        values[2 : 2 + columns, 4:20, 2:4] = 20
+        write_nifti(tmp_path / "mask.nii", values, affine)
+        table = boxes(tmp_path, stack, implausible="report", edge_mm=(15, 90))
+        assert set(table["status"]) == {status}
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "sentence"),
+    [
+        ((32767, 32767, 32767), np.int16, "a mask of at most 536,870,912 voxels"),
+        ((1024, 1024, 1024), np.int16, "a mask of at most 536,870,912 voxels"),
+        ((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")], "whole numbers, but found colours"),
+        ((4, 4, 4), np.complex64, "whole numbers, but found colours or complex numbers"),
+    ],
+)
+def test_a_volume_that_no_mask_can_be_is_not_read(
+    tmp_path: Path, shape: tuple[int, ...], dtype: Any, sentence: str
+) -> None:
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.dtype(dtype))
+    header.set_data_shape(shape)
+    header.set_sform(np.eye(4), code=1)
+    header["vox_offset"] = 352
+    data = b"\0" * (64 * 8 if shape[0] == 4 else 0)
+    (tmp_path / "mask.nii").write_bytes(header.binaryblock + b"\0" * 4 + data)
+    with pytest.raises(UserError, match=sentence):
+        boxes(tmp_path, axial())
+
+
+@pytest.mark.parametrize("flat", [np.diag([1.0, 1, 0, 1]), np.diag([1.0, np.nan, 1, 1])])
+def test_an_affine_without_three_axes_stops(tmp_path: Path, flat: np.ndarray) -> None:
+    write_nifti(tmp_path / "mask.nii", block((20, 16, 6)), np.eye(4))
+    content = bytearray((tmp_path / "mask.nii").read_bytes())
+    content[280:328] = flat[:3].astype("<f4").tobytes()  # srow_x, srow_y and srow_z
+    (tmp_path / "mask.nii").write_bytes(content)
+    with pytest.raises(UserError, match="expected an affine of three axes, but found a flat one"):
+        boxes(tmp_path, axial())

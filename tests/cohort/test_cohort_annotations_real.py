@@ -45,7 +45,7 @@ def test_totalsegmentator_as_nifti_and_as_seg(tmp_path: Path) -> None:
     values, affine = turned(np.asanyarray(image.dataobj), TO_RAS @ image.affine, (0, 1, 2), 3)
     stack = Stack(affine, values.shape)
     (tmp_path / "nifti").mkdir()
-    (tmp_path / "nifti" / "m.nii.gz").symlink_to(TOTAL / "vertebrae_bodies.nii.gz")
+    (tmp_path / "nifti" / "mask.nii.gz").symlink_to(TOTAL / "vertebrae_bodies.nii.gz")
     (tmp_path / "seg").mkdir()
     names = {label: f"vertebrae_{level}" for label, level in levels.items()}
     write_seg(tmp_path / "seg" / "seg.dcm", stack, values, names)

@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from dsnet.cohort.clinical import HISTORIES, read_clinical
+from dsnet.cohort.folder import CohortFolder
 from dsnet.errors import UserError
 
 HEADER = "patient_id,sex,fracture_history,spine_surgery,tumour,bone_hyperplasia\n"
@@ -15,9 +17,7 @@ def written(folder: Path, *rows: str) -> Path:
 
 
 def test_answers_are_read_in_any_case(tmp_path: Path) -> None:
-    histories = read_clinical(
-        written(tmp_path, "007,F,YES,n,,False", "8,M,1,0,true,No", ",,yes,,,")
-    )
+    histories = read_clinical(written(tmp_path, "007,F,YES,n,,False", "8,M,1,0,true,No"))
     assert [histories["007"][name] for name in HISTORIES] == [True, False, None, False]
     assert [histories["8"][name] for name in HISTORIES] == [True, False, True, False]
     assert set(histories) == {"007", "8"}
@@ -38,3 +38,19 @@ def test_rows_that_disagree_are_both_named(tmp_path: Path) -> None:
     assert len(read_clinical(written(tmp_path, "1,F,no,,,", "1,F,NO,,,"))) == 1
     with pytest.raises(UserError, match=r"clinical\.csv rows 2 and 4: expected one history"):
         read_clinical(written(tmp_path, "1,F,no,,,", "2,F,,,,", "1,F,yes,,,"))
+
+
+def test_a_history_without_a_patient_stops(tmp_path: Path) -> None:
+    assert set(read_clinical(written(tmp_path, "1,F,no,,,", ",,,,,"))) == {"1"}
+    with pytest.raises(UserError, match=r"clinical\.csv row 3: expected an ID beside the values"):
+        read_clinical(written(tmp_path, "1,F,no,,,", ",,yes,,,"))
+
+
+def test_a_workbook_is_read_like_a_csv(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append(HEADER.strip().split(","))
+    sheet.append(["007", "F", True, "no", None, 0])
+    book.save(tmp_path / "clinical.xlsx")
+    history = read_clinical(CohortFolder(tmp_path).clinical)["007"]
+    assert [history[name] for name in HISTORIES] == [True, False, None, False]

@@ -69,3 +69,28 @@ def test_a_link_that_leads_nowhere_is_fingerprinted(cohort: CohortFolder) -> Non
     before = cohort.fingerprint()
     (cohort.dicom / "gone").symlink_to("nowhere")
     assert cohort.fingerprint() != before
+
+
+@pytest.mark.parametrize("table", ["dxa", "clinical", "review"])
+def test_each_table_may_be_a_workbook_and_others_are_named(tmp_path: Path, table: str) -> None:
+    def path() -> Path:
+        return Path(getattr(CohortFolder(tmp_path), table))
+
+    assert path().name == f"{table}.csv"
+    (tmp_path / f"{table}.xls").touch()
+    with pytest.raises(UserError, match=rf"found {table}\.xls; save it as \.xlsx or as CSV"):
+        path()
+    (tmp_path / f"{table.upper()}.XLSX").touch()
+    assert path().name == f"{table.upper()}.XLSX"
+    (tmp_path / f"{table}.csv").touch()
+    with pytest.raises(
+        UserError, match=rf"found {table.upper()}\.XLSX and {table}\.csv; delete one"
+    ):
+        path()
+
+
+def test_other_files_are_no_tables(tmp_path: Path) -> None:
+    for name in ("dxa.pdf", "dxa_old.xls", "clinical.md", "~$dxa.xlsx"):
+        (tmp_path / name).touch()
+    assert CohortFolder(tmp_path).dxa.name == "dxa.csv"
+    assert CohortFolder(tmp_path / "nowhere").dxa.name == "dxa.csv"

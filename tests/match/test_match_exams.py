@@ -103,15 +103,15 @@ def test_a_blank_patient_id_matches_no_exam() -> None:
 
 
 def test_t_scores_are_written_as_they_grade() -> None:
-    scores = {"spine": "-2.50", "L1": "0.00000001", "L2": "-0.5", "L4": "-1"}
+    scores = {"spine": "-2.45", "L1": "-0.00000001", "L2": "-0.5", "L4": "-1"}
     (row,) = table(dxa(exam("001", **scores)), {}).to_dict("records")
     regions = ("L1", "L2", "L3", "L4", "L1-L4")
     assert [row[f"{region}_t_score"] for region in regions] == [
-        "0.00000001",
+        "0.0",
         "-0.5",
         "",
-        "-1",
-        "-2.50",
+        "-1.0",
+        "-2.5",
     ]
 
 
@@ -128,8 +128,8 @@ SCORES = {"L1": "-1.0", "L2": "-2.5", "L4": "-10", "spine": "-1.7"}
     ("source", "expected"),
     [
         ("patient", ["-1.7", "-1.7", "-1.7", "-1.7"]),
-        ("vertebra", ["-1.0", "-2.5", "", "-10"]),
-        ("lowest", ["-10", "-10", "-10", "-10"]),
+        ("vertebra", ["-1.0", "-2.5", "", "-10.0"]),
+        ("lowest", ["-10.0", "-10.0", "-10.0", "-10.0"]),
     ],
 )
 def test_each_source_has_its_own_t_score(source: Any, expected: list[str]) -> None:
@@ -145,7 +145,7 @@ def test_the_lowest_needs_two_levels() -> None:
     scores = level_scores(table(dxa(exam("001", L3="-4", spine="-4")), {}), "lowest")
     assert scores[list(LEVELS)].to_numpy().tolist() == [[""] * 4]
     two = level_scores(table(dxa(exam("001", L3="-4", L2="9.5")), {}), "lowest")
-    assert two[list(LEVELS)].to_numpy().tolist() == [["-4"] * 4]
+    assert two[list(LEVELS)].to_numpy().tolist() == [["-4.0"] * 4]
 
 
 T_SCORE = st.decimals(-10, 10, places=1)

@@ -33,7 +33,7 @@ def table(clinical: Path, measured: DxaTable, *rows: dict[str, Any]) -> pd.DataF
 
 
 def test_patients_of_the_ct_come_first_and_all_others_after_them(clinical: Path) -> None:
-    clinical.write_text(HEADER + "004,,,,,,\n001,,,,,,\n,yes,,,,,\n")
+    clinical.write_text(HEADER + "004,,,,,,\n001,,,,,,\n")
     measured = dxa(exam("003"), exam("002"))
     rows = [{"patient": 2}, {}, {"patient": 2}, {"patient": 5, "patient_id": ""}, UNREADABLE]
     patients = table(clinical, measured, *rows)
@@ -60,7 +60,7 @@ def test_histories_are_yes_no_or_unknown(clinical: Path) -> None:
 
 
 def test_a_blank_patient_id_has_nothing_of_the_tables(clinical: Path) -> None:
-    clinical.write_text(HEADER + ",yes,yes,yes,yes,F,60\n001,,,,,M,50\n")
+    clinical.write_text(HEADER + "001,,,,,M,50\n")
     patients = table(clinical, dxa(exam("001")), {"patient": 5, "patient_id": ""})
     assert list(patients["sex"]) == ["", "male"]
     assert list(patients["fracture_history"]) == ["", ""]

@@ -50,9 +50,13 @@ def folder(tmp_path: Path) -> Path:
 
 def annotate(folder: Path, *file_names: str, level: str = "L1") -> None:
     content = {
-        "images": [{"id": n, "file_name": name} for n, name in enumerate(file_names)],
+        "images": [
+            {"id": n, "file_name": name, "width": 256, "height": 256}
+            for n, name in enumerate(file_names)
+        ],
         "annotations": [
-            {"image_id": n, "category_id": 1, "bbox": [1, 2, 3, 4]} for n in range(len(file_names))
+            {"image_id": n, "category_id": 1, "bbox": [100, 100, 50, 40]}
+            for n in range(len(file_names))
         ],
         "categories": [{"id": 1, "name": level}],
     }
@@ -87,7 +91,7 @@ def test_each_table_is_matched_with_the_files(folder: Path) -> None:
     assert list(made["boxes"]["file_key"]) == [key("F", 0), key("F", 1)]
     assert list(made["exams"]["patient_key"]) == [key("P", 1), key("P", 2)]
     assert list(made["exams"]["interval_days"]) == ["-1", "-367"]
-    assert list(made["exams"]["L1-L4_t_score"]) == ["-1.0", "-2.50"]
+    assert list(made["exams"]["L1-L4_t_score"]) == ["-1.0", "-2.5"]
     assert list(made["patients"]["spine_surgery"]) == ["", "yes"]
     assert list(made["decisions"]["key"]) == [key("P", 2)]
 
@@ -108,10 +112,11 @@ def test_near_misses_are_named_in_the_private_folder_and_counted_elsewhere(folde
     assert list(made["exams"]["dxa_row"]) == [4, 3, 2, 5]
     assert list(made["exams"]["status"]) == ["undated", "farther", "nearest", "no_ct"]
     assert list(made["exams"]["interval_days"]) == ["", "214", "-1", ""]
-    assert list(made["patients"]["near_misses"]) == [0, 0, 1]
+    assert list(made["patients"]["near_misses"]) == [1, 0, 1]
     private = folder.parent / "private" / ("0" * 16) / "id_match.csv"
     assert private.read_text().splitlines() == [
         "side,patient_id,near_miss,difference",
+        "ct,001,01,leading zeros",
         "ct,002,,",
         "dxa,01,001,leading zeros",
     ]
@@ -133,7 +138,7 @@ def test_a_withdrawn_patient_is_in_no_table(folder: Path) -> None:
 def test_nothing_identifying_enters_a_table(folder: Path) -> None:
     annotate(folder, "folder/00000.dcm")
     (folder / "dxa.csv").write_text(DXA + "001,2020-01-02,-1.0\n0X7Y,2019-12-31,-1\n")
-    (folder / "clinical.csv").write_text(HISTORY + "0X7Z,no,no,,no\n")
+    (folder / "clinical.csv").write_text(HISTORY + "0X7Z,no,no,,no\n001,no,no,,no\n")
     (folder / "review.csv").write_text(
         "scope,id,decision,reviewer,date\nfile,folder/00000.dcm,keep,AB,2020-03-01\n"
     )
@@ -151,6 +156,23 @@ def test_a_dxa_table_of_other_people_is_one_sentence(folder: Path) -> None:
     assert not (folder.parent / "results" / "cohort" / "exams.csv").exists()
     private = folder.parent / "private" / ("0" * 16) / "id_match.csv"
     assert "leading zeros" in private.read_text()
+
+
+def test_a_clinical_table_of_other_people_is_one_sentence(folder: Path) -> None:
+    (folder / "clinical.csv").write_text(HISTORY + "1,yes,no,,no\n2,no,yes,,no\n")
+    with pytest.raises(UserError, match=r"clinical table: .* none of them among the 2 of the CT"):
+        run(folder)
+    private = folder.parent / "private" / ("0" * 16) / "id_match.csv"
+    assert "clinical,1,001,leading zeros" in private.read_text().splitlines()
+
+
+def test_a_name_in_another_folder_is_named_in_the_private_folder(folder: Path) -> None:
+    annotate(folder, "elsewhere/00000.dcm")
+    with pytest.raises(UserError, match="but 1 of its name in other folders") as caught:
+        run(folder)
+    assert "00000" not in str(caught.value)
+    private = folder.parent / "private" / ("0" * 16) / "annotation_match.csv"
+    assert private.read_text().splitlines()[1:] == ["1,1,elsewhere/00000.dcm,folder/00000.dcm"]
 
 
 def test_the_t_score_decides_which_columns_are_needed(folder: Path) -> None:

@@ -113,6 +113,11 @@ class Annotation:
     size : tuple of 2 ints or None
         Columns and rows of the picture that was annotated, where the file states them.
     fraction : bool
+    rotation_deg : float
+        By which the tool turns the box around its centre, clockwise.
+    read_as : str
+        How a number or line was understood that may mean two things, as in
+        `dsnet.schemas.ANNOTATIONS`; else "".
     area_mm2 : float or None
         Of the mask on the slice; None for a box.
     status : str
@@ -131,6 +136,8 @@ class Annotation:
     file_key: str = ""
     size: tuple[int, int] | None = None
     fraction: bool = False
+    rotation_deg: float = 0.0
+    read_as: str = ""
     area_mm2: float | None = None
     status: str = ""
 
@@ -145,7 +152,9 @@ class Annotation:
             self.where, expected=expected, came=came, remedy=remedy, private=self.private
         )
 
-    def unmatched(self, status: str, *, expected: str, came: str, remedy: str) -> "UnmatchedError":
+    def unmatched(
+        self, status: str, *, expected: str, came: str, remedy: str, private: str = ""
+    ) -> "UnmatchedError":
         """Return the error of a row that has no image or no level."""
         return UnmatchedError(
             self.where,
@@ -153,7 +162,7 @@ class Annotation:
             expected=expected,
             came=came,
             remedy=remedy,
-            private=self.private,
+            private=f"{self.private}{private}",
         )
 
     @property
@@ -182,6 +191,24 @@ class UnmatchedError(UserError):
             private=private,
         )
         self.status = status
+
+
+def turned(edges: Edges, degrees: float) -> Edges:
+    """Return the edges of a box that is turned around its centre.
+
+    Examples
+    --------
+    >>> turned((10.0, 20.0, 14.0, 30.0), 90)
+    (7.0, 23.0, 17.0, 27.0)
+    """
+    x_min, y_min, x_max, y_max = edges
+    cos, sin = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+    width, height = x_max - x_min, y_max - y_min
+    across, down = width * cos + height * sin, width * sin + height * cos
+    x, y = (x_min + x_max) / 2, (y_min + y_max) / 2
+    left, top, right, bottom = x - across / 2, y - down / 2, x + across / 2, y + down / 2
+    # A millionth of a pixel is the noise of binary floats.
+    return round(left, 6), round(top, 6), round(right, 6), round(bottom, 6)
 
 
 def positive_size(width: object, height: object) -> tuple[int, int] | None:

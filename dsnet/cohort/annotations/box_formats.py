@@ -1,9 +1,10 @@
-"""Boxes in the formats of annotation tools: COCO, LabelMe, Pascal VOC, YOLO and CSV.
+"""Boxes in the formats of annotation tools: COCO, LabelMe, Pascal VOC and CSV (YOLO: `yolo`).
 
 COCO (https://cocodataset.org/#format-data)
     One JSON with ``images``, ``annotations`` and ``categories``. An image is named by
     ``file_name``, counted from ``dicom/``, or by the field ``sop_instance_uid`` that this project
-    adds. Only boxes are read, no segmentations.
+    adds. Only boxes are read, no segmentations. CVAT writes the box before it is turned by
+    ``attributes.rotation``.
 LabelMe (https://github.com/wkentaro/labelme)
     One JSON per image, with rectangles and polygons. Its points are positions on the image, pixel i
     covering [i, i + 1), so that their hull is a box. The image is named by ``imagePath``, or by the
@@ -11,34 +12,24 @@ LabelMe (https://github.com/wkentaro/labelme)
 Pascal VOC (http://host.robots.ox.ac.uk/pascal/VOC)
     One XML per image. The format's own definition numbers pixels from 1, both ends included: xmin
     1, xmax W is the whole width. labelImg and others write the edges instead; the config key
-    ``annotations.voc`` says which.
-YOLO (https://docs.ultralytics.com/datasets/detect)
-    One TXT per image. A line is the class number and the box's centre, width and height (or the
-    polygon's points) in fractions of the image's width and height. The image is the one of the same
-    name without its suffix.
+    ``annotations.voc`` says which. `read_voc` returns the numbers as they are: fractions in one
+    file say that all are edges, which `dsnet.cohort.annotations.read` decides.
 CSV
     One row per box: ``sop_instance_uid`` or ``file_name`` (or both), ``level``, and ``x_min``,
     ``y_min``, ``x_max``, ``y_max``, the edges in pixels as `dsnet.schemas.BOX` counts them, in any
-    order and among other columns. With semicolons between cells, numbers may have decimal commas.
+    order and among other columns; ``width`` and ``height`` of the annotated picture, where there
+    are such columns. With semicolons between cells, numbers may have decimal commas.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, Literal
+import math
+from collections.abc import Mapping
+from typing import Any, Final
 from xml.etree import ElementTree as ET
-
-import yaml
 
 from dsnet.cohort.annotations.annotation import Annotation, Edges, Source, positive_size
 from dsnet.errors import UserError
 from dsnet.schemas import BOX
-
-CLASS_LISTS: Final = frozenset({"classes.txt", "obj.names", "predefined_classes.txt"})
-"""Names of the files that list YOLO's classes, one a line."""
-
-ClassNames = dict[int, str]
-"""Names of YOLO's classes by number."""
 
 _COCO_KEYS: Final = ("images", "annotations", "categories")
 _COCO_REMEDY: Final = "correct the annotation file"
@@ -111,7 +102,27 @@ def _coco_annotation(
         sop_instance_uid=uid,
         file_name=file_name,
         size=positive_size(image.get("width"), image.get("height")),
+        rotation_deg=_rotation(source, row, entry),
     )
+
+
+def _rotation(source: Source, row: int, entry: Mapping[str, Any]) -> float:
+    attributes = entry.get("attributes")
+    value = attributes.get("rotation") if isinstance(attributes, dict) else None
+    degrees = 0.0 if value is None else _number(value)
+    if not math.isfinite(degrees):
+        raise _coco_error(source, row, "a rotation in degrees", "something else")
+    return degrees
+
+
+def _number(value: Any) -> float:
+    """Return a number of JSON; NaN for anything else, and for more than a float holds."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _entry(entries: Mapping[Any, Mapping[str, Any]], key: Any) -> Mapping[str, Any] | None:
@@ -123,14 +134,12 @@ def _stripped(value: Any) -> str:
 
 
 def _coco_edges(source: Source, row: int, box: Any) -> Edges:
-    numbers = isinstance(box, list) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in box
-    )
-    if not numbers or len(box) != 4:
+    values = [_number(value) for value in box] if isinstance(box, list) else []
+    if len(values) != 4 or not all(math.isfinite(value) for value in values):
         raise _coco_error(
             source, row, "a bbox of four numbers: x, y, width, height", "something else"
         )
-    x, y, width, height = (float(value) for value in box)
+    x, y, width, height = values
     # Rounded so that 100.1 + 27.9 is 128: a millionth of a pixel is the noise of binary floats.
     return x, y, round(x + width, 6), round(y + height, 6)
 
@@ -193,14 +202,8 @@ def _shape_error(source: Source, row: int, expected: str, came: str) -> UserErro
     return source.error(expected, came, "correct the shape, or delete it", f"shape {row}")
 
 
-def read_voc(source: Source, numbers: Literal["pixels", "edges"]) -> list[Annotation]:
-    """Return the boxes of a VOC file.
-
-    Parameters
-    ----------
-    source : Source
-    numbers : {"pixels", "edges"}
-        Numbers of the outermost pixels, from 1; or edges, from 0.
+def read_voc(source: Source) -> list[Annotation]:
+    """Return the boxes of a VOC file, their edges as the file's numbers are.
 
     Raises
     ------
@@ -229,10 +232,11 @@ def read_voc(source: Source, numbers: Literal["pixels", "edges"]) -> list[Annota
             "object",
             row,
             _xml_text(entry, "name"),
-            _voc_edges(source, row, entry, numbers),
+            _voc_edges(source, row, entry),
             sop_instance_uid=uid,
             file_name=file_name,
             size=size,
+            rotation_deg=_voc_rotation(source, row, entry),
         )
         for row, entry in enumerate(root.findall("object"), start=1)
     ]
@@ -242,126 +246,26 @@ def _xml_text(element: ET.Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
 
 
-def _voc_edges(source: Source, row: int, entry: ET.Element, numbers: str) -> Edges:
+def _voc_edges(source: Source, row: int, entry: ET.Element) -> Edges:
     try:
-        x_min, y_min, x_max, y_max = (
-            float(_xml_text(entry, f"bndbox/{name}")) for name in _VOC_EDGES
-        )
+        x_min, y_min, x_max, y_max = (float(_xml_text(entry, f"bndbox/{n}")) for n in _VOC_EDGES)
     except ValueError as error:
         expected = "a bndbox with xmin, ymin, xmax and ymax"
         raise source.error(expected, "something else", "correct it", f"object {row}") from error
-    if numbers == "edges":
-        return x_min, y_min, x_max, y_max
-    if x_min < 1 or y_min < 1:
-        raise source.error(
-            "pixel numbers from 1 on, as VOC defines them",
-            f"xmin {x_min:g}, ymin {y_min:g}",
-            "set annotations.voc: edges if your tool writes edges from 0, as labelImg does",
-            f"object {row}",
-        )
-    return x_min - 1, y_min - 1, x_max, y_max
+    return x_min, y_min, x_max, y_max
 
 
-def read_yolo(source: Source, cache: dict[Path, ClassNames | None]) -> list[Annotation] | None:
-    """Return the boxes of a YOLO file, or None if its first line does not begin with a number.
-
-    Parameters
-    ----------
-    source : Source
-    cache : dict of Path to ClassNames
-        A cache of the class names that apply in each folder; new ones are added.
-
-    Raises
-    ------
-    UserError
-        Naming the line that cannot be read, or if nothing names the classes.
-    """
-    try:
-        lines = source.path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError):
-        return None
-    filled = [(row, line.split()) for row, line in enumerate(lines, start=1) if line.strip()]
-    if not filled or not filled[0][1][0].isdecimal():
-        return None
-    root = source.path.parents[source.relative.count("/")]
-    names = _class_names(source.path.parent, root, cache)
-    if names is None:
-        raise source.error(
-            "class names in classes.txt or data.yaml, beside it or in a folder above",
-            "none",
-            "add the list of classes, one a line",
-        )
-    image = source.relative.removesuffix(source.path.suffix)
-    return [
-        Annotation(
-            source,
-            "yolo",
-            "line",
-            row,
-            _class_name(source, row, cells[0], names),
-            _yolo_edges(source, row, cells[1:]),
-            file_name=image,
-            fraction=True,
-        )
-        for row, cells in filled
-    ]
-
-
-def _class_names(
-    folder: Path, root: Path, cache: dict[Path, ClassNames | None]
-) -> ClassNames | None:
-    """Return the class names of the nearest list in `folder` or above, up to `root`."""
-    if folder not in cache:
-        lists = (_names_of(path) for path in sorted(folder.iterdir()))
-        here = next((names for names in lists if names is not None), None)
-        above = None if folder == root else folder.parent
-        cache[folder] = here if here or not above else _class_names(above, root, cache)
-    return cache[folder]
-
-
-def _names_of(path: Path) -> ClassNames | None:
-    """Return the names of a list (one a line), or of a data.yaml (``names``: a list or a map)."""
-    one_a_line = path.name.lower() in CLASS_LISTS
-    if not one_a_line and path.suffix.lower() not in (".yaml", ".yml"):
-        return None
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = {"names": text.splitlines()} if one_a_line else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict):
-        return None
-    return {int(k): str(v).strip() for k, v in names.items() if str(k).isdecimal()}
-
-
-def _class_name(source: Source, row: int, cell: str, names: ClassNames) -> str:
-    number = int(cell) if cell.isdecimal() else -1
-    if number not in names:
-        raise _line_error(source, row, "the number of a listed class, from 0", "another")
-    return names[number]
-
-
-def _yolo_edges(source: Source, row: int, cells: Sequence[str]) -> Edges:
-    try:
-        numbers = [float(cell) for cell in cells]
-    except ValueError:
-        numbers = []
-    if len(numbers) == 4:
-        x, y, width, height = numbers
-        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    if len(numbers) >= 6 and len(numbers) % 2 == 0:
-        xs, ys = numbers[::2], numbers[1::2]
-        return min(xs), min(ys), max(xs), max(ys)
-    expected = "a class and four numbers (x, y, width, height), or a class and a polygon's points"
-    raise _line_error(source, row, expected, f"{len(cells)} cells after the class")
-
-
-def _line_error(source: Source, row: int, expected: str, came: str) -> UserError:
-    remedy = "correct the line, or move the file out of annotations/"
-    return source.error(expected, came, remedy, f"line {row}")
+def _voc_rotation(source: Source, row: int, entry: ET.Element) -> float:
+    """Return the attribute ``rotation`` that CVAT writes."""
+    for attribute in entry.findall("attributes/attribute"):
+        if _xml_text(attribute, "name") == "rotation":
+            try:
+                return float(_xml_text(attribute, "value"))
+            except ValueError as error:
+                raise source.error(
+                    "a rotation in degrees", "something else", "correct it", f"object {row}"
+                ) from error
+    return 0.0
 
 
 def read_box_table(source: Source) -> list[Annotation]:
@@ -417,6 +321,7 @@ def _csv_annotation(
         _csv_edges(source, row, cells, decimal_comma=decimal_comma),
         sop_instance_uid=uid,
         file_name=file_name,
+        size=positive_size(cells.get("width"), cells.get("height")),
     )
 
 

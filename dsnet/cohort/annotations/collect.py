@@ -1,12 +1,11 @@
 """What becomes of each annotation of a cohort: its image, its box, and conflicts between boxes."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import chain, takewhile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dsnet.cohort.annotations.annotation import (
@@ -17,14 +16,19 @@ from dsnet.cohort.annotations.annotation import (
     UnmatchedError,
     level_of,
 )
+from dsnet.cohort.annotations.image_files import ImageFiles
+from dsnet.cohort.annotations.plausibility import Centre, Problem, order_problem, size_problem
 from dsnet.cohort.annotations.read import Reader
 from dsnet.config.cohort import Annotations
+from dsnet.errors import UserError
+from dsnet.files import whole
 from dsnet.schemas import ANNOTATIONS, BOX
 
-_PICTURE_SUFFIXES = frozenset(
-    {".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
-)
-"""What comes off a file's name to make its stem. Not every suffix: UIDs hold full stops."""
+_FORMATS_WITH_SIZE = frozenset({"coco", "labelme", "voc"})
+"""Formats that have a field for the size of the annotated picture."""
+
+_MEASURED_REGIONS = "TL"
+"""Regions of the spine whose bodies must have the size of one; a box of the sacrum is larger."""
 
 _FRACTION_DECIMALS = 2
 """Fractions of a width, in the six decimals that tools write, give no finer pixels than that; and a
@@ -32,7 +36,11 @@ box up to the image's edge must not end beyond it."""
 
 
 def collect(
-    folder: Path, index: pd.DataFrame, identities: pd.DataFrame, params: Annotations
+    folder: Path,
+    index: pd.DataFrame,
+    identities: pd.DataFrame,
+    params: Annotations,
+    near: Path | None = None,
 ) -> pd.DataFrame:
     """Return the status of every annotation below `folder`.
 
@@ -43,6 +51,9 @@ def collect(
     index, identities : DataFrame
         `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`.
     params : Annotations
+    near : Path or None
+        Written, in the private folder (mode 600): the annotations whose image has its name in
+        another folder, and those paths.
 
     Returns
     -------
@@ -56,146 +67,15 @@ def collect(
         conflict, unless the config has these only reported.
     """
     annotations = Reader(index, identities, params).read(folder)
-    return match(annotations, ImageFiles(index, identities), params)
-
-
-@dataclass(frozen=True)
-class ImageFiles:
-    """The cohort's files by SOP Instance UID or path.
-
-    Parameters
-    ----------
-    index, identities : DataFrame
-        `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`.
-    """
-
-    index: pd.DataFrame = field(repr=False)
-    identities: pd.DataFrame = field(repr=False)
-
-    @cached_property
-    def size_of(self) -> Mapping[str, tuple[int, int]]:
-        """Columns and rows by file key, where the header could be read."""
-        sized = self.index.loc[self.index["rows"].notna() & self.index["columns"].notna()]
-        columns, rows = (sized[name].astype(int).tolist() for name in ("columns", "rows"))
-        return dict(zip(sized["file_key"].tolist(), zip(columns, rows, strict=True), strict=True))
-
-    @cached_property
-    def pixel_mm2_of(self) -> Mapping[str, float]:
-        """Area of a pixel by file key; NaN where the header lacks the spacing."""
-        areas = self.index["row_spacing_mm"] * self.index["column_spacing_mm"]
-        return dict(zip(self.index["file_key"].tolist(), areas.tolist(), strict=True))
-
-    @cached_property
-    def path_of(self) -> Mapping[str, str]:
-        """Path below ``dicom/`` by file key."""
-        return dict(zip(self._column("file_key"), self._column("relative_path"), strict=True))
-
-    @cached_property
-    def by_uid(self) -> Mapping[str, Sequence[str]]:
-        """File keys by SOP Instance UID."""
-        return _grouped(
-            zip(self._column("sop_instance_uid"), self._column("file_key"), strict=True)
-        )
-
-    @cached_property
-    def by_path(self) -> Mapping[str, str]:
-        """File key by path below ``dicom/``."""
-        return {path: key for key, path in self.path_of.items()}
-
-    @cached_property
-    def by_name(self) -> Mapping[str, Sequence[str]]:
-        """File keys by file name."""
-        return _grouped((path.rpartition("/")[2], key) for key, path in self.path_of.items())
-
-    @cached_property
-    def by_stem(self) -> Mapping[str, Sequence[str]]:
-        """File keys by file name without suffix, and by UID: pictures are often named by it."""
-        names = ((_stem(name), key) for name, keys in self.by_name.items() for key in keys)
-        uids = ((uid, key) for uid, keys in self.by_uid.items() for key in keys)
-        return _grouped(chain(names, uids))
-
-    def _column(self, column: str) -> list[str]:
-        return list(self.identities[column].to_numpy(object))
-
-    def matching(self, annotation: Annotation) -> Sequence[str]:
-        """Return the keys of the files that an annotation may mean.
-
-        By SOP Instance UID if it gives one. Else by path below ``dicom/``, by name, or by name or
-        UID without the suffix of a picture; of several the one whose folders fit furthest up.
-
-        Raises
-        ------
-        UnmatchedError
-            If there is no such file, or a file name fits several.
-        """
-        if annotation.sop_instance_uid:
-            keys = self.by_uid.get(annotation.sop_instance_uid, ())
-        else:
-            keys = self._named(_normal(annotation.file_name))
-        if not keys:
-            raise annotation.unmatched(
-                "no_image",
-                expected="an image that lies in dicom/",
-                came="no file with its UID or name",
-                remedy="add the image, or delete the annotation",
-            )
-        if len(keys) > 1 and not self._copies(keys, annotation):
-            raise annotation.unmatched(
-                "ambiguous",
-                expected="a file name that fits one image",
-                came=f"one that fits {len(keys)}",
-                remedy="give its folders, or its sop_instance_uid",
-            )
-        return keys
-
-    def _named(self, path: str) -> Sequence[str]:
-        if path in self.by_path:
-            return [self.by_path[path]]
-        name = path.rpartition("/")[2]
-        keys = self.by_name.get(name) or self.by_stem.get(_stem(name), ())
-        shared = [_shared_folders(path, self.path_of[key]) for key in keys]
-        nearest = [key for key, n in zip(keys, shared, strict=True) if n == max(shared)]
-        return nearest if len(nearest) == 1 else keys
-
-    def _copies(self, keys: Sequence[str], annotation: Annotation) -> bool:
-        """Return whether `keys` are copies that share the annotation's SOP Instance UID."""
-        uid = annotation.sop_instance_uid or _stem(_normal(annotation.file_name).rpartition("/")[2])
-        return set(keys) <= set(self.by_uid.get(uid, ()))
-
-    def named(self, annotation: Annotation, keys: Sequence[str]) -> str:
-        """Return the one of several copies that an annotation's file name means, or ""."""
-        path = _normal(annotation.file_name)
-        exact = [key for key in keys if self.path_of[key] == path]
-        alike = [key for key in keys if path and self.path_of[key].endswith("/" + path)]
-        picked = exact or alike
-        return picked[0] if len(picked) == 1 else ""
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, dict[str, None]] = {}
-    for name, key in pairs:
-        if name:
-            groups.setdefault(name, {})[key] = None
-    return {name: list(keys) for name, keys in groups.items()}
-
-
-def _normal(file_name: str) -> str:
-    path = file_name.replace("\\", "/")
-    while path.startswith(("./", "../", "/")):
-        path = path.partition("/")[2]
-    return path.removeprefix("dicom/")
-
-
-def _shared_folders(one: str, other: str) -> int:
-    """Return how many folders two paths share, counted up from the file."""
-    pairs = zip(reversed(one.split("/")[:-1]), reversed(other.split("/")[:-1]), strict=False)
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
-
-
-def _stem(path: str) -> str:
-    """Return a path without the suffix of an image."""
-    head, dot, suffix = path.rpartition(".")
-    return head if head and f"{dot}{suffix}".lower() in _PICTURE_SUFFIXES else path
+    files = ImageFiles(index, identities)
+    try:
+        return match(annotations, files, params)
+    finally:
+        if near is not None:
+            with whole(near) as temporary:
+                temporary.touch(mode=0o600)  # before there is anything to read
+                columns = ["table", "row", "file_name", "same_name"]
+                pd.DataFrame(files.near, columns=columns).to_csv(temporary, index=False)
 
 
 @dataclass(slots=True)
@@ -225,8 +105,8 @@ def match(
     ------
     UserError
         Naming the row of a box outside its image, without a size, or on a picture of another size;
-        of one without an image or a level, and of two boxes in conflict, unless the config has
-        these only reported.
+        of one without an image or a level, of two boxes in conflict, of a box that no vertebral
+        body can be, and of levels out of order, unless the config has these only reported.
     """
     labels = {annotation.label for annotation in annotations}
     level = {label: level_of(label, params.level_names) for label in labels}
@@ -234,6 +114,7 @@ def match(
         one for each in annotations for one in _match(each, level[each.label], files, params)
     ]
     _resolve(matched, params)
+    _check_order(matched, files, params)
     rows = [
         {
             "table": one.annotation.source.number,
@@ -244,6 +125,7 @@ def match(
             **dict(zip(BOX, one.edges, strict=True)),
             "area_mm2": round(one.area_mm2, 1),
             "named": one.named,
+            "read_as": one.annotation.read_as,
             "status": one.status,
         }
         for one in matched
@@ -288,12 +170,28 @@ def _match(
         return
     picked = files.named(annotation, keys) if len(keys) > 1 else keys[0]
     for key in keys:
-        edges = _edges(annotation, files.size_of.get(key))
+        edges = _edges(annotation, files.size_of.get(key), params)
+        spacing_mm = files.spacing_mm_of.get(key, (math.nan, math.nan))
         area_mm2 = annotation.area_mm2
+        of_mask = area_mm2 is not None
         if area_mm2 is None:
             width, height = edges[2] - edges[0], edges[3] - edges[1]
-            area_mm2 = width * height * files.pixel_mm2_of.get(key, math.nan)
-        yield _Matched(annotation, key, level, edges, area_mm2, key == picked, "used")
+            area_mm2 = width * height * spacing_mm[0] * spacing_mm[1]
+        problem = None
+        if level[0] in _MEASURED_REGIONS:
+            problem = size_problem(edges, spacing_mm, params.edge_mm, of_mask=of_mask)
+        if problem and params.implausible == "stop":
+            raise _implausible(annotation, problem)
+        status = "implausible" if problem else "used"
+        yield _Matched(annotation, key, level, edges, area_mm2, key == picked, status)
+
+
+def _implausible(annotation: Annotation, problem: Problem) -> UserError:
+    return annotation.error(
+        expected=problem.expected,
+        came=problem.came,
+        remedy=f"{problem.remedy}, or set annotations.implausible: report to go on without it",
+    )
 
 
 def _check_level(annotation: Annotation, level: str) -> None:
@@ -306,9 +204,17 @@ def _check_level(annotation: Annotation, level: str) -> None:
         )
 
 
-def _edges(annotation: Annotation, size: tuple[int, int] | None) -> Edges:
+def _edges(annotation: Annotation, size: tuple[int, int] | None, params: Annotations) -> Edges:
     """Return the edges in pixels, if they are those of a box inside the image."""
     edges = annotation.edges
+    asked = params.missing_size == "stop" and annotation.format in _FORMATS_WITH_SIZE
+    if asked and annotation.size is None:
+        raise annotation.error(
+            expected="the width and height of the annotated picture",
+            came="none",
+            remedy="add them to the annotation file, or set annotations.missing_size: dicom if "
+            "boxes count in the DICOM image's own pixels",
+        )
     if size is not None and annotation.size is not None and annotation.size != size:
         raise annotation.error(
             expected=f"a box annotated on its image of {size[0]} x {size[1]} pixels",
@@ -362,6 +268,35 @@ def _resolve(matched: Sequence[_Matched], params: Annotations) -> None:
             )
         for one in group:
             one.status = "conflict"
+
+
+def _check_order(matched: Sequence[_Matched], files: ImageFiles, params: Annotations) -> None:
+    """Look whether the levels of each series can lie as they do."""
+    used = [one for one in matched if one.status == "used"]
+    if not used:
+        return
+    slices = files.slices
+    number_of = {key: number for number, key in enumerate(slices.file_key)}
+    by_series: dict[str, list[tuple[_Matched, Centre]]] = {}
+    for one in used:
+        if one.file_key in number_of:
+            number = number_of[one.file_key]
+            x_min, y_min, x_max, y_max = one.edges
+            # The affine counts from the centre of the first pixel.
+            index = np.array([(x_min + x_max - 1) / 2, (y_min + y_max - 1) / 2, 0, 1])
+            position_mm = slices.affine[number][:3] @ index
+            own = by_series.setdefault(str(slices.series[number]), [])
+            own.append((one, Centre(one.level, position_mm)))
+    for boxes in by_series.values():
+        wrong = order_problem([centre for _, centre in boxes], params.pitch_mm)
+        if wrong is None:
+            continue
+        upper, _, problem = wrong
+        if params.implausible == "stop":
+            first = next(one for one, centre in boxes if centre.level == upper)
+            raise _implausible(first.annotation, problem)
+        for one, _ in boxes:
+            one.status = "implausible"
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> float:

@@ -9,13 +9,15 @@ follows, in this order, from
 4. ``annotations.mask_labels``, if it is a preset.
 
 A DICOM Segmentation (PS3.3 A.51 and A.80) is read with highdicom; each segment is a level by its
-label or its code. This module is imported only where there is a mask: nibabel and highdicom take a
-second.
+label or its code. A frame that names the one image that it was made on counts on that image alone;
+other frames are one volume. This module is imported only where there is a mask: nibabel and
+highdicom take a second.
 """
 
+import math
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -35,11 +37,41 @@ from dsnet.cohort.annotations.mask_geometry import Body, Floats, bodies
 from dsnet.config.cohort import Annotations
 from dsnet.dicom.reader import quiet
 
-TOTAL: Final = {
+TOTAL_V2: Final = {
     **{27 + n: f"L{5 - n}" for n in range(5)},
     **{32 + n: f"T{12 - n}" for n in range(12)},
 }
-"""Whole vertebrae of TotalSegmentator's task ``total`` from version 2 on (its class map)."""
+"""Vertebrae of TotalSegmentator's task ``total`` from version 2 on (its class map)."""
+
+TOTAL_V1: Final = {
+    **{18 + n: f"L{5 - n}" for n in range(5)},
+    **{23 + n: f"T{12 - n}" for n in range(12)},
+}
+"""The same of version 1."""
+
+_PRESETS: Final = {
+    "totalsegmentator_v1": TOTAL_V1,
+    "totalsegmentator_v2": TOTAL_V2,
+    "verse": VERSE,
+    "tptbox": VERSE,
+}
+
+_LUMBAR_V2: Final = frozenset(range(27, 32))
+_BELOW_V2: Final = frozenset(range(18, 27))
+"""L5 to T9 of version 1; bowel, bladder, sacrum and S1 of version 2."""
+_MUSCLES_V1: Final = frozenset({100, 101})
+_CORD_AND_MUSCLES_V2: Final = frozenset({79, 86, 87})
+"""Autochthonous muscles, which surround every vertebra, and the spinal cord."""
+_T1_V1: Final = 34
+_LAST_V1: Final = 104
+_LAST_VERSE: Final = 28
+
+_FLAT: Final = 1e-9
+"""In mm3: no voxel is as small."""
+
+_MAX_VOXELS: Final = 2**29
+_MAX_BYTES: Final = 2**31
+"""More than a mask of a whole body at 0.7 mm has; a few bytes of zip can pretend to be more."""
 
 _BODY_SUBREGIONS: Final = (49, 50)
 """Rim and inside of the body in TPTBox's ``subreg`` masks."""
@@ -63,6 +95,7 @@ _SEG_FAULTS = (
 )
 """What highdicom and pydicom raise for an object that is cut, wrong or no regular volume."""
 
+_DERIVATION: Final = "DerivationImageSequence"
 _CODED: Final = (
     "SegmentedPropertyTypeCodeSequence",
     "AnatomicRegionSequence",
@@ -87,12 +120,12 @@ def read_nifti(source: Source, params: Annotations) -> list[Body] | None:
     tptbox = params.mask_labels == "tptbox"
     if tptbox and "subreg" in source.path.name and _partner(source.path, "subreg", "vert"):
         return None
-    values, affine, table = _load_nifti(source, source.path)
+    values, affine, table = _load_nifti(source, source.path, params.affine)
     if not values.any():
         return None
     partner = _partner(source.path, "vert", "subreg") if tptbox else None
     if partner:
-        subregions, other, _ = _load_nifti(source, partner)
+        subregions, other, _ = _load_nifti(source, partner, params.affine)
         if subregions.shape != values.shape or not np.allclose(other, affine, atol=1e-3):
             raise source.error(
                 "a subreg mask on the grid of its vert mask",
@@ -108,35 +141,84 @@ def _partner(path: Path, word: str, other: str) -> Path | None:
     return partner if partner != path and partner.exists() else None
 
 
-def _load_nifti(source: Source, path: Path) -> tuple[NDArray[np.integer], Floats, dict[int, str]]:
+def _load_nifti(
+    source: Source, path: Path, choice: str | None
+) -> tuple[NDArray[np.integer], Floats, dict[int, str]]:
     """Return labels, affine (LPS) and label table."""
     try:
         image: Any = nib.load(path)
+        _check_size(source, image)
         values = np.asanyarray(image.dataobj)
-        sform, qform = int(image.header["sform_code"]), int(image.header["qform_code"])
+        affine = _affine(source, image, choice)
     except (*_NIFTI_FAULTS, KeyError) as error:
         raise source.error(
             "a readable NIfTI volume", "something else", "export it again"
         ) from error
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
-    if values.dtype.kind not in "iu":
+    if values.dtype.kind in "fb":
         with np.errstate(invalid="ignore"):  # NaN is no label, which the next line detects
             whole = values.astype(np.int32)
         values = whole if np.array_equal(whole, values) else values
     if values.ndim != 3 or values.dtype.kind not in "iu":
         raise source.error(
             "a volume of three axes that holds whole numbers",
-            f"{values.ndim} axes" if values.ndim != 3 else "fractions",
+            f"{values.ndim} axes"
+            if values.ndim != 3
+            else "fractions"
+            if values.dtype.kind == "f"
+            else "colours or complex numbers",
             "export the labels, not the image or a probability",
         )
-    if not sform and not qform:
+    return values, affine, _label_table(image)
+
+
+def _check_size(source: Source, image: Any) -> None:
+    """Stop before a volume is read that no mask can be."""
+    voxels = math.prod(int(length) for length in image.shape)
+    size = voxels * image.get_data_dtype().itemsize
+    if voxels > _MAX_VOXELS or size > _MAX_BYTES:
+        raise source.error(
+            f"a mask of at most {_MAX_VOXELS:,} voxels and {_MAX_BYTES:,} bytes",
+            f"{voxels:,} voxels and {size:,} bytes",
+            "crop it to its CT, or export it again",
+        )
+
+
+def _affine(source: Source, image: Any, choice: str | None) -> Floats:
+    """Return the affine (LPS) of the header: of sform and qform the one that there is or is chosen.
+
+    Where both are there, they may differ by a voxel at most.
+    """
+    forms = {
+        "sform": image.get_sform(coded=True),
+        "qform": image.get_qform(coded=True),
+    }
+    given = {name: np.asarray(form) for name, (form, code) in forms.items() if code}
+    if not given:
         raise source.error(
             "a header that says where the mask lies (sform or qform)",
             "neither",
             "export it with the affine of its CT",
         )
-    return values, _TO_LPS @ np.asarray(image.affine, dtype=float), _label_table(image)
+    if len(given) == 2 and choice is None:
+        shape = (*image.shape, 1, 1)[:3]
+        corners = np.array(np.meshgrid(*((0, length - 1) for length in shape)))
+        index = np.vstack([corners.reshape(3, -1), np.ones(8)])
+        moved = np.linalg.solve(given["sform"], given["qform"] @ index) - index
+        voxels = float(np.abs(moved).max())
+        if voxels > 1:
+            raise source.error(
+                "an sform and a qform that agree",
+                f"two that differ by {voxels:.1f} voxels",
+                "set annotations.affine to the one that fits the CT, or export it again",
+            )
+    chosen = given[choice if choice in given else next(iter(given))]
+    if not np.isfinite(chosen).all() or abs(np.linalg.det(chosen)) < _FLAT:
+        raise source.error(
+            "an affine of three axes", "a flat one", "export it with the affine of its CT"
+        )
+    return np.asarray(_TO_LPS @ chosen, dtype=float)
 
 
 def _label_table(image: Any) -> dict[int, str]:
@@ -170,10 +252,21 @@ def _label_levels(
     named = {label: level_of(name, params.level_names) for label, name in table.items()}
     if any(level in LEVEL_NAMES for level in named.values()):
         return {label: level for label, level in named.items() if level in LEVEL_NAMES}
+    return _preset_levels(source, frozenset(np.unique(values).tolist()) - {0}, params)
+
+
+def _preset_levels(source: Source, present: frozenset[int], params: Annotations) -> dict[int, str]:
+    """Return the level of each label by the preset of the config."""
     if params.mask_labels == "totalsegmentator":
-        return _total(values)
-    if params.mask_labels in ("verse", "tptbox"):
-        return VERSE
+        return _total(source, present)
+    if params.mask_labels == "verse" and max(present) > _LAST_VERSE:
+        raise source.error(
+            f"VerSe's labels, which end at {_LAST_VERSE}",
+            f"labels up to {max(present)}",
+            "set annotations.mask_labels to the program that wrote the mask",
+        )
+    if isinstance(params.mask_labels, str):
+        return _PRESETS[params.mask_labels]
     raise source.error(
         "to know what the labels of a mask mean",
         "no label table in its header, and no config",
@@ -181,13 +274,30 @@ def _label_levels(
     )
 
 
-def _total(values: NDArray[np.integer]) -> dict[int, str]:
-    """Return TotalSegmentator's numbers: of bodies (as VerSe's) if there is no other, or `TOTAL`.
+def _total(source: Source, present: frozenset[int]) -> dict[int, str]:
+    """Return what TotalSegmentator's numbers mean, where they tell its version.
 
-    Label 19 to 24 of the task ``total`` are organs, which do not come without others.
+    Bodies have VerSe's numbers; 8 to 25 of the task ``total`` are mostly organs, which do not come
+    without others. Version 2 is known by numbers that version 1 did not have, by what surrounds
+    every vertebra, or by a lumbar spine from L5 to L1 that version 1 would not have numbered so: in
+    it, 27 to 31 are T8 to T4, and lie above T9 (26).
     """
-    present = np.unique(values)
-    return VERSE if set(present.tolist()) - {0} <= VERSE.keys() else TOTAL
+    if present <= VERSE.keys():
+        return VERSE
+    of_v1 = sorted(label for label in present if label in TOTAL_V1)
+    unbroken = of_v1 == list(range(of_v1[0], of_v1[-1] + 1)) if of_v1 else False
+    lumbar = present >= _LUMBAR_V2 and not (present & _BELOW_V2 and unbroken)
+    if (
+        max(present) > _LAST_V1
+        or (present >= _CORD_AND_MUSCLES_V2 and _T1_V1 not in present)
+        or (lumbar and not present >= _MUSCLES_V1)
+    ):
+        return TOTAL_V2
+    raise source.error(
+        "labels of TotalSegmentator from which its version follows",
+        "labels that versions 1 and 2 may both have written, for other vertebrae",
+        "set annotations.mask_labels to totalsegmentator_v1 or totalsegmentator_v2",
+    )
 
 
 @dataclass(frozen=True)
@@ -199,50 +309,120 @@ class Segments:
     bodies : list of Body
     references : set of str
         SeriesInstanceUIDs and SOPInstanceUIDs that its header names.
+    patient_id : str
+        "" where the header has none.
     """
 
     bodies: list[Body]
     references: set[str]
+    patient_id: str
 
 
 def read_seg(source: Source, params: Annotations) -> Segments:
     """Return the vertebral bodies of a segmentation object; segments of no level are left out.
 
-    A fractional segment counts from a half.
+    A fractional segment counts from a half. If each frame names the one image that it was made on,
+    it is a body of its own, for that image alone.
 
     Raises
     ------
     UserError
-        If it is another DICOM object, cannot be read, or its frames are no evenly spaced volume.
+        If it is another DICOM object, cannot be read, or its frames name no image each and are no
+        evenly spaced volume.
     """
     try:
         with quiet():
             image = highdicom.seg.segread(source.path)
-            segments = [
-                body
+            levels = {
+                int(number): _segment_level(image.get_segment_description(number), params)
                 for number in image.segment_numbers
-                for body in _segment_bodies(image, int(number), params)
-            ]
-            return Segments(segments, _references(image))
+            }
+            levels = {number: level for number, level in levels.items() if level}
+            frames = image.PerFrameFunctionalGroupsSequence
+            images = [_source_image(_group(image, frame, _DERIVATION)) for frame in frames]
+            segments = (
+                _frame_bodies(image, images, levels) if all(images) else _volumes(image, levels)
+            )
+            patient_id = str(image.get("PatientID") or "").strip()
+            return Segments(segments, _references(image), patient_id)
     except _SEG_FAULTS as error:
         raise source.error(
-            "a DICOM Segmentation whose frames are one evenly spaced volume",
+            "a DICOM Segmentation whose frames name their images or are one evenly spaced volume",
             "another DICOM object, or one that cannot be read",
             "export it again, as NIfTI if need be, or move it out of annotations/",
         ) from error
 
 
-def _segment_bodies(image: Any, number: int, params: Annotations) -> list[Body]:
-    level = _segment_level(image.get_segment_description(number), params)
-    if not level:
-        return []
-    # Segment by segment, since they may overlap.
-    volume = image.get_volume(segment_numbers=[number], combine_segments=False)
-    values = (volume.array[..., 0] >= 0.5).astype(np.uint8)
-    return [
-        Body(number, body.label, body.voxels, body.affine)
-        for body in bodies(values, volume.affine, {1: level})
-    ]
+def _group(image: Any, frame: Dataset, keyword: str) -> Sequence[Dataset]:
+    """Return a functional group of a frame, which may be shared by all; empty without one."""
+    return frame.get(keyword) or image.SharedFunctionalGroupsSequence[0].get(keyword) or []
+
+
+def _source_image(derivations: Sequence[Dataset]) -> str:
+    """Return the SOPInstanceUID of the one image that a frame was made on, or ""."""
+    uids = {
+        str(image.ReferencedSOPInstanceUID)
+        for derivation in derivations
+        for image in derivation.get("SourceImageSequence") or []
+    }
+    return uids.pop() if len(uids) == 1 else ""
+
+
+def _volumes(image: Any, levels: Mapping[int, str]) -> list[Body]:
+    """Return the bodies of a segmentation whose frames are one volume."""
+    segments = []
+    for number, level in levels.items():
+        # Segment by segment, since they may overlap.
+        volume = image.get_volume(segment_numbers=[number], combine_segments=False)
+        values = (volume.array[..., 0] >= 0.5).astype(np.uint8)
+        segments += [
+            Body(number, body.label, body.voxels, body.affine)
+            for body in bodies(values, volume.affine, {1: level})
+        ]
+    return segments
+
+
+def _frame_bodies(image: Any, images: Sequence[str], levels: Mapping[int, str]) -> list[Body]:
+    """Return a body as thick as one slice for each frame and segment."""
+    kind = str(image.SegmentationType)
+    half = int(image.get("MaximumFractionalValue") or 1) / 2
+    segments = []
+    for number, (uid, frame) in enumerate(
+        zip(images, image.PerFrameFunctionalGroupsSequence, strict=True), start=1
+    ):
+        pixels = np.asarray(image.get_stored_frame(number)).T
+        affine = _frame_affine(image, frame)
+        if kind == "LABELMAP":
+            own = {label: pixels == label for label in levels}
+        else:
+            identified = _group(image, frame, "SegmentIdentificationSequence")[0]
+            segment = int(identified.ReferencedSegmentNumber)
+            own = {segment: pixels >= half} if segment in levels else {}
+        segments += [
+            replace(body, row=label, image=uid)
+            for label, voxels in own.items()
+            for body in bodies(voxels[..., None].astype(np.uint8), affine, {1: levels[label]})
+        ]
+    return segments
+
+
+def _frame_affine(image: Any, frame: Dataset) -> Floats:
+    """Return the affine of a frame, as of a volume of one slice."""
+    measures, orientation, position = (
+        _group(image, frame, f"{name}Sequence")[0]
+        for name in ("PixelMeasures", "PlaneOrientation", "PlanePosition")
+    )
+    cosines = np.array(orientation.ImageOrientationPatient, dtype=float)
+    along_row, along_column = cosines[:3], cosines[3:]
+    row_mm, column_mm = (float(step) for step in measures.PixelSpacing)
+    thickness_mm = float(measures.get("SliceThickness") or 1)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = along_row * column_mm, along_column * row_mm
+    affine[:3, 2] = np.cross(along_row, along_column) * thickness_mm
+    affine[:3, 3] = [float(x) for x in position.ImagePositionPatient]
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < _FLAT:
+        raise ValueError("a frame without spacing or orientation")
+    return affine
 
 
 def _segment_level(description: Dataset, params: Annotations) -> str:

@@ -5,8 +5,10 @@ back, z to the head (LPS). An affine is a 4 x 4 matrix from the index of a voxel
 position in mm.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -24,6 +26,17 @@ _TIE: Final = 1e-3
 affines and decimal strings err by, so that the same mask in two formats gives the same boxes."""
 
 _CORNERS: Final = np.array(np.meshgrid([0, 1], [0, 1], [0, 1])).reshape(3, 8)
+_WORD: Final = re.compile(r"[^\W_]+")
+_LEVEL_OR_LABEL: Final = re.compile(r"label[-_]?\d+|(?<![^\W_])[ctls]\d{1,2}(?![^\W_])")
+_WORDS: Final = (
+    "annotation annotations bodies body bone bones ct data dicom export final label labels lumbar "
+    "mask masks msk multilabel nifti nii output predictions result results roi seg segmentation "
+    "segmentations segs spine sub subreg total totalsegmentator tptbox verse vert vertebra "
+    "vertebrae vertebral"
+)
+_MASK_WORDS: Final = frozenset(_WORDS.split())
+"""Words in a mask's path that name neither series nor patient."""
+
 _EIGHT_NEIGHBOURS: Final = np.ones((3, 3), dtype=int)
 """Pixels that touch at a corner belong together."""
 
@@ -41,12 +54,15 @@ class Body:
     voxels : (i, j, k) bool
     affine : (4, 4) float64
         From the index of a voxel's centre to mm (LPS).
+    image : str
+        SOPInstanceUID of the only image that it counts on; "" where it counts on all.
     """
 
     row: int
     label: str
     voxels: Voxels
     affine: Floats
+    image: str = ""
 
     @classmethod
     def of(cls, row: int, label: str, voxels: Voxels, affine: Floats) -> "Body":
@@ -168,7 +184,8 @@ class Slices:
 
     Attributes
     ----------
-    file_key, series_key : (n,) array of str
+    file_key, series : (n,) array of str
+        Of its series: patient and series key, since two patients may have one SeriesInstanceUID.
     affine : (n, 4, 4) float64
         From column, row and mm along the normal to mm (LPS).
     size : (n, 2) int64
@@ -176,7 +193,7 @@ class Slices:
     """
 
     file_key: np.ndarray
-    series_key: np.ndarray
+    series: np.ndarray
     affine: Floats
     size: np.ndarray
 
@@ -185,7 +202,7 @@ class Slices:
         """Return the CT slices of `dsnet.schemas.INDEX` whose headers give their position."""
         usable = index["geometry_fault"].eq("") & index["modality"].eq("CT")
         usable &= index["image_kind"].ne("localizer") & index["rows"].notna()
-        files = index[usable].merge(identities[["file_key", "plane"]], on="file_key")
+        files = index[usable].merge(identities[["file_key", "patient_id", "plane"]], on="file_key")
         files = files[files["plane"] != ""]
         plane = np.array([text.split() for text in files["plane"]], dtype=float).reshape(-1, 9)
         origin, along_row, along_column = plane[:, :3], _unit(plane[:, 3:6]), _unit(plane[:, 6:])
@@ -197,8 +214,8 @@ class Slices:
         affine[:, :3, 3] = origin
         affine[:, 3, 3] = 1
         size = files[["columns", "rows"]].to_numpy(np.int64)
-        file_key, series_key = (files[name].to_numpy(object) for name in ("file_key", "series_key"))
-        return cls(file_key, series_key, affine, size)
+        series = files["patient_id"] + "/" + files["series_key"]
+        return cls(files["file_key"].to_numpy(object), series.to_numpy(object), affine, size)
 
     def corners(self) -> Floats:
         """Return the corners of each slice's outermost pixels in mm: float64 (n, 3, 4)."""
@@ -217,53 +234,64 @@ class Series:
     ----------
     slices : Slices
     rows : dict of str to (n,) int64 array
-        Which slices, by series key.
+        Which slices, by series (`Slices`).
     hull : dict of str to (2, 3) float64
-        Lowest and highest position in mm (LPS), by series key.
+        Lowest and highest position in mm (LPS), by series.
     named : dict of str to set of str
-        Series keys by SeriesInstanceUID, and by folder below ``dicom/`` and each end of its path.
-    by_image : dict of str to str
-        Series key by SOPInstanceUID.
+        Series by SeriesInstanceUID and PatientID, and by folder below ``dicom/`` and each end of
+        its path.
+    of_patient : dict of str to set of str
+        Series by PatientID.
+    by_image : dict of str to dict of int to str
+        Slices, and the series of each, by SOPInstanceUID.
     """
 
     slices: Slices
     rows: dict[str, np.ndarray]
     hull: dict[str, Floats]
     named: dict[str, set[str]] = field(repr=False)
-    by_image: dict[str, str] = field(repr=False)
+    of_patient: dict[str, set[str]] = field(repr=False)
+    by_image: dict[str, dict[int, str]] = field(repr=False)
 
     @classmethod
     def of(cls, index: pd.DataFrame, identities: pd.DataFrame) -> "Series":
         """Return the series of `dsnet.schemas.INDEX` and its private `dsnet.schemas.MAP`."""
         slices = Slices.of(index, identities)
-        groups = pd.Series(np.arange(len(slices.file_key))).groupby(slices.series_key)
+        groups = pd.Series(np.arange(len(slices.file_key))).groupby(slices.series)
         rows = {str(key): np.asarray(at) for key, at in groups.indices.items()}
         corners = slices.corners()
         hull = {
             key: np.stack([corners[at].min(axis=(0, 2)), corners[at].max(axis=(0, 2))])
             for key, at in rows.items()
         }
-        series_of = dict(zip(slices.file_key, slices.series_key, strict=True))
-        private = identities[identities["file_key"].isin(series_of)]
-        keys = [series_of[file_key] for file_key in private["file_key"]]
-        named: dict[str, set[str]] = {}
-        for uid, key in set(zip(private["series_instance_uid"], keys, strict=True)):
-            named.setdefault(uid, set()).add(key)
+        number_of = {file_key: number for number, file_key in enumerate(slices.file_key)}
+        private = identities[identities["file_key"].isin(number_of)]
+        numbers = [number_of[file_key] for file_key in private["file_key"]]
+        series = [str(slices.series[number]) for number in numbers]
+        of_patient = _grouped(zip(private["patient_id"], series, strict=True))
         folders = (path.rpartition("/")[0] for path in private["relative_path"])
-        for folder, key in set(zip(folders, keys, strict=True)):
-            for end in _ends(folder):
-                named.setdefault(end, set()).add(key)
-        named.pop("", None)
-        by_image = dict(zip(private["sop_instance_uid"], keys, strict=True))
-        return cls(slices, rows, hull, named, by_image)
+        folder_of = set(zip(folders, series, strict=True))
+        ends = ((end, key) for folder, key in folder_of for end in _ends(folder))
+        uids = zip(private["series_instance_uid"], series, strict=True)
+        named = _grouped(chain(uids, ends, zip(private["patient_id"], series, strict=True)))
+        by_image: dict[str, dict[int, str]] = {}
+        for uid, number, key in zip(private["sop_instance_uid"], numbers, series, strict=True):
+            by_image.setdefault(uid, {})[number] = key
+        by_image.pop("", None)
+        return cls(slices, rows, hull, named, of_patient, by_image)
 
     def holding(
-        self, source: Source, bodies: Sequence[Body], references: Iterable[str] = ()
+        self,
+        source: Source,
+        bodies: Sequence[Body],
+        references: Iterable[str] = (),
+        patient_id: str = "",
     ) -> str:
-        """Return the key of the one series that a mask belongs to.
+        """Return the one series that a mask belongs to.
 
-        Of the series that its references mean, else of those that its path means (`_names`), else
-        of all: the one whose volume it overlaps, if there is but one.
+        Of the series that its references mean, else of those that its path means (`_names`), else,
+        if its path holds no name at all, of all: the one whose volume it overlaps, if there is but
+        one. It must be of the patient whom the mask's header names.
 
         Parameters
         ----------
@@ -271,6 +299,8 @@ class Series:
         bodies : sequence of Body
         references : iterable of str
             SeriesInstanceUIDs and SOPInstanceUIDs that the mask's header names.
+        patient_id : str
+            Of the mask's header; "" where it has none.
 
         Raises
         ------
@@ -284,12 +314,17 @@ class Series:
                 came="none",
                 remedy="correct annotations.mask_labels or level_names, or move it away",
             )
-        referenced = set(references)
-        meant = [self.named.get(one) or {self.by_image.get(one, "")} for one in referenced]
-        series = set().union(*meant) - {""}
-        if not series:
-            names = (self.named[name] for name in _names(source.relative) if name in self.named)
-            series = next(names, set() if referenced else set(self.rows))
+        series = self._meant(source, set(references))
+        if patient_id:
+            series = series & self.of_patient.get(patient_id, set())
+        if not series and self.rows:
+            raise source.unmatched(
+                "no_image",
+                expected="a mask of a patient and series in dicom/",
+                came="one that names others",
+                remedy="bring its images, or name it, or its folder, after the SeriesInstanceUID, "
+                "the PatientID or the series' folder in dicom/",
+            )
         corners = np.concatenate([body.corners() for body in bodies], axis=1)
         low, high = corners.min(axis=1), corners.max(axis=1)
         fitting = sorted(
@@ -303,9 +338,28 @@ class Series:
             "ambiguous" if fitting else "no_image",
             expected="a mask that lies in one CT series",
             came=f"one that lies in {len(fitting)} of {len(series)} that it may belong to",
-            remedy="name it, or its folder, after the SeriesInstanceUID or the series' folder in "
-            "dicom/",
+            remedy="name it, or its folder, after the SeriesInstanceUID, the PatientID or the "
+            "series' folder in dicom/",
         )
+
+    def _meant(self, source: Source, references: set[str]) -> set[str]:
+        """Return the series that a mask's references or its path may mean."""
+        if references:
+            meant = (
+                self.named.get(one) or set(self.by_image.get(one, {}).values())
+                for one in references
+            )
+            return set().union(*meant)
+        names = (self.named[name] for name in _names(source.relative) if name in self.named)
+        return next(names, set() if _is_named(source.relative) else set(self.rows))
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    groups: dict[str, set[str]] = {}
+    for name, key in pairs:
+        if name:
+            groups.setdefault(name, set()).add(key)
+    return groups
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -327,12 +381,7 @@ def _names(relative: str) -> Iterator[str]:
     The stem, or its beginning before a ``_`` or ``-``, with and without the folders above it; then
     the folders alone, the innermost first.
     """
-    *folders, name = relative.split("/")
-    lower = name.lower()
-    for suffix in (".nii.gz", ".nii", ".dcm"):
-        if lower.endswith(suffix):
-            name = name[: -len(suffix)]
-            break
+    *folders, name = _without_suffix(relative).split("/")
     stops = [stop for stop, letter in enumerate(name) if letter in "_-"]
     for stem in [name, *(name[:stop] for stop in reversed(stops))]:
         for start in range(len(folders) + 1):
@@ -340,3 +389,21 @@ def _names(relative: str) -> Iterator[str]:
     for stop in range(len(folders), 0, -1):
         for start in range(stop):
             yield "/".join(folders[start:stop])
+
+
+def _is_named(relative: str) -> bool:
+    """Return whether a mask's path holds more than words for masks and levels.
+
+    Examples
+    --------
+    >>> _is_named("masks/vertebrae_L1.nii.gz"), _is_named("P2.nii.gz")
+    (False, True)
+    """
+    plain = _LEVEL_OR_LABEL.sub(" ", _without_suffix(relative).lower())
+    return any(word.rstrip("0123456789") not in _MASK_WORDS for word in _WORD.findall(plain))
+
+
+def _without_suffix(relative: str) -> str:
+    suffixes = (".nii.gz", ".nii", ".dcm")
+    length = next((len(s) for s in suffixes if relative.lower().endswith(s)), 0)
+    return relative[: len(relative) - length]

@@ -1,6 +1,7 @@
 """The annotation files of a cohort, recognised by their content, as one list of annotations."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,17 +9,21 @@ from typing import Any
 
 import pandas as pd
 
-from dsnet.cohort.annotations.annotation import NO_EDGES, Annotation, Source, UnmatchedError
+from dsnet.cohort.annotations.annotation import (
+    NO_EDGES,
+    Annotation,
+    Source,
+    UnmatchedError,
+    turned,
+)
 from dsnet.cohort.annotations.box_formats import (
-    CLASS_LISTS,
-    ClassNames,
     read_box_table,
     read_coco,
     read_labelme,
     read_voc,
-    read_yolo,
 )
 from dsnet.cohort.annotations.mask_geometry import Body, Series, cut
+from dsnet.cohort.annotations.yolo import CLASS_LISTS, YoloFolders, read_yolo
 from dsnet.config.cohort import Annotations
 
 _NIFTI, _SEG = ("nifti", "label"), ("seg", "segment")
@@ -43,7 +48,7 @@ class Reader:
     index: pd.DataFrame
     identities: pd.DataFrame
     params: Annotations
-    _class_names: dict[Path, ClassNames | None] = field(default_factory=dict)
+    _yolo: YoloFolders = field(default_factory=YoloFolders)
 
     @cached_property
     def _series(self) -> Series:
@@ -70,7 +75,7 @@ class Reader:
             if of_file is not None:
                 annotations.extend(of_file)
                 number += 1
-        return annotations
+        return [_turned(one) for one in _voc_as_edges(annotations, self.params)]
 
     def _read(self, source: Source) -> list[Annotation] | None:
         """Return the annotations of one file, or None if it is no annotation file."""
@@ -78,11 +83,11 @@ class Reader:
         if suffix == ".json":
             return _read_json(source)
         if suffix == ".xml":
-            return read_voc(source, self.params.voc)
+            return read_voc(source)
         if suffix == ".csv":
             return read_box_table(source)
         if suffix == ".txt":
-            return None if name in CLASS_LISTS else read_yolo(source, self._class_names)
+            return None if name in CLASS_LISTS else read_yolo(source, self._yolo)
         if name.endswith((".nii", ".nii.gz")):
             return self._nifti(source)
         if suffix in _UNREAD:
@@ -104,10 +109,15 @@ class Reader:
         from dsnet.cohort.annotations.mask_formats import read_seg  # noqa: PLC0415 - as above
 
         segments = read_seg(source, self.params)
-        return self._boxes(source, _SEG, segments.bodies, segments.references)
+        return self._boxes(source, _SEG, segments.bodies, segments.references, segments.patient_id)
 
     def _boxes(
-        self, source: Source, kind: tuple[str, str], bodies: list[Body], references: set[str]
+        self,
+        source: Source,
+        kind: tuple[str, str],
+        bodies: list[Body],
+        references: set[str],
+        patient_id: str = "",
     ) -> list[Annotation]:
         """Return a box for each body and slice of the mask's series."""
         blank = [
@@ -115,11 +125,11 @@ class Reader:
             for row, label in [(body.row, body.label) for body in bodies] or [(0, "")]
         ]
         try:
-            series_key = self._series.holding(source, bodies, references)
+            series = self._series.holding(source, bodies, references, patient_id)
             boxes = [
                 one
                 for body, missed in zip(bodies, blank, strict=True)
-                for one in self._cut(body, missed, series_key)
+                for one in self._cut(body, missed, series)
             ]
             if all(one.status == "outside" for one in boxes):
                 raise _no_slice(source)
@@ -129,11 +139,14 @@ class Reader:
             return [replace(one, status=error.status) for one in blank]
         return boxes
 
-    def _cut(self, body: Body, blank: Annotation, series_key: str) -> list[Annotation]:
+    def _cut(self, body: Body, blank: Annotation, series: str) -> list[Annotation]:
         """Return `blank` with a box, for each slice that cuts the body; or as outside."""
         slices = self._series.slices
+        named = self._series.by_image.get(body.image, {})
         boxes = []
-        for number in self._series.rows[series_key]:
+        for number in self._series.rows[series]:
+            if body.image and number not in named:
+                continue
             columns, rows = (int(length) for length in slices.size[number])
             section = cut(body, slices.affine[number], (columns, rows), self.params.min_area_mm2)
             if section is not None:
@@ -152,6 +165,37 @@ def _no_slice(source: Source) -> UnmatchedError:
     )
 
 
+def _voc_as_edges(annotations: Sequence[Annotation], params: Annotations) -> Iterator[Annotation]:
+    """Yield annotations, those of Pascal VOC with edges.
+
+    Numbers of pixels, from 1, are whole: a fraction in one file says that the tool writes edges,
+    and so into all the others.
+    """
+    voc = [one for one in annotations if one.format == "voc"]
+    fractions = any(edge % 1 for one in voc for edge in one.edges)
+    for one in annotations:
+        if one.format != "voc" or params.voc == "edges":
+            yield one
+        elif fractions:
+            yield replace(one, read_as="edges")
+        else:
+            x_min, y_min, x_max, y_max = one.edges
+            if x_min < 1 or y_min < 1:
+                raise one.error(
+                    expected="pixel numbers from 1 on, as VOC defines them",
+                    came=f"xmin {x_min:g}, ymin {y_min:g}",
+                    remedy="set annotations.voc: edges if your tool writes edges from 0, as "
+                    "labelImg does",
+                )
+            yield replace(one, edges=(x_min - 1, y_min - 1, x_max, y_max))
+
+
+def _turned(one: Annotation) -> Annotation:
+    if not one.rotation_deg % 360:
+        return one
+    return replace(one, edges=turned(one.edges, one.rotation_deg), read_as="rotated")
+
+
 def _read_json(source: Source) -> list[Annotation]:
     content = _load_json(source)
     for read in (read_coco, read_labelme):
@@ -168,7 +212,7 @@ def _read_json(source: Source) -> list[Annotation]:
 def _load_json(source: Source) -> Any:
     try:
         return json.loads(source.path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise source.error(
             "a readable JSON file in UTF-8",
             "something else",
