@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -12,17 +11,27 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dsnet.audit.explain import Explanation, count_of, explain
 from dsnet.audit.lookup import criterion_rows, file_rows, flow_rows, patient_rows, with_paths
 from dsnet.config.cohort import Exclude
 from dsnet.exclude.criteria import criteria_table
+from dsnet.match.patients import OLDEST
 from dsnet.results import Json, Results
-from dsnet.schemas import EXCLUSIONS
+from dsnet.schemas import HISTORIES, REGIONS
 
 LIMIT = 40
 """Rows displayed unless all are asked for."""
 
+_EVIDENCE = 3
+"""Distinct evidence that is quoted of a patient's criterion."""
+
+_OUTCOMES = 8
+"""Kinds of outcome that are listed of a patient's files."""
+
 _REMAINING = ("files", "images", "patients")
-_COLUMNS = ("file_key", "patient_key", "status", "criterion", "evidence", "all_criteria", "path")
+_COLUMNS = ("file_key", "patient_key", "outcome", "evidence", "path")
+"""Of a list of files: three that a terminal of 80 characters never folds, and what is left."""
+
 _NUMBERS = {
     "files_removed": "files\nout",
     "patients_removed": "patients\nout",
@@ -91,17 +100,21 @@ def patient_view(
     show_private: bool = False,
     limit: int | None = LIMIT,
 ) -> Answer:
-    """Return one patient's outcome and files; see `dsnet.audit.lookup.patient_rows`."""
+    """Return why a patient is in or out, and what would have to change.
+
+    Every file is listed under `show_private`, and without a `limit`; else those alike together.
+    See `dsnet.audit.lookup.patient_rows`.
+    """
     rows = patient_rows(results, patient, private)
     if show_private:
         rows = with_paths(rows, results, private)
-    own = results.exclusions[results.exclusions["patient_key"].isin(rows["patient_key"])]
-    heads = [name for name in _COLUMNS if name != "patient_key"]
-    tables = [
-        *_listing("Patient", own, list(EXCLUSIONS.columns), None),
-        *_listing("Files", rows, heads, limit),
-    ]
-    return Answer(results.flow["cohort"], rows, tables, {"patients": own.to_dict("records")})
+    cohort = results.flow["cohort"]
+    explanations = [explain(results, key) for key in rows["patient_key"].unique()]
+    tables = [table for one in explanations for table in _explanation(one, cohort)]
+    if show_private or limit is None:
+        heads = [name for name in _COLUMNS if name != "patient_key"]
+        tables += _listing("Files", rows, heads, limit)
+    return Answer(cohort, rows, tables, {"patients": [asdict(one) for one in explanations]})
 
 
 def criterion_view(
@@ -167,21 +180,93 @@ def criteria_view(params: Exclude) -> Table:
     return table
 
 
+def _explanation(one: Explanation, cohort: Json) -> list[RenderableType]:
+    """Return one patient on a screen of 80 by 24 characters; more lines if evidence is long."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, text in _facts(one):
+        # Text, since evidence may hold what rich would read as markup.
+        facts.add_row(Text(name, style="dim"), Text(text))
+    if one.nearest is not None:
+        number = count_of(len(one.nearest["criteria"]), "criterion", "criteria")
+        facts.add_row(
+            Text("Nearest file", style="dim"), f"{one.nearest['file_key']} fails {number}"
+        )
+        for rule in one.nearest["criteria"]:
+            limit = f" ({rule['threshold']})" if rule["threshold"] else ""
+            facts.add_row("", Text(f"{rule['code']} {rule['slug']}{limit}"))
+            facts.add_row("", Text(f"    to change: {rule['remedy']}"))
+    synthetic = " - SYNTHETIC, not patients" if cohort["synthetic"] else ""
+    files = Table(box=SIMPLE_HEAD, padding=0)
+    for head in ("files", "criterion", "evidence", "first of them"):
+        files.add_column(head, no_wrap=head != "evidence", overflow="fold")
+    for row in one.outcomes[:_OUTCOMES]:
+        outcome = row["criterion"] or row["status"]
+        cells = (f"{row['files']:,}", outcome, row["evidence"], row["file_key"])
+        files.add_row(*map(Text, cells))
+    more = len(one.outcomes) - _OUTCOMES
+    left_out = [Text(f"{more:,} more outcomes; --all lists every file.")] if more > 0 else []
+    title = Text(f"{one.patient_key}: {one.status.upper()}   cohort {cohort['name']}{synthetic}")
+    return [title, facts, files, *left_out]
+
+
+def _facts(one: Explanation) -> list[tuple[str, str]]:
+    facts = [("Files", f"{one.n_files:,}, {one.n_included:,} of them included")]
+    if one.criterion:
+        limit = f" ({one.threshold})" if one.threshold else ""
+        facts.append(("Criterion", f"{one.code} {one.criterion}{limit}: {one.reason}"))
+        texts = [f"{text} ({count_of(number, 'file')})" for text, number in one.evidence.items()]
+        if texts:
+            more = [f"{len(texts) - _EVIDENCE} more"] if len(texts) > _EVIDENCE else []
+            facts.append(("Evidence", "; ".join(texts[:_EVIDENCE] + more)))
+    if one.subset:
+        facts.append(("Subset", f"{one.subset}, class {one.stratum}"))
+    for exam in one.exams:
+        scores = [f"{region} {score}" for region in REGIONS if (score := exam[f"{region}_t_score"])]
+        t_scores = f"T-scores {', '.join(scores)}" if scores else "no T-score"
+        interval = interval_text(exam["interval_days"])
+        facts.append(("DXA exam", f"{interval} ({exam['status']}), {t_scores}"))
+    if not one.exams:
+        facts.append(("DXA exam", "none"))
+    sex, age = one.person["sex"] or "sex unknown", one.person["age"]
+    histories = ", ".join(
+        f"{name.replace('_', ' ')} {one.person[name] or 'unknown'}" for name in HISTORIES
+    )
+    years = "age unknown" if age is None else "over 89 years" if age >= OLDEST else f"{age} years"
+    facts.append(("Person", f"{sex}, {years}; {histories}"))
+    return facts
+
+
+def interval_text(days: str) -> str:
+    """Return the days from a DXA exam to the CT in words; "" is an unknown date.
+
+    Examples
+    --------
+    >>> interval_text("47"), interval_text("-109"), interval_text("0"), interval_text("")
+    ('47 days before the CT', '109 days after the CT', 'on the day of the CT', 'a date is unknown')
+    """
+    if not days:
+        return "a date is unknown"
+    number = int(days)
+    if number == 0:
+        return "on the day of the CT"
+    return f"{count_of(abs(number), 'day')} {'before' if number > 0 else 'after'} the CT"
+
+
 def _listing(
     title: str, rows: pd.DataFrame, heads: Sequence[str], limit: int | None
 ) -> list[RenderableType]:
+    if "outcome" in heads:
+        rows = rows.assign(outcome=rows["criterion"].where(rows["criterion"] != "", rows["status"]))
     table = Table(title=Text(f"{title}: {len(rows):,}"), box=SIMPLE_HEAD, padding=0)
     present = [name for name in heads if name in rows]
     for name in present:
-        table.add_column(name, no_wrap=name.endswith("_key"), overflow="fold")
+        whole = name.endswith("_key") or name == "outcome"
+        table.add_column(name, no_wrap=whole, overflow="fold")
     for row in rows[:limit].to_dict("records"):
         # Text, since a path may hold what rich would read as markup.
-        table.add_row(*(Text(_cell(name, row[name])) for name in present))
+        table.add_row(*(Text(str(row[name])) for name in present))
     if limit is None or len(rows) <= limit:
         return [table]
     return [table, Text(f"{len(rows) - limit:,} more; --all shows them.")]
-
-
-def _cell(name: str, value: Any) -> str:
-    """Return a cell's text; a list of criteria with blanks at which it may be folded."""
-    return str(value).replace(";", "; ") if name == "all_criteria" else str(value)

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.files import write_text
-from dsnet.report.counts import Tables, count_of, read_tables, subset_counts, words
+from dsnet.report.counts import Tables, read_tables, subset_counts, words
 from dsnet.report.measured import ResultTable, read_result_tables
 from dsnet.report.provenance import PUBLISHED, Record, read_records
 from dsnet.report.step import environment

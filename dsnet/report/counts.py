@@ -215,14 +215,3 @@ def words(slug: str) -> str:
     'no HU scale'
     """
     return " ".join(_ACRONYMS.get(word, word) for word in slug.split("_"))
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number and its noun.
-
-    Examples
-    --------
-    >>> count_of(1, "file"), count_of(1200, "file")
-    ('1 file', '1,200 files')
-    """
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -9,13 +9,13 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from dsnet.audit.explain import count_of
 from dsnet.files import whole
 from dsnet.report.counts import (
     UNITS,
     Counts,
     Stage,
     Tables,
-    count_of,
     read_tables,
     stages,
     subset_counts,

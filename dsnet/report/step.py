@@ -10,10 +10,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.files import write_text
 from dsnet.report import measured, provenance
-from dsnet.report.counts import UNITS, Tables, count_of, read_tables, words
+from dsnet.report.counts import UNITS, Tables, read_tables, words
 from dsnet.report.describe import GROUPS, Block, describe
 from dsnet.report.diagram import draw
 from dsnet.report.embedded import Gallery, embed, gallery
