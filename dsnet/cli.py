@@ -251,16 +251,51 @@ Removed, and recorded: these files are excluded (withdrawn) if they are found ag
 
 
 @app.command()
-def report(results: ResultsFolder = None, configfile: ConfigFile = CONFIG) -> None:
-    """Put what the results folder holds on one page, report.html, that needs no network."""
+def report(
+    shareable: Annotated[
+        bool,
+        typer.Option(
+            "--shareable",
+            help="No images, single patients or small numbers; searched for identities.",
+        ),
+    ] = False,
+    results: ResultsFolder = None,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """Put what the results folder holds on one page, report.html, that needs no network.
+
+    Works as soon as there is a ledger; the page says what was not made yet. A shareable page goes
+    to a folder of its own, shareable/.
+    """
     from dsnet.report.step import report as write  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting():
         config = _config(configfile)
         folder = results or config.results
-        page = folder / "report.html"
-        write(config=config, results=folder, page=page)
+        page = (folder / "shareable" if shareable else folder) / "report.html"
+        if shareable:
+            Results(folder).private(config.private)  # what the page is searched with
+        write(config=config, results=folder, page=page, shareable=shareable)
+        if shareable:
+            _check_shareable(page, config, folder)
         typer.echo(f"{page}: open it in any browser")
+
+
+def _check_shareable(page: Path, config: Config, results: Path) -> None:
+    """Search the page's folder for identities; remove the page if there is one."""
+    from dsnet.phi.step import check  # noqa: PLC0415 - pandas, for this command alone
+
+    try:
+        check(
+            [page.parent],
+            config.phi_check,
+            Results(results),
+            private=config.private,
+            report=results / "phi_check_shareable.json",
+        )
+    except UserError:
+        page.unlink()
+        raise
 
 
 @app.command()

@@ -16,7 +16,7 @@ REMEDIES = {
     "withdrawn": "nothing may: the patient withdrew consent",
     "unreadable": "export the file again as DICOM",
     "undecodable_pixels": "export the file again, whole and in a common transfer syntax",
-    "duplicate": "nothing has to: another copy of the image stands for it",
+    "duplicate": "nothing has to: another copy of the image counts",
     "not_ct": "bring CT images of the patient",
     "not_original_axial": "bring the original axial series",
     "bad_geometry": "export the series again with position, orientation and spacing of each slice",
@@ -118,7 +118,7 @@ def explain(results: Results, patient_key: str) -> Explanation:
     own = exclusions[exclusions["patient_key"] == patient_key].iloc[0]
     steps = {step["slug"]: step for step in results.flow["steps"]}
     step = steps.get(own["criterion"], {"code": "", "threshold": ""})
-    shown = rows[(rows["criterion"] == own["criterion"]) & (rows["evidence"] != "")]
+    evident = rows[(rows["criterion"] == own["criterion"]) & (rows["evidence"] != "")]
     alike = rows.groupby(["status", "criterion", "evidence"], sort=False)["file_key"]
     outcomes = alike.agg(files="size", file_key="first").reset_index()
     exams = results.exams[results.exams["patient_key"] == patient_key]
@@ -131,12 +131,12 @@ def explain(results: Results, patient_key: str) -> Explanation:
         threshold=step["threshold"],
         n_files=int(own["n_files"]),
         n_included=int(own["n_included"]),
-        evidence=shown["evidence"].value_counts(sort=False).to_dict() if own["criterion"] else {},
-        exams=exams.drop(columns="patient_key").to_dict("records"),
-        person=traits.where(traits.notna(), None).to_dict(),
+        evidence=evident["evidence"].value_counts(sort=False).to_dict() if own["criterion"] else {},
+        exams=_records(exams.drop(columns="patient_key")),
+        person={str(name): None if pd.isna(value) else value for name, value in traits.items()},
         subset=subset,
         stratum=stratum,
-        outcomes=outcomes.to_dict("records"),
+        outcomes=_records(outcomes),
         nearest=None if own["n_included"] else _nearest(rows, steps),
     )
 
@@ -161,6 +161,10 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
     ('1 file', '1,200 files', '2 criteria')
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
 
 
 def _nearest(rows: pd.DataFrame, steps: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.files import write_text
 from dsnet.report.counts import Tables, read_tables, subset_counts, words
-from dsnet.report.measured import ResultTable, read_result_tables
+from dsnet.report.measured import ResultTable, read_result_tables, with_interval
 from dsnet.report.provenance import PUBLISHED, Record, read_records
 from dsnet.report.step import environment
 from dsnet.results import Json, Results
@@ -43,7 +43,7 @@ def checklist(*, config: Config, results: Path, checklist: Path) -> None:
             tables=tables,
             flow=tables.flow,
             config=config,
-            proof=None if tables.nothing_included else read.split_proof,
+            proof=read.split_proof if tables.split_made else None,
             removed=_removed(tables.flow),
             subsets=_subsets(tables),
             performance=_performance(reported),
@@ -77,10 +77,11 @@ def _performance(reported: list[ResultTable]) -> str:
     """Return the measures of Table 1, "" where it was not made."""
     lines = []
     for table in (table for table in reported if table.name == "table1"):
-        for row in table.rows:
-            cells = dict(zip(table.heads, row, strict=True)) | dict(table.same)
-            measured = ", ".join(f"{name} {cells[name]}" for name in _MEASURES if name in cells)
-            lines.append(f"{cells['backbone']} + {cells['attention']}: {measured} %")
+        for row in table.raw:
+            measured = ", ".join(
+                f"{name} {with_interval(row, name)}" for name in _MEASURES if name in row
+            )
+            lines.append(f"{row['backbone']} + {row['attention']}: {measured} %")
     return "; ".join(lines)
 
 

@@ -16,7 +16,7 @@ Counts = dict[str, int]
 
 UNITS = ("files", "images", "patients")
 
-_ACRONYMS = {"ct": "CT", "hu": "HU", "dxa": "DXA", "t": "T"}
+_ACRONYMS = {name: name.upper() for name in ("ct", "hu", "dxa", "t", "sop", "uid")}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Tables:
     flow : dict
         As `dsnet.exclude.step.flow_counts` returns it.
     ledger, exclusions, labels, split : DataFrame
-        Under `dsnet.schemas`. Labels and split are empty where nothing is included.
+        Under `dsnet.schemas`. Labels and split are empty where nothing is included, and before
+        their steps were run.
     """
 
     flow: Json
@@ -53,6 +54,11 @@ class Tables:
         return bool(self.flow["included"]["files"] == 0)
 
     @property
+    def split_made(self) -> bool:
+        """Whether there is a split."""
+        return not self.split.empty
+
+    @property
     def leaky(self) -> bool:
         """Whether some patient is in more than one subset (docs/interpretations.md#11)."""
         pairs = self.split[["patient_key", "subset"]].drop_duplicates()
@@ -65,15 +71,18 @@ def read_tables(results: Results) -> Tables:
     Raises
     ------
     UserError
-        If one is missing, is not what its step writes, or counts something else than another.
+        If there is no ledger, or a table is not what its step writes or counts something else than
+        another.
     """
-    nothing = results.nothing_included
+    made = {name: (results.cohort / f"{name}.csv").exists() for name in ("labels", "split")}
+    if results.nothing_included:  # labels of an earlier run say nothing
+        made = dict.fromkeys(made, False)
     tables = Tables(
         flow=results.flow,
         ledger=results.ledger,
         exclusions=results.exclusions,
-        labels=_empty(schemas.LABELS) if nothing else results.labels,
-        split=_empty(schemas.SPLIT) if nothing else results.split,
+        labels=results.labels if made["labels"] else _empty(schemas.LABELS),
+        split=results.split if made["split"] else _empty(schemas.SPLIT),
     )
     check_sums(tables)
     return tables
@@ -123,6 +132,8 @@ def _check_patients(tables: Tables, included: pd.DataFrame) -> None:
     _check_same("exclusions.csv, files", named, int(exclusions["n_files"].sum()))
     images = set(included["image_key"])
     for name, table in (("labels.csv", tables.labels), ("split.csv", tables.split)):
+        if table.empty:  # not made yet; a reader of either refuses one that lost its rows
+            continue
         others = len(images ^ set(table["image_key"]))
         _check_same(f"{name}, images that are not those included in ledger.csv", 0, others)
 

@@ -46,7 +46,12 @@ class Block:
 
 
 def describe(
-    tables: Tables, index: pd.DataFrame, people: pd.DataFrame, *, min_cell: int
+    tables: Tables,
+    index: pd.DataFrame,
+    people: pd.DataFrame,
+    *,
+    min_cell: int,
+    strict: bool = False,
 ) -> list[Block]:
     """Return the description of the cohort, trait by trait.
 
@@ -59,9 +64,12 @@ def describe(
         `dsnet.schemas.PATIENTS`. Without a clinical table nothing is said of sex and age.
     min_cell : int
         Numbers of patients of one sex or age below this are hidden; 0 hides none.
+    strict : bool
+        Whether those of one class, vendor or kernel are, too.
     """
     patients, images = _patients(tables), _images(tables, index)
-    blocks = [_sizes(patients, images), _classes(patients)]
+    floor = min_cell if strict else 0
+    blocks = [_sizes(patients, images), _classes(patients, floor)]
     if people["in_clinical"].any():
         traits = people[["patient_key", "sex", "age"]].replace({"sex": {"": _UNKNOWN}})
         patients = patients.merge(traits, on="patient_key", how="left")
@@ -69,12 +77,14 @@ def describe(
     scores = tables.labels.assign(t_score=tables.labels["t_score"].astype(float))
     lowest = scores.groupby("patient_key")["t_score"].min()
     patients = patients.assign(t_score=patients["patient_key"].map(lowest))
-    blocks.append(_quantity("T-score", "the lowest that labels a vertebra", patients, "t_score"))
+    blocks.append(
+        _quantity("T-score", "the lowest that labels a vertebra", patients, "t_score", floor)
+    )
     blocks += [
-        _count("Scanner vendor", "patients", images, "vendor"),
-        _count("Kernel", "patients, by vendor", images, "kernel"),
-        _quantity("Slice thickness, mm", "of images", images, "slice_thickness_mm"),
-        _quantity("Pixel spacing, mm", "of images, between rows", images, "row_spacing_mm"),
+        _count("Scanner vendor", "patients", images, "vendor", floor),
+        _count("Kernel", "patients, by vendor", images, "kernel", floor),
+        _quantity("Slice thickness, mm", "of images", images, "slice_thickness_mm", floor),
+        _quantity("Pixel spacing, mm", "of images, between rows", images, "row_spacing_mm", floor),
     ]
     return blocks
 
@@ -150,9 +160,9 @@ def _sizes(patients: pd.DataFrame, images: pd.DataFrame) -> Block:
     return Block("Size", "excluded: patients of whom no image is left, and their CT images", rows)
 
 
-def _classes(patients: pd.DataFrame) -> Block:
+def _classes(patients: pd.DataFrame, min_cell: int) -> Block:
     counts = _counts(patients, "class", CLASSES).drop(columns="excluded")
-    text = suppress(counts, 0).assign(excluded="")
+    text = suppress(counts, min_cell).assign(excluded="")
     return Block("Class", "patients; the most severe of their vertebrae", _rows(text, counts))
 
 
@@ -180,10 +190,10 @@ def _band(age: int | None) -> str:
     return next((name for low, high, name in _BANDS if low <= age < high), "over 89")
 
 
-def _count(title: str, note: str, frame: pd.DataFrame, column: str) -> Block:
+def _count(title: str, note: str, frame: pd.DataFrame, column: str, min_cell: int) -> Block:
     counts = _counts(frame, column, sorted(frame[column].unique()))
     counts = counts.sort_values(list(GROUPS), ascending=False, kind="stable")
-    return Block(title, note, _rows(suppress(counts, 0), counts))
+    return Block(title, note, _rows(suppress(counts, min_cell), counts))
 
 
 def _counts(frame: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
@@ -203,7 +213,7 @@ def _rows(text: pd.DataFrame, counts: pd.DataFrame) -> list[tuple[str, list[str]
     ]
 
 
-def _quantity(title: str, note: str, frame: pd.DataFrame, column: str, min_cell: int = 0) -> Block:
+def _quantity(title: str, note: str, frame: pd.DataFrame, column: str, min_cell: int) -> Block:
     """Return median and quartiles, where there are enough patients to hide each of them."""
     cells = []
     for group in GROUPS:

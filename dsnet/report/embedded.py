@@ -9,12 +9,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dsnet.audit.explain import remedy
 from dsnet.report.counts import Tables, words
 from dsnet.schemas import CLASSES
 from dsnet.slices.store import SliceStore
 from dsnet.slices.thumbnails import choose, picture, showable
 
-COLUMNS = ("patient_key", "series_key", "criterion", "evidence", "decided_by", "all_criteria")
+COLUMNS = (
+    "patient_key",
+    "series_key",
+    "criterion",
+    "evidence",
+    "decided_by",
+    "all_criteria",
+    "level",
+)
+"""Of the ledger, with the level that a slice shows."""
 
 
 @dataclass(frozen=True)
@@ -129,36 +139,73 @@ def _uri(jpeg_base64: str) -> str:
     return f"data:image/jpeg;base64,{jpeg_base64}"
 
 
-def embed(tables: Tables, pictures: Gallery) -> dict[str, Any]:
+def embed(tables: Tables, exams: pd.DataFrame, pictures: Gallery) -> dict[str, Any]:
     """Return everything that the page's script shows, ready for JSON.
+
+    Parameters
+    ----------
+    tables : Tables
+    exams : DataFrame
+        `dsnet.schemas.EXAMS`.
+    pictures : Gallery
 
     Returns
     -------
     dict
-        ``rows``; ``file`` and ``image``, 8 bytes a row, zero where there is no image key;
-        ``columns``, each with ``values`` and, for every row, the index of its own; ``patients``
-        by key, ``criteria`` in order, ``thumbnails`` by row.
+        ``files`` and ``patients``, each with the number of its ``rows`` and its ``columns`` (see
+        `column`; ``keys`` of ``files`` as `keys` packs them); ``criteria`` in order;
+        ``thumbnails`` by row of the ledger.
     """
     ledger = tables.ledger
     labelled = zip(tables.labels["image_key"], tables.labels["level"], strict=True)
     levels = _joined(labelled, " ")
     ledger = ledger.assign(level=[levels.get(key, "") for key in ledger["image_key"]])
     ledger.loc[ledger["status"] == "excluded", "level"] = ""
+    patients = patient_table(tables, exams)
     return {
-        "rows": len(ledger),
-        "file": keys(ledger["file_key"]),
-        "image": keys(ledger["image_key"]),
-        "columns": {name: column(ledger[name]) for name in (*COLUMNS, "level")},
-        "patients": _patients(tables),
+        "files": {
+            "rows": len(ledger),
+            "keys": {name: keys(ledger[name]) for name in ("file_key", "image_key")},
+            "columns": {name: column(ledger[name]) for name in COLUMNS},
+        },
+        "patients": {
+            "rows": len(patients),
+            "keys": {},
+            "columns": {name: column(patients[name].astype(str)) for name in patients},
+        },
         "criteria": [
             {
-                **{name: step[name] for name in ("slug", "code", "reason", "threshold", "scope")},
+                **{name: step[name] for name in ("slug", "code", "reason", "threshold")},
                 "words": words(step["slug"]),
+                "remedy": remedy(step["slug"]),
             }
             for step in tables.flow["steps"]
         ],
         "thumbnails": {one.row: asdict(one) for one in pictures.thumbnails},
     }
+
+
+def patient_table(tables: Tables, exams: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per patient, in the order of ``exclusions.csv``.
+
+    Returns
+    -------
+    DataFrame
+        ``patient_key``, ``criterion``, ``n_files`` and ``n_included``; ``interval_days`` from the
+        DXA exam that grades a study to the CT, of several studies separated by commas; ``subset``
+        and ``stratum``, "" where there is none.
+    """
+    pairs = tables.split[["patient_key", "subset"]].drop_duplicates().sort_values("subset")
+    subsets = _joined(zip(pairs["patient_key"], pairs["subset"], strict=True), " and ")
+    strata = dict(zip(tables.split["patient_key"], tables.split["stratum"], strict=True))
+    nearest = exams.loc[exams["interval_days"] != ""].query("status == 'nearest'")
+    days = _joined(zip(nearest["patient_key"], nearest["interval_days"], strict=True), ", ")
+    rows = tables.exclusions[["patient_key", "criterion", "n_files", "n_included"]]
+    return rows.assign(
+        interval_days=[days.get(key, "") for key in rows["patient_key"]],
+        subset=[subsets.get(key, "") for key in rows["patient_key"]],
+        stratum=[strata.get(key, "") for key in rows["patient_key"]],
+    )
 
 
 def keys(pseudonyms: "pd.Series[str]") -> str:
@@ -183,18 +230,6 @@ def column(texts: "pd.Series[str]") -> dict[str, Any]:
         "values": [str(value) for value in values],
         "bits": bits,
         "codes": base64.b64encode(packed.tobytes()).decode("ascii"),
-    }
-
-
-def _patients(tables: Tables) -> dict[str, list[Any]]:
-    """Return of each patient: files, files included, criterion, subsets and class."""
-    pairs = tables.split[["patient_key", "subset"]].drop_duplicates().sort_values("subset")
-    subsets = _joined(zip(pairs["patient_key"], pairs["subset"], strict=True), " and ")
-    strata = dict(zip(tables.split["patient_key"], tables.split["stratum"], strict=True))
-    rows = tables.exclusions[["patient_key", "n_files", "n_included", "criterion"]]
-    return {
-        key: [files, included, criterion, subsets.get(key, ""), strata.get(key, "")]
-        for key, files, included, criterion in rows.itertuples(index=False, name=None)
     }
 
 

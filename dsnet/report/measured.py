@@ -1,18 +1,19 @@
 """Tables and figures of the results folder: those that exist, in order, with what columns mean."""
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
+from dsnet.audit.explain import count_of
 from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate.metrics import DEFINITIONS
 from dsnet.results import Results
+from dsnet.tables.methods import title_of
 
 TABLES = {
     "table1": "Table 1. ResNet50 with each attention, beside the paper's figures",
@@ -22,6 +23,81 @@ TABLES = {
     "leakage": "What a split by image would have given (LEAKY), against the split by patient",
 }
 """Tables that the report shows, in this order, and their headings."""
+
+OF_IMAGES = ("figure4",)
+"""Figures that show images of patients."""
+
+Format = Literal["text", "count", "decimal", "p"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that the report shows of a table.
+
+    Attributes
+    ----------
+    title : str
+    name : str
+        Of the column in the CSV file.
+    format : {"text", "count", "decimal", "p"}
+        ``decimal``: one decimal. ``p``: three, ``<0.001`` below.
+    bounds : tuple of str
+        Columns of the interval, where the file has them.
+    """
+
+    title: str
+    name: str
+    format: Format = "text"
+    bounds: tuple[str, str] = ("", "")
+
+
+def _percent(title: str, name: str) -> Column:
+    return Column(title, name, "decimal", (f"{name}_low", f"{name}_high"))
+
+
+_DETECTORS = (
+    Column("Detector", "detector"),
+    _percent("map %", "map"),
+    _percent("Recall %", "recall"),
+    _percent("Acc %", "accuracy"),
+    _percent("Box AP %", "box_ap50"),
+    Column("Images/s", "fps", "decimal"),
+    Column("Weights, M", "parameters_m", "decimal"),
+)
+
+HEADLINES: Mapping[str, tuple[Column, ...]] = {
+    "table1": _DETECTORS,
+    "table2": _DETECTORS,
+    "table3": (
+        Column("Method", "method"),
+        Column("By", "unit"),
+        Column("Images", "images", "count"),
+        Column("Classes", "classes", "count"),
+        _percent("Acc %", "accuracy"),
+        _percent("AUC %", "auc"),
+        _percent("Recall %", "recall"),
+    ),
+    "differences": (
+        Column("Detector", "detector"),
+        Column("Statistic", "statistic"),
+        Column("Difference to none, points", "difference", "decimal", ("low", "high")),
+        Column("p", "p", "p"),
+        Column("p (Holm)", "p_holm", "p"),
+    ),
+    "leakage": (
+        Column("Method", "method"),
+        Column("Split by", "split"),
+        Column("Labels", "labels"),
+        Column("Statistic", "statistic"),
+        Column("Value %", "value", "decimal", ("low", "high")),
+        Column("Chance %", "chance", "decimal"),
+        Column("Verdict", "verdict"),
+    ),
+}
+"""What the report shows of each table; the rest is behind "all columns"."""
+
+_SUMMARIES = {"table1": "metrics.json", "table2": "table2.json"}
+"""Files that hold the statistics of a table which its CSV lacks, as fractions."""
 
 LEDGER = {
     "file_key": "pseudonym of the file",
@@ -62,6 +138,7 @@ _MEASURES = {
     "fps": "images a second, batch 1, pre- and post-processing included (interpretation 16)",
     "ms_per_image": "median milliseconds an image (interpretation 16)",
     "fps_to_none": "speed as a share of the same backbone's without attention, in the same run",
+    "fps_to_resnet50": "speed as a share of ResNet50's without attention, in the same run",
     "ms_q1": "first quartile of the milliseconds an image",
     "ms_q3": "third quartile of the milliseconds an image",
     "parameters_m": "weights in millions, trained or frozen",
@@ -74,8 +151,14 @@ _MEASURES = {
 }
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
-_NUMBER = re.compile(r"[-+]?[\d.]*(e[-+]?\d+)?", re.ASCII)
-_BOUND = re.compile(r"(.+)_(low|high)")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure, and what stands below it: its interval, and what the paper reports."""
+
+    value: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,23 +168,26 @@ class ResultTable:
     Attributes
     ----------
     name, title : str
+    columns : list of Column
+        Those of `HEADLINES` that the file has; all of a table that is not there.
+    rows : list of list of Cell
+    note : str
+        On how many patients, and of which data.
     heads : list of str
-        Bounds of an interval stand in their value's column.
-    rows : list of list of str
-    numeric : list of bool
-        By head, whether its cells are numbers.
-    same : list of (str, str)
-        Columns left out since every row says the same, and what it says.
+        Of the file.
+    raw : list of dict of str to str
+        Its rows.
     meanings : list of (str, str)
         Head and what it means, where there is a definition.
     """
 
     name: str
     title: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+    note: str
     heads: list[str]
-    rows: list[list[str]]
-    numeric: list[bool]
-    same: list[tuple[str, str]]
+    raw: list[dict[str, str]]
     meanings: list[tuple[str, str]]
 
 
@@ -123,22 +209,28 @@ def read_result_tables(results: Results) -> tuple[list[ResultTable], list[str]]:
     UserError
         If one of them is no CSV table.
     """
-    paths = {name: results.folder / f"{name}.csv" for name in TABLES}
-    tables = [_read(path, TABLES[name]) for name, path in paths.items() if path.exists()]
-    return tables, [name for name, path in paths.items() if not path.exists()]
+    made = [name for name in TABLES if (results.folder / f"{name}.csv").exists()]
+    return [_table(results, name) for name in made], [name for name in TABLES if name not in made]
 
 
-def read_figures(results: Results) -> list[Picture]:
+def read_figures(results: Results, *, of_images: bool = True) -> list[Picture]:
     """Return the figures that exist, `FIGURES` first, each with the caption of its JSON file.
 
     Of a figure that exists twice, SVG is preferred.
+
+    Parameters
+    ----------
+    results : Results
+    of_images : bool
+        Whether those of `OF_IMAGES` are wanted.
     """
     folder = results.folder / "figures"
     files = {
         path.stem: path for suffix in (".png", ".svg") for path in sorted(folder.glob(f"*{suffix}"))
     }
     order = [name for name in FIGURES if name in files]
-    return [_picture(results, files[name]) for name in [*order, *sorted(set(files) - set(order))]]
+    names = [*order, *sorted(set(files) - set(order))]
+    return [_picture(results, files[name]) for name in names if of_images or name not in OF_IMAGES]
 
 
 def column_meaning(head: str) -> str:
@@ -151,6 +243,9 @@ def column_meaning(head: str) -> str:
     """
     if head in _MEASURES:
         return _MEASURES[head]
+    for suffix, bound in (("_low", "lower"), ("_high", "upper")):
+        if head.endswith(suffix):
+            return f"{bound} bound of the 95 % interval of {head.removesuffix(suffix)}"
     if head.endswith("_seed_sd"):
         return f"standard deviation of {head.removesuffix('_seed_sd')} over the seeds"
     if head.startswith("paper_"):
@@ -169,9 +264,46 @@ def _picture(results: Results, path: Path) -> Picture:
     return Picture(path.stem, title, caption + data, uri)
 
 
-def _read(path: Path, title: str) -> ResultTable:
+def with_interval(row: Mapping[str, str], name: str) -> str:
+    """Return a figure of a CSV row with its interval, as both are written there.
+
+    Examples
+    --------
+    >>> with_interval({"map": "70.1", "map_low": "60", "map_high": "80"}, "map")
+    '70.1 (60 to 80)'
+    """
+    low, high = row.get(f"{name}_low", ""), row.get(f"{name}_high", "")
+    return f"{row[name]} ({low} to {high})" if row[name] and low and high else row[name]
+
+
+def format_cell(text: str, kind: Format) -> str:
+    """Return a cell as the report prints it; a dash where it is empty.
+
+    Examples
+    --------
+    >>> format_cell("73.71", "decimal"), format_cell("0.00002", "p"), format_cell("4805", "count")
+    ('73.7', '<0.001', '4,805')
+    >>> format_cell("", "decimal")
+    '-'
+    """
+    if not text:
+        return "-"
     try:
-        table = pd.read_csv(path, dtype=str, na_filter=False, index_col=False)
+        if kind == "decimal":
+            return f"{float(text):.1f}"
+        if kind == "count":
+            return f"{int(float(text)):,}"
+        if kind == "p":
+            return "<0.001" if float(text) < 0.001 else f"{float(text):.3f}"
+    except ValueError:
+        return text
+    return text
+
+
+def _table(results: Results, name: str) -> ResultTable:
+    path = results.folder / f"{name}.csv"
+    try:
+        frame = pd.read_csv(path, dtype=str, na_filter=False, index_col=False)
     except ValueError as error:  # pandas' own errors of parsing and of empty files among them
         raise UserError(
             path.name,
@@ -179,21 +311,87 @@ def _read(path: Path, title: str) -> ResultTable:
             came="something else",
             remedy="delete it and run the workflow",
         ) from error
-    heads, rows = list(table.columns), table.to_dict("records")
-    displayed = [head for head in heads if not _is_bound(head, heads)]
-    varied = [head for head in displayed if len(rows) < 2 or len({row[head] for row in rows}) > 1]
-    same = [(head, rows[0][head]) for head in displayed if head not in varied and rows[0][head]]
-    cells = [[_cell(row, head) for head in varied] for row in rows]
-    meanings = [(head, text) for head in displayed if (text := column_meaning(head))]
-    numeric = [all(_NUMBER.fullmatch(row[head]) for row in rows) for head in varied]
-    return ResultTable(path.stem, title, varied, cells, numeric, same, meanings)
+    heads = list(frame.columns)
+    raw: list[dict[str, str]] = [dict(zip(heads, row, strict=True)) for row in frame.to_numpy()]
+    rows = [{**row, **_derived(row)} for row in raw]
+    if name in _SUMMARIES and (results.folder / _SUMMARIES[name]).exists():
+        summary = results.json(_SUMMARIES[name])
+        rows = [{**row, **_box_ap(summary, row)} for row in rows]
+    given = set().union(*rows) if rows else set(heads)
+    listed = HEADLINES.get(name, tuple(Column(head, head) for head in heads))
+    columns = [column for column in listed if column.name in given]
+    return ResultTable(
+        name,
+        TABLES[name],
+        columns,
+        [[_cell(row, column) for column in columns] for row in rows],
+        _note([row for row in raw if row.get("source") != "reported"]),
+        heads,
+        raw,
+        [(head, text) for head in heads if (text := column_meaning(head))],
+    )
 
 
-def _is_bound(head: str, heads: Sequence[str]) -> bool:
-    bound = _BOUND.fullmatch(head)
-    return bound is not None and bound[1] in heads
+def _derived(row: Mapping[str, str]) -> dict[str, str]:
+    derived = {}
+    if {"backbone", "attention"} <= set(row):
+        derived["detector"] = title_of(f"{row['backbone']}/{row['attention']}")
+    if "statistic" in row:
+        derived["statistic"] = row["statistic"].replace("_", " ")
+    if row.get("unit") == "":
+        derived["unit"] = "reported"
+    return derived
 
 
-def _cell(row: Mapping[Any, str], head: str) -> str:
-    low, high = row.get(f"{head}_low", ""), row.get(f"{head}_high", "")
-    return f"{row[head]} ({low} to {high})" if row[head] and low and high else row[head]
+def _box_ap(summary: Mapping[str, Any], row: Mapping[str, str]) -> dict[str, str]:
+    """Return box AP in percent; nothing where the summary is of other detectors."""
+    statistics = summary.get(row["backbone"], {}).get(row["attention"], {})
+    names = [name for name in ("box_ap50", "box_ap50_low", "box_ap50_high") if name in statistics]
+    fractions = {name: statistics[name] for name in names}
+    return {name: "" if value is None else str(100 * value) for name, value in fractions.items()}
+
+
+def _cell(row: Mapping[str, str], column: Column) -> Cell:
+    notes = []
+    low, high = (row.get(name, "") for name in column.bounds)
+    if low and high:
+        low, high = format_cell(low, column.format), format_cell(high, column.format)
+        notes.append(f"{low} to {high}")
+    if paper := row.get(f"paper_{column.name}", ""):
+        notes.append(f"paper {format_cell(paper, column.format)}")
+    if column.name == "fps":
+        notes = []  # the paper's "Fps" cannot be images a second (interpretation 16)
+    return Cell(format_cell(row.get(column.name, ""), column.format), tuple(notes))
+
+
+def _note(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return on what the figures were measured, as far as all rows agree."""
+    shared = {
+        name: values.pop()
+        for name in (
+            "test_patients",
+            "test_images",
+            "seeds",
+            "data",
+            "device",
+            "threads",
+            "size_px",
+        )
+        if len(values := {row[name] for row in rows if row.get(name)}) == 1
+    }
+    sentences = []
+    if "test_patients" in shared:
+        images = (
+            f", {count_of(int(shared['test_images']), 'image')}" if "test_images" in shared else ""
+        )
+        sentences.append(f"On {count_of(int(shared['test_patients']), 'test patient')}{images}.")
+    if int(shared.get("seeds", 1)) > 1:
+        sentences.append(f"Means over {shared['seeds']} seeds.")
+    if {"device", "threads", "size_px"} <= set(shared):
+        sentences.append(
+            f"Speed: {shared['device']}, {count_of(int(shared['threads']), 'thread')}, "
+            f"{shared['size_px']} px, batch 1, in one run (interpretation 16)."
+        )
+    if "data" in shared:
+        sentences.append(f"Data: {shared['data']}.")
+    return " ".join(sentences)

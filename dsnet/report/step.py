@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from dsnet.audit.explain import count_of
+from dsnet.audit.explain import count_of, remedy
 from dsnet.config.load import Config
 from dsnet.files import write_text
 from dsnet.report import measured, provenance
@@ -26,7 +26,7 @@ from dsnet.slices.thumbnails import RULE
 from dsnet.step import run
 from dsnet.train.manifest import commit
 
-SCRIPTS = ("ledger.js", "grid.js", "patient.js", "start.js")
+SCRIPTS = ("table.js", "grid.js", "patient.js", "start.js")
 """In the order in which they stand on the page."""
 
 
@@ -38,35 +38,42 @@ class Content:
     ----------
     tables : Tables
     config : Config
-    diagram : str
-        The flow diagram, SVG, as a ``data:`` URI.
-    embedded : dict
-        As `dsnet.report.embedded.embed` returns it.
+    diagram, narrow_diagram : str
+        The flow diagram, SVG, as ``data:`` URIs; the second one for a telephone.
+    embedded : dict or None
+        As `dsnet.report.embedded.embed` returns it; None if the page is `shareable`.
     pictures : Gallery
     description : list of Block
+    min_cell : int
+        Smaller numbers of patients are hidden in `description`.
     proof : dict or None
-        The split's; None where nothing is included.
+        The split's; None where there is no split.
     results : list of ResultTable
     missing : list of str
-        Tables that were not made.
+        What was not made yet.
     figures : list of Picture
     records : list of Record
+    shareable : bool
+        Whether pictures and rows of patients and files were left out.
     """
 
     tables: Tables
     config: Config
     diagram: str
-    embedded: Json
+    narrow_diagram: str
+    embedded: Json | None
     pictures: Gallery
     description: list[Block]
+    min_cell: int
     proof: Json | None
     results: list[ResultTable]
     missing: list[str]
     figures: list[Picture]
     records: list[Record]
+    shareable: bool
 
 
-def report(*, config: Config, results: Path, page: Path) -> None:
+def report(*, config: Config, results: Path, page: Path, shareable: bool = False) -> None:
     """Write the report.
 
     Parameters
@@ -74,43 +81,72 @@ def report(*, config: Config, results: Path, page: Path) -> None:
     config : Config
         All of it: the page shows it, without the folders of this machine.
     results : Path
-        The results folder: the cohort's tables, and those tables, figures and trainings that
-        exist.
+        The results folder: the ledger, and whatever else exists; the page says what does not.
     page : Path
         Written: one HTML file.
+    shareable : bool
+        Leave out what may not leave the hospital: images, the rows of single patients and files,
+        and small numbers of patients (``report.min_cell``), also of a synthetic cohort.
 
     Raises
     ------
     UserError
-        If a table is missing, is not what its step writes, or counts something else than another.
+        If there is no ledger, or a table is not what its step writes or counts something else than
+        another.
     """
     read = Results(results)
     tables = read_tables(read)
+    slices = read.cohort / "slices.npy"
     pictures = gallery(
         tables.ledger,
         read.index,
-        None
-        if tables.nothing_included
-        else SliceStore(read.cohort / "slices.npy", read.cohort / "slices.csv"),
+        SliceStore(slices, slices.with_suffix(".csv"))
+        if slices.exists() and not tables.nothing_included
+        else None,
         read.thumbnails,
-        number=config.report.thumbnails,
+        number=0 if shareable else config.report.thumbnails,
     )
-    min_cell = 0 if tables.synthetic else config.report.min_cell
-    reported, missing = read_result_tables(read)
+    min_cell = 0 if tables.synthetic and not shareable else config.report.min_cell
+    reported, missing_tables = read_result_tables(read)
+    figures = read_figures(read, of_images=not shareable)
+    records = read_records(read)
     content = Content(
         tables=tables,
         config=config,
         diagram=_uri(draw(tables).svg()),
-        embedded=embed(tables, pictures),
+        narrow_diagram=_uri(draw(tables, narrow=True).svg()),
+        embedded=None if shareable else embed(tables, read.exams, pictures),
         pictures=pictures,
-        description=describe(tables, read.index, read.patients, min_cell=min_cell),
-        proof=None if tables.nothing_included else read.split_proof,
+        description=describe(
+            tables, read.index, read.patients, min_cell=min_cell, strict=shareable
+        ),
+        min_cell=min_cell,
+        proof=read.split_proof if tables.split_made else None,
         results=reported,
-        missing=missing,
-        figures=read_figures(read),
-        records=read_records(read),
+        missing=[
+            *_missing_steps(read, tables),
+            *([] if records else ["trainings"]),
+            *(f"{name}.csv" for name in missing_tables),
+            *([] if figures else ["figures"]),
+        ],
+        figures=figures,
+        records=records,
+        shareable=shareable,
     )
     write_text(page, render(content))
+
+
+def _missing_steps(results: Results, tables: Tables) -> list[str]:
+    """Return what the steps of the cohort have not made yet; nothing included makes nothing."""
+    wanted = {
+        "labels": not tables.labels.empty,
+        "split": tables.split_made,
+        "slices": (results.cohort / "slices.json").exists(),
+    }
+    if tables.nothing_included:
+        wanted = {}
+    wanted["thumbnails of excluded images"] = results.thumbnails is not None
+    return [name for name, made in wanted.items() if not made]
 
 
 def render(content: Content) -> str:
@@ -125,6 +161,7 @@ def render(content: Content) -> str:
             units=UNITS,
             rule=RULE,
             measured=measured,
+            remedy=remedy,
             settings=provenance.flat(provenance.settings(content.config)),
             commit=commit(),
             data=_json(content.embedded),

@@ -10,7 +10,7 @@ from support.made_results import Made, make_tables, tables_of
 from dsnet.errors import UserError
 from dsnet.report.checklist import checklist
 from dsnet.report.counts import check_sums, read_tables, stages, subset_counts, words
-from dsnet.report.diagram import flow_diagram
+from dsnet.report.diagram import draw, flow_diagram
 from dsnet.results import Results
 
 
@@ -38,7 +38,8 @@ def test_a_lost_row_is_an_error(table: str, where: str) -> None:
 
 def test_a_flow_that_does_not_add_up_is_an_error() -> None:
     tables = make_tables(30, 6)
-    tables.flow["steps"][8]["removed"]["images"] += 1
+    step = next(step for step in tables.flow["steps"] if step["slug"] == "contrast_enhanced")
+    step["removed"]["images"] += 1
     with pytest.raises(UserError, match=r"flow\.json, contrast_enhanced, images left"):
         check_sums(tables)
 
@@ -56,6 +57,23 @@ def test_tables_of_two_runs_are_an_error(made: Made, tmp_path: Path) -> None:
     path = tmp_path / "cohort" / "ledger.csv"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(UserError, match=r"ledger\.csv: expected the file that was written"):
+        read_tables(Results(tmp_path))
+
+
+def test_before_labels_and_split_there_are_none(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.config.results, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "cohort" / "split.csv").unlink()
+    tables = read_tables(Results(tmp_path))
+    assert not tables.split_made
+    assert len(tables.labels) == tables.flow["included"]["images"]
+    (tmp_path / "cohort" / "labels.csv").unlink()
+    assert read_tables(Results(tmp_path)).labels.empty
+
+
+def test_without_a_ledger_there_is_one_sentence(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.config.results, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "cohort" / "ledger.csv").unlink()
+    with pytest.raises(UserError, match=r"ledger\.csv: expected the table of an earlier step"):
         read_tables(Results(tmp_path))
 
 
@@ -109,6 +127,33 @@ def test_the_diagram_holds_every_count(made: Made, diagram: Path) -> None:
         assert {f"{count:,}" for pair in subset.values() for count in pair} <= set(texts)
     assert "Cohort made &amp; up - SYNTHETIC, not patients" in texts
     assert diagram.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_narrow_diagram_says_the_same_in_one_column(made: Made, diagram: Path) -> None:
+    def texts(svg: str) -> list[str]:
+        return sorted(" ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg)).split())
+
+    wide, narrow = diagram.read_text(), draw(made.tables, narrow=True).svg().decode()
+    assert texts(narrow) == texts(wide)
+    width, height = (float(size) for size in re.findall(r'(?:width|height)="([\d.]+)pt"', narrow))
+    assert width == 290
+    assert height > 2 * width
+
+
+def test_without_a_split_the_diagram_ends_with_what_is_included() -> None:
+    tables = make_tables(6, 4)
+    without = tables.__class__(**{**vars(tables), "split": tables.split[:0]})
+    svg = draw(without).svg().decode()
+    assert ">Included<" in svg
+    assert ">Train<" not in svg
+
+
+def test_a_leaky_split_is_marked_in_the_diagram() -> None:
+    tables = make_tables(6, 4)
+    tables.split["subset"] = ["train", "test"] * (len(tables.split) // 2) + ["train"] * (
+        len(tables.split) % 2
+    )
+    assert "LEAKY" in draw(tables).svg().decode()
 
 
 def test_subsets_and_classes_add_up_to_what_is_included() -> None:

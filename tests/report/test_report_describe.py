@@ -43,13 +43,13 @@ def of(blocks: list[Block], title: str) -> dict[str, list[str]]:
     return dict(block.rows)
 
 
-def described(*, min_cell: int = 0, clinical: bool = True) -> list[Block]:
+def described(*, min_cell: int = 0, clinical: bool = True, strict: bool = False) -> list[Block]:
     tables = make_tables(30, 6)
     people = make_patients(make_exclusions(tables.ledger)).assign(in_clinical=clinical)
     people.loc[2, "sex"] = ""
     people.loc[3, "age"] = 90
     people.loc[4, "age"] = None
-    return describe(tables, make_index(tables.ledger), people, min_cell=min_cell)
+    return describe(tables, make_index(tables.ledger), people, min_cell=min_cell, strict=strict)
 
 
 def test_the_description_counts_patients() -> None:
@@ -70,6 +70,14 @@ def test_the_description_counts_patients() -> None:
 def test_small_groups_of_real_patients_are_hidden() -> None:
     for cells in of(described(min_cell=5), "Age group").values():
         assert all(cell in ("hidden", "0") or int(cell) >= 5 for cell in cells)
+
+
+def test_in_a_strict_description_small_classes_and_kernels_are_hidden_too() -> None:
+    strict, loose = (described(min_cell=8, strict=value) for value in (True, False))
+    assert "hidden" not in str(of(loose, "Class"))
+    for title in ("Class", "Scanner vendor", "Kernel", "Sex", "Age group"):
+        for cells in of(strict, title).values():
+            assert all(cell in ("", "hidden", "0") or int(cell) >= 8 for cell in cells)
 
 
 def test_without_a_clinical_table_nothing_is_said_of_sex_and_age() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from support.made_results import Made
 
 from dsnet import schemas
-from dsnet.report.embedded import Gallery, column, gallery, keys
+from dsnet.report.embedded import Gallery, column, embed, gallery, keys, patient_table
 from dsnet.slices.store import SliceStore
 from dsnet.slices.thumbnails import EDGE_PX
 
@@ -66,6 +66,33 @@ def test_without_pictures_of_excluded_images_only_included_ones_are_chosen(
 
 def test_no_picture_is_shown_when_none_is_wanted(made: Made, store: SliceStore) -> None:
     assert not pictures(made, store, number=0).thumbnails
+
+
+def test_patients_say_counts_subset_class_and_days(made: Made) -> None:
+    exams = made.results.exams
+    other = exams[:1].assign(interval_days="-3", dxa_row=99)
+    later = exams[:1].assign(interval_days="400", dxa_row=98, status="farther")
+    table = patient_table(made.tables, pd.concat([exams, other, later]))
+    assert table["patient_key"].tolist() == made.tables.exclusions["patient_key"].tolist()
+    assert table["interval_days"][0] == "10, -3"
+    split = made.tables.split.drop_duplicates("patient_key").set_index("patient_key")
+    for row in table.to_dict("records"):
+        included = row["patient_key"] in split.index
+        expected = split.loc[row["patient_key"], ["subset", "stratum"]] if included else ["", ""]
+        assert [row["subset"], row["stratum"]] == list(expected)
+        assert (row["n_included"] > 0) is included
+
+
+def test_every_criterion_is_embedded_with_its_remedy(made: Made) -> None:
+    content = embed(made.tables, made.results.exams, Gallery([], 0, 0, with_excluded=False))
+    assert [one["slug"] for one in content["criteria"]] == [
+        step["slug"] for step in made.tables.flow["steps"]
+    ]
+    assert all(one["remedy"] for one in content["criteria"])
+    assert content["files"]["rows"] == 181
+    assert set(content["patients"]["columns"]) == set(
+        patient_table(made.tables, made.results.exams).columns
+    )
 
 
 @settings(deadline=None, max_examples=30)

@@ -19,6 +19,7 @@ from dsnet.private import open_private, phantom_id
 from dsnet.report.counts import Tables
 from dsnet.results import Results
 from dsnet.slices.thumbnails import picture
+from support.made_index import source_of
 
 SIZE_PX = 48
 SEED = 1
@@ -215,7 +216,7 @@ def make_flow(ledger: pd.DataFrame, *, synthetic: bool) -> dict[str, Any]:
     """Return what flow.json says, counted criterion by criterion."""
     count = Counter(ledger)
     standing = np.ones(len(ledger), dtype=bool)
-    found = vars(count(standing))
+    every = vars(count(standing))
     excluded_by = make_exclusions(ledger)["criterion"].value_counts()
     listed = ledger["all_criteria"].str.split(";")
     steps = []
@@ -241,7 +242,7 @@ def make_flow(ledger: pd.DataFrame, *, synthetic: bool) -> dict[str, Any]:
     flagged = ledger["all_criteria"].str.endswith("?").to_numpy()
     return {
         "cohort": {"name": "made & up", "synthetic": synthetic},
-        "found": found,
+        "found": every,
         "files_without_patient": int((ledger["patient_key"] == "").sum()),
         "steps": steps,
         "included": vars(count(standing)),
@@ -255,7 +256,7 @@ def make_proof(split: pd.DataFrame) -> dict[str, Any]:
     kinds = ("patient", "study", "sop_uid", "pixel_hash")
     sizes = split["subset"].value_counts().to_dict()
     return {
-        "source": "drawn",
+        "source": "generated",
         "unit": "patient",
         "seed": 0,
         "distinct": dict.fromkeys(kinds, sizes),
@@ -268,21 +269,15 @@ def make_proof(split: pd.DataFrame) -> dict[str, Any]:
 def make_source(made: Made, index: pd.DataFrame, synthetic: bool) -> dict[str, Any]:
     """Return what source.json says: results of the phantom `SEED`."""
     private = open_private(made.config.private, phantom_id(SEED), phantom_seed=SEED)
-    return {
-        "cohort_id": private.cohort_id,
-        "key": private.fingerprint,
-        "name": made.tables.cohort,
-        "note": "",
-        "synthetic": synthetic,
-        "phantom_seed": SEED,
-        "files": len(index),
-        "bytes": 0,
-        "readable": len(index),
-        "decoded": len(index),
-        "unexpected": 0,
-        "not_searched": {},
-        "index_sha256": sha256(made.path("index.parquet")),
-    }
+    return source_of(
+        cohort_id=private.cohort_id,
+        key=private.fingerprint,
+        name=made.tables.cohort,
+        synthetic=synthetic,
+        phantom_seed=SEED,
+        **dict.fromkeys(("files", "readable", "decoded"), len(index)),
+        index_sha256=sha256(made.path("index.parquet")),
+    ).to_json()
 
 
 def make_index(ledger: pd.DataFrame) -> pd.DataFrame:
@@ -290,18 +285,12 @@ def make_index(ledger: pd.DataFrame) -> pd.DataFrame:
     number = np.arange(len(ledger))
     text = {
         **{name: ledger[name] for name in ("series_key", "study_key", "patient_key", "image_key")},
-        "fault": "",
-        "fault_class": "",
-        "fault_frame": "",
-        "transfer_syntax": "",
         "sop_class": "CT Image Storage",
         "modality": "CT",
         "image_kind": np.where(number % 7 == 3, "secondary", "original"),
         "vendor": np.where(number % 2, "ge", "siemens"),
         "kernel": "BONE",
         "contrast": "none",
-        "geometry_fault": "",
-        "pixel_hash": "",
     }
     flags = {
         name: True for name, column in schemas.INDEX.columns.items() if "bool" in _type(column)
@@ -309,9 +298,9 @@ def make_index(ledger: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame({"file_key": ledger["file_key"], **text, **flags})
     for name, column in schemas.INDEX.columns.items():
         if name not in frame:
-            whole = "int" in _type(column)
-            dtype = str(column.dtype) if whole else float
-            frame[name] = pd.array([1] * len(frame), dtype=dtype)
+            dtype = _type(column)
+            value = "" if "str" in dtype else 1
+            frame[name] = pd.Series(value, index=frame.index, dtype=column.dtype.type)
     return frame[list(schemas.INDEX.columns)]
 
 
@@ -320,7 +309,7 @@ def _type(column: Any) -> str:
 
 
 def make_patients(exclusions: pd.DataFrame) -> pd.DataFrame:
-    """Return patients of whom all is known; ages rise from 50, sexes alternate."""
+    """Return patients with every trait; ages rise from 50, sexes alternate."""
     number = np.arange(len(exclusions))
     frame = pd.DataFrame(
         {

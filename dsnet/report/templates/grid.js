@@ -1,11 +1,6 @@
-// A table of any length: only the rows in sight are in the document.
+// A table of any length, a page at a time: rows are as high as their text.
 
-const HEADS = [
-  ["file_key", "File"], ["patient_key", "Patient"], ["series_key", "Series"],
-  ["status", "Status"], ["criterion", "Criterion"], ["evidence", "Evidence"],
-  ["all_criteria", "All that it fails"],
-];
-const MARGIN_ROWS = 8;
+const PAGE_ROWS = 25;
 
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -15,34 +10,41 @@ function element(name, attributes = {}, ...children) {
 }
 
 class Grid {
-  constructor(ledger, open) {
-    this.ledger = ledger;
+  // heads: [column, title, function of a row that returns text or an element].
+  constructor(id, table, heads, open) {
+    this.id = id;
+    this.source = table;
+    this.heads = heads;
     this.open = open;
-    this.viewport = document.getElementById("viewport");
-    this.table = document.getElementById("grid");
-    this.body = this.table.tBodies[0];
     this.rows = [];
     this.active = 0;
     this.order = { name: "", descending: false };
+    const container = document.getElementById(id);
+    this.table = container.querySelector("table");
+    this.body = this.table.tBodies[0];
+    this.pager = container.querySelector(".pager");
     this.#makeHead();
-    this.rowHeight = this.#measure();
-    this.viewport.addEventListener("scroll", () => this.#soon());
-    new ResizeObserver(() => this.#soon()).observe(this.viewport);
     this.table.addEventListener("keydown", (event) => this.#key(event));
     this.body.addEventListener("click", (event) => this.#click(event));
+    const [previous, next] = this.pager.querySelectorAll("button");
+    previous.addEventListener("click", () => this.#turn(-PAGE_ROWS));
+    next.addEventListener("click", () => this.#turn(PAGE_ROWS));
   }
 
   show(rows) {
     this.unsorted = rows;
-    this.rows = this.order.name
-      ? this.ledger.sort([...rows], this.order.name, this.order.descending) : rows;
+    const { name, descending } = this.order;
+    this.rows = name ? this.source.sort(rows, name, descending) : rows;
     this.active = 0;
-    this.viewport.scrollTop = 0;
     this.table.setAttribute("aria-rowcount", rows.length + 1);
     this.#draw();
   }
 
-  sortBy(name) {
+  focus() {
+    this.table.focus({ preventScroll: true });
+  }
+
+  #sortBy(name) {
     const again = this.order.name === name;
     this.order = { name, descending: again && !this.order.descending };
     for (const head of this.table.tHead.rows[0].cells) {
@@ -54,9 +56,9 @@ class Grid {
   }
 
   #makeHead() {
-    for (const [name, title] of HEADS) {
+    for (const [name, title] of this.heads) {
       const button = element("button", { type: "button" }, title);
-      button.addEventListener("click", () => this.sortBy(name));
+      button.addEventListener("click", () => this.#sortBy(name));
       const head = element("th", { scope: "col", role: "columnheader", "aria-sort": "none" }, button);
       head.dataset.name = name;
       head.className = name;
@@ -64,67 +66,52 @@ class Grid {
     }
   }
 
-  #measure() {
-    const row = element("tr", {}, element("td", {}, "F"));
-    this.body.replaceChildren(row);
-    const height = row.getBoundingClientRect().height;
-    this.body.replaceChildren();
-    return height || 32;
-  }
-
-  #soon() {
-    if (this.waiting) return;
-    this.waiting = true;
-    requestAnimationFrame(() => { this.waiting = false; this.#draw(); });
+  get #first() {
+    return this.active - (this.active % PAGE_ROWS);
   }
 
   #draw() {
-    const inSight = Math.ceil(this.viewport.clientHeight / this.rowHeight);
-    const top = Math.floor(this.viewport.scrollTop / this.rowHeight) - MARGIN_ROWS;
-    const last = Math.max(0, this.rows.length - inSight - 2 * MARGIN_ROWS);
-    const first = Math.min(Math.max(0, top), last);
-    const end = Math.min(this.rows.length, first + inSight + 2 * MARGIN_ROWS);
+    const first = this.#first;
+    const end = Math.min(this.rows.length, first + PAGE_ROWS);
     const visible = document.createDocumentFragment();
-    visible.append(this.#space(first));
     for (let index = first; index < end; index++) visible.append(this.#row(index));
-    visible.append(this.#space(this.rows.length - end));
     this.body.replaceChildren(visible);
+    this.firstShown = first;
     this.#markActive();
-  }
-
-  #space(rows) {
-    const space = element("tr", { "aria-hidden": "true", class: "space" });
-    space.style.height = `${rows * this.rowHeight}px`;
-    return space;
+    const [previous, next] = this.pager.querySelectorAll("button");
+    previous.disabled = first === 0;
+    next.disabled = end === this.rows.length;
+    const number = (n) => n.toLocaleString("en");
+    this.pager.querySelector("span").textContent = this.rows.length
+      ? `${number(first + 1)} to ${number(end)} of ${number(this.rows.length)}` : "no row";
+    this.pager.hidden = this.rows.length <= PAGE_ROWS;
   }
 
   #row(index) {
     const row = this.rows[index];
-    const made = element("tr", { role: "row", id: `row-${index}`, "aria-rowindex": index + 2 });
+    const made = element("tr", { role: "row", id: `${this.id}-${index}`, "aria-rowindex": index + 2 });
     made.dataset.index = index;
-    for (const [name] of HEADS) {
-      const text = this.ledger.text(name, row);
-      const cell = element("td", { role: "gridcell", class: name }, text);
-      if (text.length > 20) cell.title = text;
-      if (name === "status") cell.classList.add(text);
-      made.append(cell);
+    for (const [name, , cell] of this.heads) {
+      made.append(element("td", { role: "gridcell", class: name }, cell(row)));
     }
     return made;
   }
 
   #markActive() {
-    for (const row of this.body.querySelectorAll("[aria-selected]")) row.removeAttribute("aria-selected");
-    const row = document.getElementById(`row-${this.active}`);
-    if (row) row.setAttribute("aria-selected", "true");
-    if (row) this.table.setAttribute("aria-activedescendant", row.id);
-    else this.table.removeAttribute("aria-activedescendant");
+    for (const row of this.body.rows) {
+      row.setAttribute("aria-selected", Number(row.dataset.index) === this.active);
+    }
+    if (this.rows.length) {
+      this.table.setAttribute("aria-activedescendant", `${this.id}-${this.active}`);
+    } else {
+      this.table.removeAttribute("aria-activedescendant");
+    }
   }
 
   #key(event) {
-    if (event.target !== this.table) return;
-    const page = Math.max(1, Math.floor(this.viewport.clientHeight / this.rowHeight) - 2);
+    if (event.target !== this.table || event.ctrlKey || event.altKey || event.metaKey) return;
     const moves = {
-      ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page,
+      ArrowDown: 1, ArrowUp: -1, PageDown: PAGE_ROWS, PageUp: -PAGE_ROWS,
       Home: -this.rows.length, End: this.rows.length,
     };
     if (event.key === "Enter" || event.key === " ") {
@@ -132,18 +119,21 @@ class Grid {
       if (this.rows.length) this.open(this.rows[this.active]);
     } else if (event.key in moves) {
       event.preventDefault();
-      this.active = Math.min(Math.max(0, this.active + moves[event.key]), this.rows.length - 1);
-      this.#reveal();
+      this.#move(moves[event.key]);
     }
   }
 
-  #reveal() {
-    const head = this.table.tHead.getBoundingClientRect().height;
-    const top = this.active * this.rowHeight;
-    const room = this.viewport.clientHeight - head - this.rowHeight;
-    if (top < this.viewport.scrollTop) this.viewport.scrollTop = top;
-    if (top > this.viewport.scrollTop + room) this.viewport.scrollTop = top - room;
+  #move(step) {
+    this.active = Math.max(0, Math.min(this.active + step, this.rows.length - 1));
+    if (this.firstShown === this.#first) this.#markActive();
+    else this.#draw();
+    this.body.rows[this.active - this.#first]?.scrollIntoView({ block: "nearest" });
+  }
+
+  #turn(step) {
+    this.active = this.#first + step;
     this.#draw();
+    this.table.scrollIntoView({ block: "start" });
   }
 
   #click(event) {
