@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dsnet import schemas
+from dsnet import slice_tables as schemas
 from dsnet.config.detector import Window
 from dsnet.errors import UserError
 from dsnet.slices.store import SliceStore

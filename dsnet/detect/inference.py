@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from dsnet.detect.dataset import SliceDataset
-from dsnet.schemas import BOX, CLASSES
+from dsnet.slice_tables import BOX, CLASSES
 
 _PROBABILITIES = ("p_background", *(f"p_{name}" for name in CLASSES))
 

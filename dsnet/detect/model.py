@@ -28,7 +28,7 @@ from dsnet.detect.backbone import (
 )
 from dsnet.detect.heads import Heads, class_loss
 from dsnet.errors import UserError
-from dsnet.schemas import CLASSES, MAX_DETECTIONS, SCORE_FLOOR, SUPPRESSION_IOU
+from dsnet.slice_tables import CLASSES, MAX_DETECTIONS, SCORE_FLOOR, SUPPRESSION_IOU
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _ATTENTION_STREAM = 1 << 32  # no seed of a base is one of the attention's

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsnet.evaluate.scene import Detections, Flags, Floats, Integers, Scene, match
-from dsnet.schemas import CLASSES
+from dsnet.slice_tables import CLASSES
 
 COCO_IOU = np.linspace(0.5, 0.95, 10)
 """The ten thresholds of AP50:95, computed as in pycocotools."""

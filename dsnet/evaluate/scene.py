@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dsnet import schemas
+from dsnet import slice_tables as schemas
 from dsnet.errors import UserError
-from dsnet.schemas import BOX, CLASSES, LEVELS, MAX_DETECTIONS, SUPPRESSION_IOU
+from dsnet.slice_tables import BOX, CLASSES, LEVELS, MAX_DETECTIONS, SUPPRESSION_IOU
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse import csr_array
 
-AIR_HU = -1024
-"""What lies outside the image, and the floor of all values."""
+from dsnet.slices.store import AIR_HU
 
 BODY_HU = -300.0
 """Fat and all that is denser lies above, lung, foam and air below."""

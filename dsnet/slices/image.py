@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset
 from dsnet.dicom import header as dicom_header
 from dsnet.dicom import pixels, reader
 from dsnet.dicom.pixels import PixelError
-from dsnet.slices.grid import AIR_HU, Edges, Grid, body_centre_mm
+from dsnet.slices.grid import Edges, Grid, body_centre_mm
+from dsnet.slices.store import AIR_HU
 
 
 class ImageError(Exception):

@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dsnet import schemas
+from dsnet import slice_tables as schemas
 from dsnet.errors import UserError
-from dsnet.schemas import BOX, CLASSES
+from dsnet.slice_tables import BOX, CLASSES
+
+AIR_HU = -1024
+"""What lies outside the image, and the floor of all stored values."""
 
 
 class SliceStore:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dsnet.config.detector import Train
-from dsnet.slices.grid import AIR_HU
+from dsnet.slices.store import AIR_HU
 from dsnet.train.data import Stream, generator
 
 _ATTEMPTS = (1.0, 0.5, 0.25)  # shares of a change that would push a box off the grid

@@ -11,7 +11,7 @@ import numpy as np
 
 from dsnet.config.detector import Train
 from dsnet.detect.dataset import SliceDataset
-from dsnet.schemas import CLASSES
+from dsnet.slice_tables import CLASSES
 
 PER_DEVICE = 2
 """Images of a batch that each device needs: norms over pooled vectors cannot train on one."""

@@ -25,7 +25,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
-from dsnet import schemas
+from dsnet import slice_tables as schemas
 from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.attention import gammas
 from dsnet.detect.backbone import ATTENTION_PREFIX
@@ -39,7 +39,7 @@ from dsnet.errors import UserError
 from dsnet.evaluate.average_precision import ap50
 from dsnet.evaluate.scene import scene
 from dsnet.files import sha256, write_json
-from dsnet.schemas import is_leaky
+from dsnet.slice_tables import is_leaky
 from dsnet.step import run
 from dsnet.train.augment import augment
 from dsnet.train.checkpoints import RunFolder, run_folder, save

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dsnet.slices.grid import AIR_HU, Axis, Grid, body_centre_mm
+from dsnet.slices.grid import Axis, Grid, body_centre_mm
+from dsnet.slices.store import AIR_HU
 
 SPACING = st.floats(0.2, 3.0)
 AXES = st.builds(
