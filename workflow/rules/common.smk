@@ -63,7 +63,7 @@ SPEED = {
     "warmup": CONFIG.evaluate.speed_warmup,
 }
 
-# What every rule runs: a module of the package with the options that `step` and `files` return.
+# What each of them runs, a module of the package with the options that `step` and `files` return.
 STEP = "python -m {params.step} {params.files} --log {log:q}"
 
 # Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
