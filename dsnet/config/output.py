@@ -28,11 +28,11 @@ class Report(Section):
     thumbnails: Annotated[int, Field(ge=0, le=2000)] = 240
     """Small pictures in results/report.html, chosen by a rule that the page states; 0 for none.
     They are images of patients, without headers: choose 0 for a report that leaves the
-    hospital.
+    hospital, or make it with --shareable.
     """
     min_cell: Annotated[int, Field(ge=0)] = 5
     """Of cohorts that are not synthetic: a sex or an age group with fewer patients than this in any
-    part is hidden, since small numbers may identify somebody; 0 shows all.
+    subset is hidden, since small numbers may identify somebody; 0 shows all.
     """
 
 
