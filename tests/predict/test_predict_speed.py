@@ -11,7 +11,7 @@ from dsnet.predict import speed
 from dsnet.predict.speed import interleaved, measure_speed, summary
 from dsnet.train.checkpoints import save
 
-DETECTOR = Detector(proposals=20)
+DETECTOR = Detector(weights="none", proposals=20)
 
 
 def test_figures_are_medians_and_ratios_are_paired() -> None:

@@ -135,7 +135,7 @@ def test_without_scontrol_training_goes_on(
 
 # Frozen norms and cross-entropy, so that two shares of a batch give the gradient of the whole,
 # except for the sampled proposals.
-DETECTOR = Detector(proposals=40, loss="ce", norm="frozen")
+DETECTOR = Detector(weights="none", proposals=40, loss="ce", norm="frozen")
 PARAMS = Train(epochs=1, batch_size=9, warmup_steps=0, gradient_clip=1.0, precision="32")
 
 
