@@ -68,9 +68,9 @@ def measure_speed(
         load_trained(network, path)
         networks.append(network.to(machine.device).eval())
     stored = SliceStore(store, boxes)
-    shown = [stored.image(row % len(stored)) for row in range(warmup + images)]
+    timed_images = [stored.image(row % len(stored)) for row in range(warmup + images)]
     with all_cpus():
-        seconds = interleaved(networks, shown, detector)[:, warmup:]
+        seconds = interleaved(networks, timed_images, detector)[:, warmup:]
     write_json(
         speed,
         {

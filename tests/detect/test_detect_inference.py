@@ -11,7 +11,7 @@ from dsnet.detect.model import build
 
 
 def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
-    config = Detector(proposals=40)
+    config = Detector(weights="none", proposals=40)
     network = build(config, Variant(), size_px=64, pixel_mm=2.0).train()
     dataset = SliceDataset(
         "test",
@@ -44,7 +44,7 @@ def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
 
 
 def test_images_without_a_box_give_no_rows(ellipses: Any) -> None:
-    network = build(Detector(), Variant(), size_px=64, pixel_mm=2.0)
+    network = build(Detector(weights="none", proposals=40), Variant(), size_px=64, pixel_mm=2.0)
     network.roi_heads.score_thresh = 1.0
     dataset = SliceDataset(
         "validation",

@@ -29,7 +29,7 @@ SEED = 7
 
 
 def built(attention: Attention, seed: int = SEED, backbone: Backbone = "resnet50") -> FasterRCNN:
-    config = Detector(loss="ce", proposals=50)
+    config = Detector(weights="none", loss="ce", proposals=50, roi_samples=32)
     variant = Variant(backbone=backbone, attention=attention)
     return build(config, variant, size_px=SIZE_PX, pixel_mm=PIXEL_MM, seed=seed)
 
@@ -121,7 +121,7 @@ def test_attention_starts_as_the_identity_on_the_same_base(
 
 
 def test_plain_attention_changes_the_outputs(images: list[Tensor]) -> None:
-    config = Detector(proposals=50, attention=AttentionOptions(init="plain"))
+    config = Detector(weights="none", proposals=50, attention=AttentionOptions(init="plain"))
     network = build(config, Variant(attention="se"), size_px=SIZE_PX, pixel_mm=PIXEL_MM, seed=SEED)
     ours, expected = outputs(network, images), outputs(base(), images)
     assert not torch.equal(ours[0]["scores"], expected[0]["scores"])
@@ -137,7 +137,7 @@ def test_building_leaves_the_global_generator_alone() -> None:
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
-    build(Detector(), Variant(attention="se"), size_px=SIZE_PX, pixel_mm=PIXEL_MM)
+    build(Detector(weights="none"), Variant(attention="se"), size_px=SIZE_PX, pixel_mm=PIXEL_MM)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -184,9 +184,9 @@ def test_norms_keep_what_their_checkpoint_added_to_the_variance() -> None:
 
 
 def test_more_groups_of_stages_than_there_are_cannot_train() -> None:
-    assert trainable_layers(Detector(trainable_layers=6), "mobilenet_v2") == 6
+    assert trainable_layers(Detector(weights="none", trainable_layers=6), "mobilenet_v2") == 6
     with pytest.raises(UserError, match="at most 5, which is all of resnet50, but found 6"):
-        trainable_layers(Detector(trainable_layers=6), "resnet50")
+        trainable_layers(Detector(weights="none", trainable_layers=6), "resnet50")
 
 
 def test_norm_and_frozen_stages_can_be_chosen() -> None:
@@ -197,12 +197,12 @@ def test_norm_and_frozen_stages_can_be_chosen() -> None:
 
 
 def test_anchors_follow_the_size_of_a_pixel() -> None:
-    network = build(Detector(), Variant(), size_px=SIZE_PX, pixel_mm=0.5)
+    network = build(Detector(weights="none"), Variant(), size_px=SIZE_PX, pixel_mm=0.5)
     assert network.rpn.anchor_generator.sizes == ((32.0,), (64.0,), (96.0,), (128.0,), (192.0,))
 
 
 def test_one_map_has_anchors_and_proposals_of_all_sizes() -> None:
-    config = Detector(fpn=False, proposals=40)
+    config = Detector(weights="none", fpn=False, proposals=40)
     network = build(config, Variant(), size_px=SIZE_PX, pixel_mm=2.0)
     assert network.rpn.anchor_generator.sizes == ((8.0, 16.0, 24.0, 32.0, 48.0),)
     assert network.rpn.anchor_generator.num_anchors_per_location() == [15]
@@ -215,7 +215,7 @@ def test_one_map_has_anchors_and_proposals_of_all_sizes() -> None:
 def test_a_vertebra_anywhere_has_an_anchor(
     fpn: bool, size_px: int, pixel_mm: float, stride: int
 ) -> None:
-    config = Detector(fpn=fpn)
+    config = Detector(weights="none", fpn=fpn)
     assert map_stride(config, pixel_mm) == stride
     variant = Variant(backbone="mobilenet_v2")
     network = build(config, variant, size_px=size_px, pixel_mm=pixel_mm)
@@ -243,7 +243,7 @@ def test_the_one_map_is_as_coarse_as_the_smallest_anchor_allows(
 def test_every_map_trains_in_bf16_with_boxes_in_float32(
     backbone: Backbone, fpn: bool, images: list[Tensor], targets: list[dict[str, Tensor]]
 ) -> None:
-    config = Detector(fpn=fpn, proposals=50, loss="ce")
+    config = Detector(weights="none", fpn=fpn, proposals=50, loss="ce")
     network = build(
         config,
         Variant(backbone=backbone, attention="ds"),

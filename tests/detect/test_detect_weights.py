@@ -117,7 +117,7 @@ def total(network: FasterRCNN) -> int:
 
 
 def test_none_loads_nothing() -> None:
-    network, report = start(Detector(), backbone="mobilenet_v2")
+    network, report = start(Detector(weights="none"), backbone="mobilenet_v2")
     assert (report.source, report.sha256, report.loaded) == ("none", "", {})
     assert not any(report.skipped.values())
     assert sum(report.new.values()) == total(network)
@@ -247,7 +247,7 @@ def test_offline_says_which_file_to_put_where(
 
 def test_a_file_is_loaded_and_its_digest_checked(tmp_path: Path) -> None:
     path = tmp_path / "mine.pt"
-    network, _ = start(Detector(), backbone="mobilenet_v2")
+    network, _ = start(Detector(weights="none"), backbone="mobilenet_v2")
     torch.save(network.state_dict(), path)
     config = Detector(weights=str(path), weights_sha256=sha256(path))
     _, report = start(config, backbone="mobilenet_v2")
@@ -290,10 +290,10 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
 
 
 def test_trained_weights_must_be_of_this_detector(tmp_path: Path) -> None:
-    network, _ = start(Detector(), "se", "mobilenet_v2")
+    network, _ = start(Detector(weights="none"), "se", "mobilenet_v2")
     path = tmp_path / "weights.pt"
     torch.save(network.state_dict(), path)
     load_trained(network, path)
-    other, _ = start(Detector(), "sk", "mobilenet_v2")
+    other, _ = start(Detector(weights="none"), "sk", "mobilenet_v2")
     with pytest.raises(UserError, match=r"weights\.pt.*another detector"):
         load_trained(other, path)

@@ -11,7 +11,7 @@ from dsnet.predict import speed
 from dsnet.predict.speed import interleaved, measure_speed, summary
 from dsnet.train.checkpoints import save
 
-DETECTOR = Detector(proposals=20)
+DETECTOR = Detector(weights="none", proposals=20)
 
 
 def test_figures_are_medians_and_ratios_are_paired() -> None:
@@ -31,7 +31,7 @@ def test_without_a_baseline_there_is_no_ratio() -> None:
 
 
 def test_ratios_have_an_interval_over_the_rounds() -> None:
-    # What slows both detectors in a round leaves their ratio alone.
+    # What slows both detectors in a round does not change their ratio.
     machine = np.random.default_rng(0).uniform(1, 3, 40)
     noise = np.random.default_rng(1).uniform(0.9, 1.1, 40)
     variants = [Variant(attention=name) for name in ("none", "ds")]

@@ -15,7 +15,7 @@ from dsnet.errors import UserError
 from dsnet.predict.step import predict_subsets
 from dsnet.train.checkpoints import save
 
-DETECTOR = Detector(proposals=40)
+DETECTOR = Detector(weights="none", proposals=40)
 VARIANT = Variant(backbone="mobilenet_v2", attention="se")
 
 

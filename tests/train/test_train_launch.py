@@ -71,12 +71,12 @@ def test_under_bf16_inputs_stay_float32_and_gradients_are_summed_in_float32() ->
     fabric.backward(model(maps))
     assert layer.types == [torch.float32, torch.bfloat16]
     together = layer.conv.weight.grad.clone()
-    parts = []
+    separate = []
     for one in maps:
         layer.zero_grad()
         fabric.backward(model([one]))
-        parts.append(layer.conv.weight.grad.clone())
-    torch.testing.assert_close(together, torch.stack(parts).sum(dim=0), rtol=1e-6, atol=1e-5)
+        separate.append(layer.conv.weight.grad.clone())
+    torch.testing.assert_close(together, torch.stack(separate).sum(dim=0), rtol=1e-6, atol=1e-5)
 
 
 def test_a_cluster_that_started_other_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_without_scontrol_training_goes_on(
 
 # Frozen norms and cross-entropy, so that two shares of a batch give the gradient of the whole,
 # except for the sampled proposals.
-DETECTOR = Detector(proposals=40, loss="ce", norm="frozen")
+DETECTOR = Detector(weights="none", proposals=40, loss="ce", norm="frozen")
 PARAMS = Train(epochs=1, batch_size=9, warmup_steps=0, gradient_clip=1.0, precision="32")
 
 

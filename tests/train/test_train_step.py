@@ -38,7 +38,7 @@ from dsnet.train.step import (
     validate,
 )
 
-DETECTOR = Detector(proposals=40, roi_samples=16, loss="dice_ce")
+DETECTOR = Detector(weights="none", proposals=40, roi_samples=16, loss="dice_ce")
 PARAMS = Train(
     epochs=3,
     batch_size=4,
@@ -311,7 +311,7 @@ def test_gradients_are_clipped_to_the_norm_of_the_config(
 
 
 def test_gamma_does_not_decay() -> None:
-    network = build(Detector(), Variant(attention="se"), size_px=64, pixel_mm=2.0)
+    network = build(Detector(weights="none"), Variant(attention="se"), size_px=64, pixel_mm=2.0)
     groups = sgd(network, CONFIG, "32-true").param_groups
     ordered = [weight for group in groups for weight in group["params"]]
     assert all(one is other for one, other in zip(ordered, network.parameters(), strict=True))
@@ -374,7 +374,7 @@ def test_training_ends_when_patience_does(
 
 
 def test_a_network_is_validated_by_two_fractions(dataset: Callable[[str], SliceDataset]) -> None:
-    network = build(Detector(proposals=40), Variant(), size_px=64, pixel_mm=2.0)
+    network = build(Detector(weights="none", proposals=40), Variant(), size_px=64, pixel_mm=2.0)
     values = validate(network, dataset("validation"))
     assert set(values) == {"validation_map", "validation_box_ap50"}
     assert all(0 <= value <= 1 for value in values.values())
