@@ -1,5 +1,6 @@
 """The match step: the hospital's tables and annotations, each read once, by file and patient."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from dsnet.errors import UserError
 from dsnet.match.decisions import decisions_table
 from dsnet.match.exams import exams_table
 from dsnet.match.patients import patients_table
+from dsnet.private import PrivateCohort
 from dsnet.results import Results
 from dsnet.step import run
 
@@ -68,12 +70,13 @@ def match(
     )
     measured = read_dxa(folder.dxa, label.t_score, dxa)
     histories = read_clinical(folder.clinical)
-    unmatched = near_misses(
-        {"ct": identities["patient_id"], "dxa": measured.exams, "clinical": histories}
-    )
+    scanned = identities["patient_id"]
+    # Of patients who withdrew, rows may still stand in the hospital's tables.
+    ids_of = {"dxa": _present(measured.exams, own), "clinical": _present(histories, own)}
+    unmatched = near_misses({"ct": scanned, **ids_of})
     write_id_match(unmatched, own.id_match_path)
-    check_some_match("DXA table", measured.exams, identities["patient_id"])
-    check_some_match("clinical table", histories, identities["patient_id"])
+    check_some_match("DXA table", ids_of["dxa"], scanned)
+    check_some_match("clinical table", ids_of["clinical"], scanned)
     ct = files.merge(identities[["file_key", "patient_id", "ct_date"]], on="file_key")
     schemas.write(schemas.ANNOTATIONS, annotated, boxes)
     people = patients_table(
@@ -88,6 +91,12 @@ def match(
         schemas.write(schema, kept, path)
     decided = decisions_table(files, identities, read_review(folder.review))
     schemas.write(schemas.DECISIONS, decided, decisions)
+
+
+def _present(ids: Iterable[str], own: PrivateCohort) -> list[str]:
+    """Return the IDs of a table without those of patients who withdrew."""
+    gone = own.withdrawn()
+    return [name for name in ids if not gone or own.pseudonym("patient", name) not in gone]
 
 
 def _check_map(files: pd.DataFrame, identities: pd.DataFrame) -> None:

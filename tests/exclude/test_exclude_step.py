@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     index, identities = cohort(*ROWS)
     annotated = boxes((0, "L1"), (1, "L1")).assign(
-        table=1, row=[1, 2], format="coco", area_mm2=480.0, status="used"
+        table=1, row=[1, 2], format="coco", area_mm2=480.0, read_as="", status="used"
     )
     measured = dxa(exam("001", L1="-1.0", spine="-1.0"), exam("002", "2021-01-02", row=3))
     people = patients({"1": {}, "2": {"in_clinical": False}})

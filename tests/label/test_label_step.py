@@ -150,7 +150,7 @@ def test_an_included_image_without_a_label_is_one_sentence() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     row = {"table": 1, "row": 1, "format": "coco", "file_key": key("F", 0), "level": "L3"}
-    box = {**row, **EDGES, "area_mm2": 1200.0, "named": True}
+    box = {**row, **EDGES, "area_mm2": 1200.0, "named": True, "read_as": ""}
     unused = {**box, "level": "L4", "status": "conflict"}
     annotations = typed(schemas.ANNOTATIONS, [{**box, "status": "used"}, unused])
     schemas.write(schemas.ANNOTATIONS, annotations, tmp_path / "annotations.csv")

@@ -133,6 +133,7 @@ def test_a_withdrawn_patient_is_in_no_table(folder: Path) -> None:
     made = run(folder)
     assert list(made["exams"]["patient_key"]) == [key("P", 1)]
     assert list(made["patients"]["patient_key"]) == [key("P", 1), key("P", 2)]
+    assert "009" not in own.id_match_path.read_text()
 
 
 def test_nothing_identifying_enters_a_table(folder: Path) -> None:
