@@ -224,6 +224,14 @@ class Results:
         return sha256(self.cohort / "slices.json")
 
     @cached_property
+    def box_checks(self) -> "pd.DataFrame":
+        """`dsnet.schemas.BOX_CHECKS`: what the pixels say of each box."""
+        table = self._table("BOX_CHECKS", "box_checks.csv")
+        if set(table["image_key"]) != set(self.labels["image_key"]):
+            raise _apart("box_checks.csv", "labels.csv")
+        return table
+
+    @cached_property
     def thumbnails(self) -> "pd.DataFrame | None":
         """`dsnet.schemas.THUMBNAILS` of excluded images; None where they were not made."""
         made = (self.cohort / "thumbnails.parquet").exists()

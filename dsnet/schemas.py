@@ -374,6 +374,25 @@ LABELS = pa.DataFrameSchema(
     },
 )
 
+BOX_CHECKS = pa.DataFrameSchema(
+    name="box_checks.csv",
+    strict=True,
+    ordered=True,
+    unique=["image_key", "level"],
+    # What the pixels say of each stored box, in the order of the store.
+    columns={
+        "image_key": _text(_IMAGE),
+        # The file that a row of review.csv may name.
+        "file_key": _text(_FILE),
+        "patient_key": _text(_PATIENT),
+        "level": _words(*LEVELS),
+        # Share of the box's pixels that are as dense as bone (slices.bone_hu).
+        "bone_fraction": pa.Column(float, pa.Check.in_range(0, 1)),
+        # little_bone: less than in any vertebral body (slices.min_bone_fraction); for review.
+        "flag": _words("little_bone", blank=True),
+    },
+)
+
 THUMBNAILS = pa.DataFrameSchema(
     name="thumbnails.parquet",
     strict=True,

@@ -22,7 +22,8 @@ def write_review_list(output: Path, results: Results, detector: str, *, score: f
     output : Path
         CSV to write.
     results : Results
-        The ledger, and the detections on the validation and test subsets if there are any.
+        The ledger, and if there are any, the checks of boxes and the detections on the validation
+        and test subsets.
     detector : str
         ``backbone/attention/seedN``.
     score : float
@@ -40,20 +41,21 @@ def write_review_list(output: Path, results: Results, detector: str, *, score: f
             came="one that exists and may hold decisions",
             remedy="rename it, or give another --output",
         )
-    rows = review_list(results.ledger, unsure(results, detector, score=score))
+    doubts = pd.concat([little_bone(results), unsure(results, detector, score=score)])
+    rows = review_list(results.ledger, doubts)
     write_csv(output, rows)
     return len(rows)
 
 
 def review_list(ledger: pd.DataFrame, doubts: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per included file that a rule flagged or a detector is unsure of.
+    """Return one row per included file that a rule or a check flagged, or a detector is unsure of.
 
     Parameters
     ----------
     ledger : DataFrame
         `dsnet.schemas.LEDGER`.
     doubts : DataFrame
-        As `unsure` returns them.
+        As `little_bone` and `unsure` return them.
 
     Returns
     -------
@@ -64,14 +66,34 @@ def review_list(ledger: pd.DataFrame, doubts: pd.DataFrame) -> pd.DataFrame:
     flagged = included[included["all_criteria"].str.contains(_FLAG, regex=False)]
     codes = flagged["all_criteria"].str.replace(_FLAG, "", regex=False)
     rules = flagged.assign(code=codes, reason=flagged["evidence"])
-    unsure_of = included.merge(doubts, on="image_key", suffixes=("_of_rule", ""))
-    unsure_of = unsure_of.assign(code="low_confidence")
-    both = pd.concat([rules, unsure_of])[["patient_key", "file_key", "code", "reason"]]
+    doubtful = included.drop(columns=["code", "reason"]).merge(doubts, on="image_key")
+    both = pd.concat([rules, doubtful])[["patient_key", "file_key", "code", "reason"]]
     rows = both.groupby(["patient_key", "file_key"], as_index=False)[["code", "reason"]].agg(
         "; ".join
     )
     rows = rows.assign(scope="file", id=rows["file_key"], decision="", reviewer="", date="")
     return rows[list(COLUMNS)]
+
+
+def little_bone(results: Results) -> pd.DataFrame:
+    """Return the boxes in which too little is bone for any vertebral body.
+
+    Parameters
+    ----------
+    results : Results
+        No box was checked before the slices were stored.
+
+    Returns
+    -------
+    DataFrame
+        ``image_key``, ``code`` and ``reason``.
+    """
+    if not (results.cohort / "box_checks.csv").exists():
+        return pd.DataFrame(columns=["image_key", "code", "reason"], dtype=str)
+    flagged = results.box_checks[results.box_checks["flag"] != ""]
+    measured = zip(flagged["bone_fraction"], flagged["level"], strict=True)
+    reasons = [f"{bone:.1%} bone in the box of {level}" for bone, level in measured]
+    return flagged[["image_key"]].assign(code=flagged["flag"], reason=reasons).astype(str)
 
 
 def unsure(results: Results, detector: str, *, score: float) -> pd.DataFrame:
@@ -88,15 +110,16 @@ def unsure(results: Results, detector: str, *, score: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``image_key`` and ``reason``.
+        ``image_key``, ``code`` and ``reason``.
     """
     folder = results.folder / "predictions" / detector
     subsets = [name for name in ("validation", "test") if (folder / f"{name}.parquet").exists()]
     if not subsets:
-        return pd.DataFrame(columns=["image_key", "reason"], dtype=str)
+        return pd.DataFrame(columns=["image_key", "code", "reason"], dtype=str)
     detections = pd.concat([results.predictions(detector, subset) for subset in subsets])
     images = results.split.loc[results.split["subset"].isin(subsets), "image_key"]
     best = detections.groupby("image_key")["score"].max().reindex(images, fill_value=0.0)
     low = best[best < score]
     reasons = [f"surest detection {value:.2f}" if value else "nothing detected" for value in low]
-    return pd.DataFrame({"image_key": low.index.astype(str), "reason": reasons}, dtype=str)
+    table = {"image_key": low.index.astype(str), "code": "low_confidence", "reason": reasons}
+    return pd.DataFrame(table, dtype=str)

@@ -331,5 +331,14 @@ class Slices(Section):
     """
     pixel_mm: Annotated[float, Field(gt=0, le=10)] = 0.6
     """Its pixel edge in mm. Size times edge must hold every box, seen from the body's centre."""
+    bone_hu: Annotated[float, Field(ge=0, le=1000)] = 130.0
+    """From where on a pixel counts as bone in the check of boxes. 130 HU is where calcium scores
+    begin (Agatston 1990): muscle and fat lie below, cortical bone above it at any bone density.
+    """
+    min_bone_fraction: Fraction = 0.05
+    """A box in which a smaller part of the pixels is bone shows no vertebral body: the picture may
+    have been mirrored, turned or another one. Such boxes are listed in box_checks.csv for review
+    and never excluded; 0 lists none.
+    """
     processes: Annotated[int, Field(ge=0)] = 0
     """Decoding processes; 0 means one for each core."""

@@ -30,6 +30,8 @@ class Report(Section):
     They are images of patients, without headers: choose 0 for a report that leaves the
     hospital, or make it with --shareable.
     """
+    contact_images: Annotated[int, Field(ge=1, le=2000)] = 96
+    """Annotated slices on the contact sheet, those with a flagged box first."""
     min_cell: Annotated[int, Field(ge=0)] = 5
     """Of cohorts that are not synthetic: a sex or an age group with fewer patients than this in any
     subset is hidden, since small numbers may identify somebody; 0 shows all.

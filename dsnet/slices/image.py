@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +42,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a task: "" or its fault, and its boxes on the grid."""
+    """The result of a task: "" or its fault, its boxes on the grid, and their bone fractions."""
 
     fault: str
     boxes: tuple[Edges, ...] = ()
+    bone: tuple[float, ...] = ()
 
 
-def store_image(task: Task, path: Path, size_px: int, pixel_mm: float) -> Outcome:
+def store_image(task: Task, path: Path, size_px: int, pixel_mm: float, bone_hu: float) -> Outcome:
     """Write the image of `task` into its row of the array file `path`.
 
     Faults come back as values, since they are raised where the file's pseudonym is known.
@@ -58,7 +60,43 @@ def store_image(task: Task, path: Path, size_px: int, pixel_mm: float) -> Outcom
     except ImageError as error:
         return Outcome(error.fault)
     np.load(path, mmap_mode="r+")[task.row] = image
-    return Outcome("", tuple(grid.box_to_grid(box) for box in task.boxes))
+    return Outcome(
+        "",
+        tuple(grid.box_to_grid(box) for box in task.boxes),
+        tuple(bone_fraction(hu, box, bone_hu) for box in task.boxes),
+    )
+
+
+def bone_fraction(hu: NDArray[np.floating], box: Edges, bone_hu: float) -> float:
+    """Return the share of the pixels in a box that are as dense as bone.
+
+    A pixel is in the box if its centre is; a box between centres has the one pixel that it touches.
+    Cortical bone counts, so that osteoporosis, which thins the trabecular bone, lowers the share
+    but does not bring it to that of soft tissue: over the vertebral bodies of the warped real CT
+    that the project is tested on, the lowest is 0.36 for normal, 0.15 for osteopenia and 0.08 for
+    osteoporosis at 130 HU.
+
+    Parameters
+    ----------
+    hu : numpy.ndarray of float, shape (rows, columns)
+    box : tuple of float
+        Edges in pixels of `hu`, inside it.
+    bone_hu : float
+
+    Examples
+    --------
+    >>> hu = np.array([[40.0, 40.0, 40.0], [40.0, 300.0, 40.0]])
+    >>> bone_fraction(hu, (0.0, 0.0, 2.0, 2.0), 130.0)
+    0.25
+    """
+    x, y = (_pixels(*edges) for edges in ((box[0], box[2]), (box[1], box[3])))
+    return float((hu[y, x] >= bone_hu).mean())
+
+
+def _pixels(low: float, high: float) -> slice:
+    """Return the pixels whose centres lie between two edges, at least one."""
+    first, end = ceil(low - 0.5), ceil(high - 0.5)
+    return slice(first, end) if end > first else slice(floor(low), floor(low) + 1)
 
 
 @reader.quiet()

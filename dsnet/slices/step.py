@@ -16,7 +16,6 @@ from dsnet.errors import UserError
 from dsnet.files import sha256, whole, write_json
 from dsnet.processes import cpus, open_pool
 from dsnet.results import Results
-from dsnet.slices.grid import Edges
 from dsnet.slices.image import Outcome, Task, store_image
 from dsnet.step import run
 
@@ -57,6 +56,7 @@ def store_slices(
     split: Path,
     store: Path,
     boxes: Path,
+    checks: Path,
     digest: Path,
 ) -> None:
     """Store every labelled image once, as 16-bit HU on one in-plane grid.
@@ -81,6 +81,8 @@ def store_slices(
         pixel hash, so that neither the secret key nor a file name moves them.
     boxes : Path
         Written: `schemas.SLICES`, one row per box.
+    checks : Path
+        Written: `schemas.BOX_CHECKS`, the boxes that a reader should look at.
     digest : Path
         Written: JSON that changes when, and only when, what is trained on does.
 
@@ -96,9 +98,12 @@ def store_slices(
         results.private(private, cohort).read_map(),
     )
     with whole(store) as temporary:
-        edges = build(temporary, _tasks(ordered, CohortFolder(cohort).dicom), slices)
-    table = ordered.assign(**pd.DataFrame(edges, columns=list(schemas.BOX)))
+        measured = build(temporary, _tasks(ordered, CohortFolder(cohort).dicom), slices)
+    table = ordered.assign(**measured)
     schemas.write(schemas.SLICES, table[list(schemas.SLICES.columns)], boxes)
+    little = table["bone_fraction"] < slices.min_bone_fraction
+    checked = table.assign(flag=np.where(little, "little_bone", "")).astype({"flag": str})
+    schemas.write(schemas.BOX_CHECKS, checked[list(schemas.BOX_CHECKS.columns)], checks)
     labels_per_class = table["label"].value_counts().reindex(schemas.CLASSES, fill_value=0)
     write_json(
         digest,
@@ -155,8 +160,8 @@ def _tasks(ordered: pd.DataFrame, dicom: Path) -> list[Task]:
     return tasks
 
 
-def build(path: Path, tasks: Sequence[Task], params: Slices) -> list[Edges]:
-    """Write the images of `tasks` to the array file `path`; return all their boxes on the grid.
+def build(path: Path, tasks: Sequence[Task], params: Slices) -> pd.DataFrame:
+    """Write the images of `tasks` to the array file `path`; return what their boxes become.
 
     Each image goes to its task's row, so that the file does not depend on the number of processes.
 
@@ -168,6 +173,12 @@ def build(path: Path, tasks: Sequence[Task], params: Slices) -> list[Edges]:
         In the order of their rows.
     params : Slices
 
+    Returns
+    -------
+    DataFrame
+        One row per box of the tasks, in their order: the edges of `schemas.BOX` on the grid, and
+        ``bone_fraction``.
+
     Raises
     ------
     UserError
@@ -176,7 +187,13 @@ def build(path: Path, tasks: Sequence[Task], params: Slices) -> list[Edges]:
     shape = (len(tasks), params.size_px, params.size_px)
     # No variable keeps the array: on Windows a file that is mapped cannot be renamed.
     np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
-    one = partial(store_image, path=path, size_px=params.size_px, pixel_mm=params.pixel_mm)
+    one = partial(
+        store_image,
+        path=path,
+        size_px=params.size_px,
+        pixel_mm=params.pixel_mm,
+        bone_hu=params.bone_hu,
+    )
     processes = min(params.processes or cpus(), ceil(len(tasks) / _FEW))
     if processes <= 1:
         return _collect(tasks, map(one, tasks), params)
@@ -187,9 +204,9 @@ def build(path: Path, tasks: Sequence[Task], params: Slices) -> list[Edges]:
         pool.shutdown(cancel_futures=True)
 
 
-def _collect(tasks: Sequence[Task], outcomes: Iterable[Outcome], params: Slices) -> list[Edges]:
+def _collect(tasks: Sequence[Task], outcomes: Iterable[Outcome], params: Slices) -> pd.DataFrame:
     """Return the boxes of all outcomes, or raise for the first fault, or for the boxes cut."""
-    boxes: list[Edges] = []
+    boxes: list[tuple[float, ...]] = []
     reach: list[float] = []
     middle = params.size_px / 2
     for task, outcome in zip(tasks, outcomes, strict=True):
@@ -198,7 +215,7 @@ def _collect(tasks: Sequence[Task], outcomes: Iterable[Outcome], params: Slices)
             raise UserError(
                 task.file_key, expected=expected, came=came, remedy=remedy, private=task.path
             )
-        boxes += outcome.boxes
+        boxes += [(*box, bone) for box, bone in zip(outcome.boxes, outcome.bone, strict=True)]
         reach.append(max(abs(edge - middle) for box in outcome.boxes for edge in box))
     cut = [task for task, farthest in zip(tasks, reach, strict=True) if farthest > middle]
     if cut:
@@ -211,7 +228,7 @@ def _collect(tasks: Sequence[Task], outcomes: Iterable[Outcome], params: Slices)
             remedy=f"set slices.size_px to {size_px} or more, or correct the annotation",
             private=cut[0].path,
         )
-    return boxes
+    return pd.DataFrame(boxes, columns=[*schemas.BOX, "bone_fraction"])
 
 
 if __name__ == "__main__":

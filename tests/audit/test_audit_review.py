@@ -63,6 +63,30 @@ def test_flags_and_low_confidence_make_a_table_to_fill_in(results: Results) -> N
     assert [one.target for one in read_review(output)] == list(table["id"])
 
 
+def test_boxes_with_little_bone_are_listed(results: Results) -> None:
+    path = results.cohort / "box_checks.csv"
+    checks = schemas.read(schemas.BOX_CHECKS, path)
+    flagged = checks["image_key"] == key("I", 3)
+    checks.loc[flagged, "bone_fraction"] = 0.0312
+    checks.loc[flagged, "flag"] = "little_bone"
+    schemas.write(schemas.BOX_CHECKS, checks, path)
+    predict(results, {0: 0.9, 1: 0.8, 3: 0.31})
+    output = results.folder / "list.csv"
+    write_review_list(output, results, "resnet50/none/seed0", score=0.5)
+    table = pd.read_csv(output, dtype=str, keep_default_na=False).set_index("id")
+    (level,) = checks.loc[flagged, "level"]
+    assert table.loc[key("F", 3), "code"] == "little_bone; low_confidence"
+    assert table.loc[key("F", 3), "reason"] == (
+        f"3.1% bone in the box of {level}; surest detection 0.31"
+    )
+
+
+def test_before_the_slices_are_stored_no_box_is_listed(results: Results) -> None:
+    (results.cohort / "box_checks.csv").unlink()
+    write_review_list(results.folder / "list.csv", results, "resnet50/se/seed0", score=0.5)
+    assert "little_bone" not in (results.folder / "list.csv").read_text()
+
+
 def test_an_image_without_detection_is_unsure(results: Results) -> None:
     predict(results, {0: 0.9, 1: 0.8})
     write_review_list(results.folder / "list.csv", results, "resnet50/none/seed0", score=0.5)

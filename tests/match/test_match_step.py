@@ -126,7 +126,7 @@ def test_near_misses_are_named_in_the_private_folder_and_counted_elsewhere(folde
 
 def test_a_withdrawn_patient_is_in_no_table(folder: Path) -> None:
     (folder / "dxa.csv").write_text(DXA + "001,2020-01-02,-1.0\n009,2020-01-02,-1.0\n")
-    (folder / "clinical.csv").write_text(HISTORY + "009,no,yes,,no\n")
+    (folder / "clinical.csv").write_text(HISTORY + "001,no,no,,no\n009,no,yes,,no\n")
     own = open_private(folder.parent / "private", "0" * 16)
     gone = own.pseudonym("patient", "009")
     own.withdrawn_path.write_text(f"patient_key,date\n{gone},2026-01-01\n")

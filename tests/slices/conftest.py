@@ -30,6 +30,7 @@ FILES = {
     "split": "split.csv",
     "store": "slices.npy",
     "boxes": "slices.csv",
+    "checks": "box_checks.csv",
     "digest": "slices.json",
 }
 

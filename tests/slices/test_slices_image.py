@@ -4,10 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
 
+from dsnet.config.cohort import Slices
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
-from dsnet.slices.image import ImageError, read_hu, render
+from dsnet.slices.image import ImageError, bone_fraction, read_hu, render
 
 WriteCt = Callable[..., Path]
 
@@ -72,3 +75,44 @@ def fault_of(path: Path, pixel_hash: str) -> str:
     with pytest.raises(ImageError) as caught:
         read_hu(str(path), pixel_hash)
     return caught.value.fault
+
+
+@pytest.mark.parametrize(
+    ("box", "pixels"),
+    [
+        ((1.0, 0.0, 3.0, 2.0), 4),
+        ((1.4, 0.4, 2.6, 1.6), 4),
+        ((1.5, 0.0, 2.5, 1.0), 1),
+        ((1.51, 0.0, 2.5, 1.0), 1),
+        ((1.6, 0.6, 1.9, 0.9), 1),
+        ((0.0, 0.0, 4.0, 3.0), 12),
+    ],
+)
+def test_a_pixel_is_in_a_box_if_its_centre_is(box: Any, pixels: int) -> None:
+    hu = np.zeros((3, 4))
+    hu[0, 1] = 130.0
+    assert bone_fraction(hu, box, 130.0) == pytest.approx(1 / pixels)
+    assert bone_fraction(hu, box, 130.1) == 0.0
+
+
+def made_slice(trabecular_hu: float, cortex_mm: float) -> tuple[NDArray[Any], Any]:
+    """Return noisy muscle with a blurred vertebral body, and the box of the latter."""
+    y_mm, x_mm = (np.mgrid[:200, :200] + 0.5) * 0.8
+    far = np.hypot((x_mm - 80) / 23, (y_mm - 110) / 17)
+    hu = np.where(far <= 1, 400.0, 50.0)
+    hu[np.hypot((x_mm - 80) / (23 - cortex_mm), (y_mm - 110) / (17 - cortex_mm)) <= 1] = (
+        trabecular_hu
+    )
+    hu = ndimage.gaussian_filter(hu, 0.8) + np.random.default_rng(0).normal(0, 25, hu.shape)
+    return hu, ((80 - 23) / 0.8, (110 - 17) / 0.8, (80 + 23) / 0.8, (110 + 17) / 0.8)
+
+
+@pytest.mark.parametrize("trabecular_hu", [-20.0, 20.0, 60.0, 110.0, 180.0])
+def test_no_bone_density_is_too_little_bone_for_a_vertebral_body(trabecular_hu: float) -> None:
+    params = Slices()
+    hu, box = made_slice(trabecular_hu, cortex_mm=1.0)
+    assert bone_fraction(hu, box, params.bone_hu) > 2 * params.min_bone_fraction
+    # On the picture upside down it lies on what is in front of the spine.
+    moved = box[0], len(hu) - box[3], box[2], len(hu) - box[1]
+    above = moved[0], moved[1] - 25, moved[2], moved[3] - 25
+    assert bone_fraction(hu, above, params.bone_hu) < params.min_bone_fraction / 2

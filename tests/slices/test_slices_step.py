@@ -25,7 +25,7 @@ MakeCohort = Callable[..., Any]
 
 
 def written(paths: dict[str, Path]) -> dict[str, bytes]:
-    return {name: paths[name].read_bytes() for name in ("store", "boxes", "digest")}
+    return {name: paths[name].read_bytes() for name in ("store", "boxes", "checks", "digest")}
 
 
 def test_command_line_stores_images_and_boxes(tmp_path: Path, make_cohort: MakeCohort) -> None:
@@ -126,7 +126,7 @@ def test_a_cut_box_is_an_error_that_names_the_file(
         store_slices(slices=params, dxa=Dxa(), **paths)
     assert "(so on 1 of 8 images); set slices.size_px to 64" in str(caught.value)
     assert "DOE" not in str(caught.value)
-    assert not any(paths[name].exists() for name in ("store", "boxes", "digest"))
+    assert not any(paths[name].exists() for name in ("store", "boxes", "checks", "digest"))
     assert not list((tmp_path / "results").rglob("*.part"))
     cohort.labels.loc[5, "x_max"] = 39.5
     store_slices(slices=params, dxa=Dxa(), **cohort.save(tmp_path / "results"))
@@ -217,3 +217,30 @@ def test_copies_of_one_picture_follow_one_another_by_position(
     keys = SliceStore(paths["store"], paths["boxes"]).image_keys
     of = cohort.index["image_key"]
     assert keys.index(of[2]) + 1 == keys.index(of[0])
+
+
+def test_boxes_with_little_bone_are_flagged_and_kept(
+    tmp_path: Path, make_cohort: MakeCohort
+) -> None:
+    cohort = make_cohort(6)
+    # Beside the marker, in soft tissue; the two others lie on it.
+    cohort.labels.loc[4, ["x_min", "x_max"]] = [24.0, 33.0]
+    other = cohort.labels.iloc[[4]].assign(level="L2", x_min=15.0, x_max=24.0)
+    cohort.labels = pd.concat([cohort.labels, other], ignore_index=True)
+    paths = cohort.save(tmp_path / "results")
+    store_slices(slices=PARAMS, dxa=Dxa(), **paths)
+    checks = schemas.read(schemas.BOX_CHECKS, paths["checks"])
+    boxes = schemas.read(schemas.SLICES, paths["boxes"])
+    assert len(boxes) == 7
+    assert checks[["image_key", "level"]].equals(boxes[["image_key", "level"]])
+    flagged = checks[checks["flag"] != ""]
+    assert list(flagged["file_key"]) == [cohort.labels["file_key"][4]]
+    assert list(flagged["level"]) == [cohort.labels["level"][4]]
+    assert list(flagged["bone_fraction"]) == [0.0]
+    assert set(checks.loc[checks["flag"] == "", "bone_fraction"]) == {1.0}
+    digest = paths["digest"].read_bytes()
+    lenient = PARAMS.model_copy(update={"min_bone_fraction": 0.0})
+    store_slices(slices=lenient, dxa=Dxa(), **paths)
+    assert set(schemas.read(schemas.BOX_CHECKS, paths["checks"])["flag"]) == {""}
+    # What is trained on does not depend on the check.
+    assert paths["digest"].read_bytes() == digest

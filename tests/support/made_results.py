@@ -68,6 +68,7 @@ def write_results(folder: Path, tables: Tables, *, synthetic: bool = True) -> Ma
     if not tables.nothing_included:
         slices = tables.labels.assign(row=np.arange(len(tables.labels)))
         frames |= {"labels.csv": tables.labels, "split.csv": tables.split, "slices.csv": slices}
+        frames["box_checks.csv"] = slices.assign(bone_fraction=0.4, flag="")
     for name, frame in frames.items():
         schema = getattr(schemas, name.partition(".")[0].upper())
         columns = [column for column in schema.columns if column in frame]

@@ -10,6 +10,7 @@ checkpoint slices:
     output:
         store=f"{TABLES}/slices.npy",
         boxes=f"{TABLES}/slices.csv",
+        checks=f"{TABLES}/box_checks.csv",
         digest=f"{TABLES}/slices.json",
     log:
         "logs/slices.log",
