@@ -98,6 +98,20 @@ def test_each_figure_states_what_its_data_are(once: Path) -> None:
     assert "+2.5, p = 0.04" in forest_svg
 
 
+def test_one_seed_has_a_difference_without_a_p_value(tmp_path: Path) -> None:
+    for name in VARIANTS:
+        made = report(0.6) | {"seeds": [0], "interval": {"scope": "patients; this one training"}}
+        _write(tmp_path / f"metrics/{name}.json", json.dumps(made))
+    heads = "backbone,attention,statistic,difference,low,high,p_holm\n"
+    _write(tmp_path / "differences.csv", f"{heads}resnet50,ds,map,2.5,-1,6,\n")
+    paths = {"metrics": tmp_path / "metrics", "differences": tmp_path / "differences.csv"}
+    write_forest(variants=list(VARIANTS), folder=tmp_path, **paths)
+    assert ">+2.5<" in (tmp_path / "forest.svg").read_text(encoding="utf-8")
+    caption = json.loads((tmp_path / "forest.json").read_text(encoding="utf-8"))["caption"]
+    assert "these two trainings" in caption
+    assert "Holm" not in caption
+
+
 def test_the_rule_names_every_figure_of_the_step() -> None:
     rules = Path(__file__).parents[2] / "workflow" / "rules" / "figures.smk"
     named = re.findall(r'^ {4}"(\w+)",$', rules.read_text(encoding="utf-8"), re.MULTILINE)
