@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.evaluate.average_precision import ap50
-from dsnet.evaluate.calibration import CALIBRATION, calibration
+from dsnet.evaluate.calibration import CALIBRATION, calibration, calibration_error
 from dsnet.evaluate.grading import Share, areas, graded_units, shares
 from dsnet.evaluate.intervals import (
     difference_over_seeds,
@@ -40,10 +40,10 @@ from dsnet.leakage.control import shuffles
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS, SCORE_FLOOR
 
 SEEDS = 5
-TRAININGS = 60
+TRAININGS = 40
 """Of which each run takes some: their mean is what several seeds are to cover."""
-TRUTH_PATIENTS, TRUTH_COHORTS = 300, 4
-RESAMPLES = 400
+TRUTH_PATIENTS, TRUTH_COHORTS = 300, 3
+RESAMPLES = 200
 IMAGES = 8  # of a patient
 STATISTICS = (
     "map",
@@ -176,9 +176,9 @@ def intervals(
 
 
 def _ours(statistic: str, values: Floats, counts: list[Share | None]) -> Bounds:
-    known = [count for count in counts if count is not None]
-    if known:
-        made = share_over_seeds(known)
+    given = [count for count in counts if count is not None]
+    if given:
+        made = share_over_seeds(given)
     elif has_interval(statistic):
         made = estimate_over_seeds(values, limits(statistic))
     else:
@@ -205,9 +205,9 @@ def evaluated(scene: Scene, weights: Floats) -> tuple[Values, dict[str, Share]]:
     values = ap50(scene, weights)
     for unit, graded in units.items():
         counts |= {f"{unit}_{n}": share for n, share in shares(graded, weights.shape[1]).items()}
-        if f"{unit}_ece" in STATISTICS:
-            made = calibration(graded, weights)
-            values |= {f"{unit}_{name}": made[name] for name in CALIBRATION}
+        values[f"{unit}_ece"] = calibration_error(graded, weights)
+    made = calibration(units["localised"], weights)
+    values |= {f"localised_{name}": made[name] for name in CALIBRATION}
     values["patient_macro_auc"] = areas(units["patient"], weights)["macro_auc"]
     values |= {name: share.of(weights) for name, share in counts.items()}
     return {name: values[name] for name in STATISTICS}, counts

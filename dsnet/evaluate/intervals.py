@@ -8,7 +8,8 @@ over patients, plus the variance between trainings by k. The first comes from re
 the second from the k values themselves: to resample five trainings with replacement as one
 resamples patients gives intervals that are too short (docs/statistics.md has the figures).
 
-With one training nothing is known of others, and every interval speaks of this training alone.
+With one training there is no variance between trainings to be seen, and every interval is about
+this training alone.
 """
 
 from collections.abc import Sequence
@@ -170,8 +171,9 @@ def share_over_seeds(shares: Sequence[Share]) -> dict[str, Any]:
     total = spread(values, residual @ residual.T, max(patients - 1, 1))
     effective = float(patients)
     if total.variance > _NOTHING:
-        known = float(stats.t.ppf(1 - _TAIL, max(units - 1, 1))) / total.quantile()
-        effective = min(value * (1 - value) / total.variance * known**2, units)
+        quantile = float(stats.t.ppf(1 - _TAIL, max(units - 1, 1)))
+        correction = (quantile / total.quantile()) ** 2  # few patients, or few trainings
+        effective = min(correction * value * (1 - value) / total.variance, units)
     hits = value * effective
     low = float(stats.beta.ppf(_TAIL, hits, effective - hits + 1)) if value > 0 else 0.0
     high = float(stats.beta.ppf(1 - _TAIL, hits + 1, effective - hits)) if value < 1 else 1.0
@@ -195,8 +197,8 @@ def difference_over_seeds(differences: Floats) -> dict[str, float | None]:
     -------
     dict
         ``value``, ``low``, ``high`` and ``p`` (two-sided); None where undefined. With one seed the
-        interval is the percentile bootstrap over patients, and there is no p-value: what two
-        trainings differ says nothing of the modules that they were made with.
+        interval is the percentile bootstrap over patients, and there is no p-value: how much two
+        trainings differ is no evidence about the modules that they were made with.
     """
     mean = differences.mean(axis=0)
     if len(differences) == 1:
@@ -210,7 +212,7 @@ def difference_over_seeds(differences: Floats) -> dict[str, float | None]:
         return {"value": number(mean[0]), "low": None, "high": None, "p": None}
     low, high = (number(mean[0] + side * total.quantile() * error) for side in (-1, 1))
     p = 2 * float(stats.t.sf(abs(mean[0]) / error, total.degrees))
-    return {"value": number(mean[0]), "low": low, "high": high, "p": number(p)}
+    return {"value": number(mean[0]), "low": low, "high": high, "p": float(f"{p:.6g}")}
 
 
 def without_zero_width(bounds: dict[str, float | None]) -> dict[str, float | None]:

@@ -85,12 +85,12 @@ def test_a_share_of_nothing_is_undefined() -> None:
 def test_trainings_that_differ_widen_the_interval_of_a_share() -> None:
     alike = share_over_seeds([patients_right(12, 18)] * 3)
     # The same mean, and a training that is much worse.
-    apart = share_over_seeds([patients_right(right, 18) for right in (16, 16, 4)])
-    assert alike["value"] == apart["value"]
+    different = share_over_seeds([patients_right(right, 18) for right in (16, 16, 4)])
+    assert alike["value"] == different["value"]
     assert bounds(alike) == bounds(share_over_seeds([patients_right(12, 18)]))
-    assert apart["low"] < alike["low"] - 0.1
-    assert apart["high"] > alike["high"] + 0.1
-    assert apart["seed_sd"] == round(np.std([16 / 18, 16 / 18, 4 / 18], ddof=1), 8)
+    assert different["low"] < alike["low"] - 0.1
+    assert different["high"] > alike["high"] + 0.1
+    assert different["seed_sd"] == round(np.std([16 / 18, 16 / 18, 4 / 18], ddof=1), 8)
 
 
 def test_one_training_has_the_percentile_interval() -> None:
@@ -127,8 +127,8 @@ def test_trainings_that_agree_leave_the_interval_over_patients() -> None:
 def test_trainings_that_differ_widen_the_interval_to_its_limits() -> None:
     narrow, wide = (estimate_over_seeds(resampled(1, 5, between)) for between in (0.0, 0.2))
     assert wide["high"] - wide["low"] > 1.5 * (narrow["high"] - narrow["low"])
-    apart = resampled(1, 2, between=0.0) - [[0.0], [0.5]]
-    assert bounds(estimate_over_seeds(apart, (0.0, 1.0))) == (0.0, 1.0)
+    different = resampled(1, 2, between=0.0) - [[0.0], [0.5]]
+    assert bounds(estimate_over_seeds(different, (0.0, 1.0))) == (0.0, 1.0)
 
 
 def test_trainings_differ_where_patients_do_not() -> None:

@@ -5,11 +5,15 @@ from typing import Any
 import pandas as pd
 import pytest
 from support.made_tables import GRADED, report, statistic, timing, write
+from support.random_scenes import random_scene, with_box_each
 
+from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate.compare import COLUMNS
+from dsnet.evaluate.step import metrics_of
 from dsnet.step import run
 from dsnet.tables import leakage
-from dsnet.tables.claims import write_claims
+from dsnet.tables.claims import claims_text, write_claims
+from dsnet.tables.methods import Entry
 
 DIFFERENCE = {"backbone": "resnet50", "attention": "ds", "statistic": "map", "role": "primary"}
 
@@ -84,3 +88,17 @@ def test_one_seed_makes_none(tmp_path: Path) -> None:
     assert "these two trainings" in differences
     assert "Holm's correction" not in differences
     assert json.loads((tmp_path / "metrics/resnet50/ds.json").read_text())["seeds"] == [0]
+
+
+def test_the_evaluation_writes_what_claims_are_made_of() -> None:
+    scene = with_box_each(random_scene(3, 12, 8), 3)
+    few = Evaluate(bootstrap=100, permutations=100)
+    provenance = {"cohort": "made up", "synthetic": True, "leaky": False}
+    entry = Entry("vgg16/ds", {**provenance, **metrics_of([scene, scene], [0, 1], few)})
+    differences = pd.DataFrame([], columns=list(COLUMNS))
+    text = claims_text(
+        [entry], differences, pd.DataFrame([], columns=list(leakage.COLUMNS)), timing("vgg16/ds")
+    )
+    assert text.count("| VGG16+DS |") == 5
+    assert "patients and trainings (2 seeds)" in text
+    assert "nan" not in text
