@@ -116,8 +116,8 @@ def baseline_metrics(
     Parameters
     ----------
     measured : DataFrame
-        Measured rows as `dsnet.baseline.features.annotated` returns them, of test and validation
-        and perhaps others.
+        Measured rows as `dsnet.baseline.features.annotated` returns them, of the test subset and
+        perhaps others.
     probability : float64 (n, 3)
         Their classes; rows sum to 1.
     evaluation : Evaluate
@@ -128,13 +128,9 @@ def baseline_metrics(
     """
     predictions = as_predictions(measured, probability)
     rows, images = schemas.read(schemas.SLICES, boxes), schemas.read(schemas.SPLIT, split)
-    test, validation = (
-        scene(predictions, rows, images[images["subset"] == name])
-        for name in ("test", "validation")
-    )
-    content = metrics_of([test], [validation], [0], evaluation)
+    test = scene(predictions, rows, images[images["subset"] == "test"])
+    content = metrics_of([test], [], evaluation)
     kept = [name for name in content["metrics"] if not given or name.split("_")[0] in UNITS]
-    content["seeds"] = []
     content["metrics"] = {name: {**content["metrics"][name], "by_seed": []} for name in kept}
     content["definitions"] = {name: content["definitions"][name] for name in kept}
     if given:

@@ -1,29 +1,29 @@
 """Each attention against none, on the same patients: ``python -m dsnet.evaluate.compare``.
 
-Intervals and p-values are over the patients sampled, not over the trainings: every statistic is
-the mean over the seeds. The interval is the percentile bootstrap of the difference, both detectors
-on the same resamples. The p-value is of a paired permutation test: under the null hypothesis it
-makes no difference which of the two detectors saw a patient, so for each patient a coin decides
-whose detections count as whose, and both are evaluated again. It keeps its level with few
-patients, which a p-value derived from the bootstrap does not.
+A module is more than one training of it. With several seeds, trainings and patients are random:
+the two trainings of a seed, which share their first weights and the order of their batches, are
+compared on the same patients, and interval and p-value are those of `dsnet.evaluate.intervals`.
+With one seed there is no p-value, and the interval is about these two trainings.
+
+`dsnet.evaluate.metrics.PRIMARY` is the one statistic on which modules are tested, with Holm's
+correction over them; the p-values of all others are exploratory and not corrected.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import starmap
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
-from dsnet.evaluate.metrics import comparison_statistics
+from dsnet.evaluate.intervals import difference_over_seeds, scope
+from dsnet.evaluate.metrics import PRIMARY, comparison_statistics
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.evaluate.resampling import bootstrap_weights, estimate, number
-from dsnet.evaluate.scene import Detections, Floats, Scene, Truth, read_scenes
+from dsnet.evaluate.resampling import bootstrap_weights
+from dsnet.evaluate.scene import Floats, read_scenes
 from dsnet.evaluate.step import SUBSET
 from dsnet.files import write_csv
 from dsnet.step import run
@@ -32,17 +32,20 @@ COLUMNS = (
     "backbone",
     "attention",
     "statistic",
+    "role",
     "difference",
     "low",
     "high",
     "p",
     "p_holm",
     "seeds",
+    "scope",
     "test_patients",
     "data",
 )
 
-_EQUAL = 1e-12  # two sums of the same numbers in another order
+ROLES = {True: "primary", False: "exploratory"}
+"""Of a statistic, by whether it is `PRIMARY`."""
 
 
 def compare(
@@ -71,8 +74,9 @@ def compare(
     digest : Path
         ``slices.json``, which names the cohort.
     differences : Path
-        CSV to write: differences in percent points with 95 % bounds; p-values, and with Holm's
-        correction over all comparisons of one statistic. Blank where undefined.
+        CSV to write: differences in percent points with 95 % bounds; two-sided p-values, and of the
+        primary statistic those with Holm's correction over all comparisons; what both generalise
+        to. Blank where undefined, and p-values wherever there is one seed alone.
     params : Evaluate
 
     Raises
@@ -80,14 +84,28 @@ def compare(
     UserError
         If a file is missing, or a backbone lacks its variant without attention.
     """
-    scenes = {}
+    compared = pairs(variants)
+    values, patients = {}, 0
     for name in variants:
         files = [predictions / name / f"seed{seed}" / f"{SUBSET}.parquet" for seed in seeds]
-        scenes[name] = read_scenes(files, boxes, split, SUBSET)
-    rows = [row for pair in pairs(variants) for row in _rows(*pair, scenes, params)]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table["p_holm"] = table.groupby("statistic")["p"].transform(holm)
+        scenes = read_scenes(files, boxes, split, SUBSET)
+        patients = len(scenes[0].patient_keys)
+        weights = bootstrap_weights(patients, params.bootstrap, params.seed)
+        point = {"iou": params.iou, "score": params.score}
+        by_seed = [
+            comparison_statistics(scene, weights, **point, rule=params.patient_label)
+            for scene in scenes
+        ]
+        values[name] = {
+            statistic: np.stack([one[statistic] for one in by_seed]) for statistic in by_seed[0]
+        }
+    rows = [_rows(name, values[name], values[baseline]) for name, baseline in compared]
+    table = pd.DataFrame(chain.from_iterable(rows)).reindex(columns=list(COLUMNS))
+    primary = table["statistic"] == PRIMARY
+    table["p_holm"] = holm(table["p"].astype(float).where(primary))
     table["seeds"] = len(seeds)
+    table["scope"] = scope(len(seeds), "these two trainings")
+    table["test_patients"] = patients
     table["data"] = data_note(read_provenance(digest, split))
     write_csv(differences, table)
 
@@ -121,59 +139,6 @@ def pairs(variants: Sequence[str]) -> list[tuple[str, str]]:
     return with_attention
 
 
-def paired_differences(
-    one: Sequence[Scene], other: Sequence[Scene], params: Evaluate
-) -> dict[str, dict[str, float | None]]:
-    """Return, by statistic, how much `one` is above `other`.
-
-    Parameters
-    ----------
-    one, other : sequence of Scene
-        Two detectors on the same images, by seed.
-    params : Evaluate
-
-    Returns
-    -------
-    dict
-        By statistic ``value``, ``low``, ``high`` (fractions) and ``p`` (two-sided); None where
-        undefined.
-    """
-    patients = len(one[0].patient_keys)
-    both = list(starmap(joined, zip(one, other, strict=True)))
-    weights = bootstrap_weights(patients, params.bootstrap, params.seed)
-    swapped = swaps(patients, params.permutations, params.seed)
-    sampled = _differences(both, weights, np.zeros_like(weights), params)
-    permuted = _differences(both, 1 - swapped, swapped, params)
-    return {
-        name: {**estimate(values), "p": _p_value(values[0], permuted[name])}
-        for name, values in sampled.items()
-    }
-
-
-def swaps(patients: int, permutations: int, seed: int) -> Floats:
-    """Return which patients are swapped in each permutation: 0 or 1, (permutations, patients)."""
-    coins = np.random.default_rng([seed, 2]).integers(2, size=(permutations, patients))
-    return coins.astype(np.float64)
-
-
-def joined(one: Scene, other: Scene) -> Scene:
-    """Return both scenes as one of twice the patients, those of `one` first.
-
-    Weights thus choose, patient by patient, whose detections count. The two versions of an image
-    stand together: whichever is chosen, equal scores of different images keep their order.
-    """
-    patients = len(one.patient_keys)
-    columns = zip(_at(one.detections, 0), _at(other.detections, 1), strict=True)
-    detections = Detections(*(np.concatenate(column) for column in columns))
-    return Scene(
-        _alternating(one.patient, other.patient + patients),
-        one.patient_keys + other.patient_keys,
-        Truth(*map(_alternating, vars(one.truth).values(), vars(other.truth).values())),
-        detections.take(np.argsort(detections.image, kind="stable")),
-        _alternating(one.row, other.row),
-    )
-
-
 def holm(p: "pd.Series[float]") -> "pd.Series[float]":
     """Return p-values corrected for their number.
 
@@ -191,74 +156,25 @@ def holm(p: "pd.Series[float]") -> "pd.Series[float]":
 
 
 def _rows(
-    name: str, baseline: str, scenes: dict[str, list[Scene]], params: Evaluate
+    name: str, own: dict[str, Floats], baseline: dict[str, Floats]
 ) -> Iterator[dict[str, Any]]:
     backbone, attention = name.split("/")
-    differences = paired_differences(scenes[name], scenes[baseline], params)
-    for statistic, values in differences.items():
+    for statistic, values in own.items():
+        difference = difference_over_seeds(values - baseline[statistic])
         yield {
             "backbone": backbone,
             "attention": attention,
             "statistic": statistic,
-            "difference": _points(values["value"]),
-            "low": _points(values["low"]),
-            "high": _points(values["high"]),
-            "p": values["p"],
-            "test_patients": len(scenes[name][0].patient_keys),
+            "role": ROLES[statistic == PRIMARY],
+            "difference": _points(difference["value"]),
+            "low": _points(difference["low"]),
+            "high": _points(difference["high"]),
+            "p": difference["p"],
         }
 
 
 def _points(fraction: float | None) -> float | None:
     return None if fraction is None else round(100 * fraction, 4)
-
-
-def _differences(
-    both: Sequence[Scene], own: Floats, crossed: Floats, params: Evaluate
-) -> dict[str, Floats]:
-    """Return each statistic's difference for each row of weights, the mean over the seeds.
-
-    Parameters
-    ----------
-    both : sequence of Scene
-        As `joined`, by seed.
-    own, crossed : float64 (samples, patients)
-        How often a patient counts with the detections of the detector that is evaluated, and with
-        those of the other one.
-    params : Evaluate
-    """
-    first, second = (
-        _means(both, np.hstack(halves), params) for halves in ((own, crossed), (crossed, own))
-    )
-    return {name: values - second[name] for name, values in first.items()}
-
-
-def _means(both: Sequence[Scene], weights: Floats, params: Evaluate) -> dict[str, Floats]:
-    by_seed = [
-        comparison_statistics(
-            scene, weights, iou=params.iou, score=params.score, rule=params.patient_label
-        )
-        for scene in both
-    ]
-    return {name: np.mean([one[name] for one in by_seed], axis=0) for name in by_seed[0]}
-
-
-def _p_value(observed: float, permuted: Floats) -> float | None:
-    """Return the share of swaps that differ as much, the observation itself counted in."""
-    defined = permuted[~np.isnan(permuted)]
-    if np.isnan(observed) or not len(defined):
-        return None
-    as_far = np.abs(defined) >= abs(observed) - _EQUAL
-    return number((1 + as_far.sum()) / (1 + len(defined)))
-
-
-def _at(detections: Detections, offset: int) -> Iterable[Any]:
-    """Return the columns of `detections`, each image at `offset` of two."""
-    return vars(replace(detections, image=2 * detections.image + offset)).values()
-
-
-def _alternating(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
-    """Return the rows of both in turn."""
-    return np.stack([one, other], axis=1).reshape(-1, *one.shape[1:])
 
 
 if __name__ == "__main__":

@@ -2,24 +2,18 @@
 
 The first half knows no boxes: a model without a detector is evaluated by the same lines. Every
 statistic is a quotient of sums over patients, so that a resample is one row of a matrix product.
-The second half makes one class vector of the boxes of a level or patient; the last, temperature
-scaling (C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017), divides all logits
-by one number, which leaves the ranking of the classes as it is.
+The second half makes one class vector of the boxes of a level or patient.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import brentq
 
 from dsnet.config.evaluate import PatientLabel
 from dsnet.evaluate.average_precision import ratio
 from dsnet.evaluate.scene import Flags, Floats, Integers, Scene
 from dsnet.schemas import CLASSES, LEVELS
-
-BINS = 10
-"""Equal-width bins of the confidence, each with its upper edge, of the calibration error."""
 
 UNITS = {
     "localised": "Localised boxes, matched regardless of class",
@@ -43,8 +37,6 @@ GRADES = {
     "sensitivity_low_bone_mass": "share of the units with osteopenia or osteoporosis that are "
     "classified as one of the two",
     "specificity_low_bone_mass": "share of the normal units that are classified as normal",
-    "ece": f"expected calibration error of the likeliest class, {BINS} equal-width bins",
-    "brier": "Brier score, the sum over the three classes, in [0, 2]",
 }
 """What each statistic of `grade` means. A unit without an answer counts as wrong everywhere."""
 
@@ -53,9 +45,6 @@ _NONE = len(CLASSES)  # the column of units without an answer
 _DISTANCE = np.abs(np.arange(_NONE)[:, None] - np.arange(_NONE)).astype(np.float64)
 # No answer is as bad as the worst answer.
 _COST = np.column_stack([_DISTANCE, _DISTANCE.max(axis=1)]) ** 2
-
-_SMALLEST = 1e-12  # probability: its logarithm stays finite
-_LARGEST = 100.0  # inverse temperature
 
 
 @dataclass(frozen=True)
@@ -84,17 +73,34 @@ class Units:
         """The likeliest class; -1 without an answer."""
         return np.where(self.answered, self.probability.argmax(axis=1), -1)
 
+    def take(self, rows: Flags | Integers) -> "Units":
+        """Return these units."""
+        return Units(
+            self.truth[rows], self.probability[rows], self.patient[rows], self.answered[rows]
+        )
+
     def with_probability(self, probability: Floats) -> "Units":
         """Return the same units with other class vectors."""
         return replace(self, probability=probability)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A statistic that is a share of units: counts by patient, each float64 (patients,)."""
+
+    numerator: Floats
+    denominator: Floats
+
+    def of(self, weights: Floats) -> Floats:
+        """Return the share for each row of `weights` (samples, patients); NaN where 0 / 0."""
+        return ratio(weights @ self.numerator, weights @ self.denominator)
 
 
 def grade(units: Units, weights: Floats) -> dict[str, Floats]:
     """Return every statistic of `GRADES` for each row of `weights`.
 
     A unit without an answer is in no numerator of accuracy, sensitivity or specificity, and counts
-    for kappa as the largest possible distance; areas and calibration take its row of
-    `probability`.
+    for kappa as the largest possible distance; areas take its row of `probability`.
 
     Parameters
     ----------
@@ -114,13 +120,34 @@ def grade(units: Units, weights: Floats) -> dict[str, Floats]:
     >>> float(grade(right, everyone)["macro_auc"][0])
     1.0
     """
-    areas = [_area(units, k, weights) for k in range(_NONE)]
     return {
-        **_of_table(np.tensordot(weights, confusion(units, weights.shape[1]), axes=1)),
-        "macro_auc": np.mean(areas, axis=0),
-        **{f"auc_{name}": areas[k] for k, name in enumerate(CLASSES)},
-        "ece": calibration_error(units, weights),
-        "brier": _brier(units, weights),
+        **{name: share.of(weights) for name, share in shares(units, weights.shape[1]).items()},
+        **areas(units, weights),
+        "kappa": _kappa(units, weights),
+    }
+
+
+def shares(units: Units, patients: int) -> dict[str, Share]:
+    """Return, of the statistics of `GRADES` that are shares of the units, the counts by patient."""
+    table = confusion(units, patients).astype(np.float64)
+    of_class = table.sum(axis=2)
+    true_negative = table[:, :-1, : _NONE - 1].sum(axis=(1, 2))
+    low = table[:, 1:, 1:_NONE].sum(axis=(1, 2))
+    return {
+        "accuracy": Share(np.trace(table, axis1=1, axis2=2), table.sum(axis=(1, 2))),
+        "sensitivity_osteoporosis": Share(table[:, -1, _NONE - 1], of_class[:, -1]),
+        "specificity_osteoporosis": Share(true_negative, of_class[:, :-1].sum(axis=1)),
+        "sensitivity_low_bone_mass": Share(low, of_class[:, 1:].sum(axis=1)),
+        "specificity_low_bone_mass": Share(table[:, 0, 0], of_class[:, 0]),
+    }
+
+
+def areas(units: Units, weights: Floats) -> dict[str, Floats]:
+    """Return ``macro_auc`` and ``auc_{class}`` of `GRADES`, each float64 (samples,)."""
+    one_vs_rest = [_area(units, k, weights) for k in range(_NONE)]
+    return {
+        "macro_auc": np.mean(one_vs_rest, axis=0),
+        **{f"auc_{name}": one_vs_rest[k] for k, name in enumerate(CLASSES)},
     }
 
 
@@ -137,54 +164,17 @@ def confusion(units: Units, patients: int) -> Integers:
     return table
 
 
-def reliability(units: Units, patients: int) -> Floats:
-    """Return, by patient and bin of the confidence, what a calibration curve is made of.
-
-    Returns
-    -------
-    float64 (3, patients, BINS)
-        Units, the sum of their confidences, and how many of them are right. The confidence is the
-        probability of the likeliest class.
-    """
-    confidence = units.probability.max(axis=1)
-    right = units.predicted == units.truth
-    bin_index = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
-    sums = np.zeros((3, patients, BINS))
-    for row, values in enumerate((np.ones(len(right)), confidence, right)):
-        np.add.at(sums[row], (units.patient, bin_index), values)
-    return sums
+def share_answered(units: Units, patients: int) -> Share:
+    """Return how many units have an answer, by patient."""
+    total = np.bincount(units.patient, minlength=patients)
+    given = np.bincount(units.patient[units.answered], minlength=patients)
+    return Share(given.astype(np.float64), total.astype(np.float64))
 
 
-def calibration_error(units: Units, weights: Floats) -> Floats:
-    """Return the mean distance of confidence and accuracy over the bins, each by its units."""
-    count, confidence, right = reliability(units, weights.shape[1])
-    distance = np.abs(weights @ confidence - weights @ right).sum(axis=1)
-    return ratio(distance, (weights @ count).sum(axis=1))
-
-
-def share_answered(units: Units, weights: Floats) -> Floats:
-    """Return the share of the units with an answer, float64 (samples,)."""
-    total, given = (
-        weights @ np.bincount(units.patient, weights=values, minlength=weights.shape[1])
-        for values in (np.ones(len(units.truth)), units.answered)
-    )
-    return ratio(given, total)
-
-
-def _of_table(table: Floats) -> dict[str, Floats]:
-    """Return what depends on the likeliest class alone, from (samples, 3, 4)."""
-    total, of_class = table.sum(axis=(1, 2)), table.sum(axis=2)
-    other = table[:, :-1, : _NONE - 1].sum(axis=(1, 2))
-    low = table[:, 1:, 1:_NONE].sum(axis=(1, 2))
-    expected = np.einsum("st,sc,tc->s", of_class, table.sum(axis=1), _COST)
-    return {
-        "accuracy": ratio(np.trace(table, axis1=1, axis2=2), total),
-        "kappa": 1 - ratio((table * _COST).sum(axis=(1, 2)) * total, expected),
-        "sensitivity_osteoporosis": ratio(table[:, -1, _NONE - 1], of_class[:, -1]),
-        "specificity_osteoporosis": ratio(other, of_class[:, :-1].sum(axis=1)),
-        "sensitivity_low_bone_mass": ratio(low, of_class[:, 1:].sum(axis=1)),
-        "specificity_low_bone_mass": ratio(table[:, 0, 0], of_class[:, 0]),
-    }
+def _kappa(units: Units, weights: Floats) -> Floats:
+    table = np.tensordot(weights, confusion(units, weights.shape[1]), axes=1)
+    expected = np.einsum("st,sc,tc->s", table.sum(axis=2), table.sum(axis=1), _COST)
+    return 1 - ratio((table * _COST).sum(axis=(1, 2)) * table.sum(axis=(1, 2)), expected)
 
 
 def _area(units: Units, k: int, weights: Floats) -> Floats:
@@ -203,15 +193,6 @@ def _area(units: Units, k: int, weights: Floats) -> Floats:
         weights @ np.bincount(units.patient[m], minlength=patients) for m in (positive, ~positive)
     )
     return ratio(((weights @ wins) * weights).sum(axis=1), of * against)
-
-
-def _brier(units: Units, weights: Floats) -> Floats:
-    squares = ((units.probability - np.eye(_NONE)[units.truth]) ** 2).sum(axis=1)
-    total, count = (
-        weights @ np.bincount(units.patient, values, weights.shape[1])
-        for values in (squares, np.ones(len(squares)))
-    )
-    return ratio(total, count)
 
 
 # From boxes to units
@@ -363,51 +344,3 @@ def _most_severe(label: Integers, group: Integers, groups: int) -> Integers:
     worst = np.zeros(groups, dtype=np.int64)
     np.maximum.at(worst, group, label)
     return worst
-
-
-# Temperature scaling
-
-
-def fit_temperature(units: Units) -> float | None:
-    """Return the temperature under which the true classes are likeliest.
-
-    Parameters
-    ----------
-    units : Units
-        Boxes of the validation subset, never of the test subset.
-
-    Returns
-    -------
-    float or None
-        In (0.01, inf). None where no temperature is best: without a box, if (nearly) all are right
-        (the smaller the better), or if the probabilities are less informative than equal ones (the
-        larger the better).
-
-    Notes
-    -----
-    The logarithms of the probabilities are the logits up to a constant, and the likelihood is
-    concave in the inverse temperature, so that its slope has one root at most.
-    """
-    if not len(units.truth):
-        return None
-    logit = np.log(np.maximum(units.probability, _SMALLEST))
-    true_logit = np.take_along_axis(logit, units.truth[:, None], axis=1)[:, 0]
-
-    def slope(inverse: float) -> float:
-        expected = (_softmax(inverse * logit) * logit).sum(axis=1)
-        return float((expected - true_logit).mean())
-
-    if slope(0) >= 0 or slope(_LARGEST) <= 0:
-        return None
-    return 1 / float(brentq(slope, 0, _LARGEST, xtol=1e-10))
-
-
-def scale(probability: Floats, temperature: float) -> Floats:
-    """Return the probabilities (units, 3) with their logits divided by `temperature`."""
-    return _softmax(np.log(np.maximum(probability, _SMALLEST)) / temperature)
-
-
-def _softmax(logit: Floats) -> Floats:
-    power = np.exp(logit - logit.max(axis=1, keepdims=True))
-    probability: Floats = power / power.sum(axis=1, keepdims=True)
-    return probability

@@ -16,14 +16,19 @@ from dsnet.evaluate.average_precision import (
     per_patient,
     ratio,
 )
+from dsnet.evaluate.calibration import CALIBRATION, calibration
 from dsnet.evaluate.grading import (
     GRADES,
     UNITS,
+    Share,
+    Units,
+    areas,
     grade,
     graded_units,
     localised_boxes,
     patients,
     share_answered,
+    shares,
 )
 from dsnet.evaluate.scene import Floats, Integers, Scene
 from dsnet.schemas import CLASSES, SUPPRESSION_IOU
@@ -52,12 +57,33 @@ DEFINITIONS = {
     **{
         f"{unit}_{name}": f"{units}: {meaning}"
         for unit, units in UNITS.items()
-        for name, meaning in GRADES.items()
+        for name, meaning in {**GRADES, **CALIBRATION}.items()
     },
 }
 """What each statistic means. TP, FP, FN: detections by class, one to one, at the IoU and score of
 the config; localised: one to one, class-agnostic, 1 - p_background at least that score. Levels and
 patients without an answer have equal probabilities and count as wrong (`grading.grade`)."""
+
+PRIMARY = "map"
+"""The statistic by which detectors are compared; all others are exploratory."""
+
+
+def limits(name: str) -> tuple[float, float]:
+    """Return the smallest and the largest value that a statistic can have."""
+    if name.endswith("kappa"):
+        return -1.0, 1.0
+    if name.endswith("brier"):
+        return 0.0, 2.0
+    return (-np.inf, np.inf) if "calibration_" in name else (0.0, 1.0)
+
+
+def has_interval(name: str) -> bool:
+    """Return whether a statistic has an interval.
+
+    Calibration errors have none: they are bounded by 0 and biased, so that no resampling of
+    patients covers them (docs/statistics.md).
+    """
+    return not name.endswith(("ece", "ece_debiased"))
 
 
 def statistics(
@@ -94,16 +120,36 @@ def statistics(
         "voc_map": mean_defined(voc[0]),
         **{f"ap_{name}": coco[0, k] for k, name in enumerate(CLASSES)},
         **{f"voc_ap_{name}": voc[0, k] for k, name in enumerate(CLASSES)},
-        **_at_operating_point(scene, weights, iou, score),
-        "box_recall": _box_recall(scene, weights, iou, score),
-        **{
-            f"{name}_answered": share_answered(units[name], weights)
-            for name in ("level", "patient")
-        },
+        **_precisions(scene, weights, iou, score),
+        **{name: share.of(weights) for name, share in box_shares(scene, iou, score).items()},
+        **{name: share.of(weights) for name, share in _answered(scene, units).items()},
         **{
             f"{unit}_{name}": values
             for unit, graded in units.items()
-            for name, values in grade(graded, weights).items()
+            for name, values in {**grade(graded, weights), **calibration(graded, weights)}.items()
+        },
+    }
+
+
+def all_shares(
+    scene: Scene, *, iou: float, score: float, rule: PatientLabel = "mean_probability"
+) -> dict[str, Share]:
+    """Return, of the statistics of `DEFINITIONS` that are shares of units, the counts by patient.
+
+    Parameters
+    ----------
+    scene, iou, score, rule
+        As for `statistics`.
+    """
+    units = graded_units(scene, iou=iou, score=score, rule=rule)
+    patients = len(scene.patient_keys)
+    return {
+        **box_shares(scene, iou, score),
+        **_answered(scene, units),
+        **{
+            f"{unit}_{name}": share
+            for unit, graded in units.items()
+            for name, share in shares(graded, patients).items()
         },
     }
 
@@ -111,18 +157,18 @@ def statistics(
 def comparison_statistics(
     scene: Scene, weights: Floats, *, iou: float, score: float, rule: PatientLabel
 ) -> dict[str, Floats]:
-    """Return the few of `statistics` by which detectors are compared."""
-    detection = ap50(scene, weights)
-    boxes = _at_operating_point(scene, weights, iou, score)
-    localised = grade(localised_boxes(scene, iou=iou, score=score), weights)
-    people = grade(patients(scene, iou=iou, score=score, rule=rule), weights)
+    """Return the few of `statistics` by which detectors are compared, `PRIMARY` first."""
+    detection, boxes = ap50(scene, weights), box_shares(scene, iou, score)
+    localised = shares(localised_boxes(scene, iou=iou, score=score), weights.shape[1])
+    people = patients(scene, iou=iou, score=score, rule=rule)
     return {
         "map": detection["map"],
-        "recall": boxes["recall"],
-        "accuracy": boxes["accuracy"],
+        "recall": boxes["recall"].of(weights),
+        "accuracy": boxes["accuracy"].of(weights),
         "box_ap50": detection["box_ap50"],
-        "localised_accuracy": localised["accuracy"],
-        **{f"patient_{name}": people[name] for name in ("accuracy", "macro_auc")},
+        "localised_accuracy": localised["accuracy"].of(weights),
+        "patient_accuracy": shares(people, weights.shape[1])["accuracy"].of(weights),
+        "patient_macro_auc": areas(people, weights)["macro_auc"],
     }
 
 
@@ -169,28 +215,36 @@ def box_confusion(scene: Scene, iou: float, score: float) -> Integers:
     return table
 
 
-def _at_operating_point(
-    scene: Scene, weights: Floats, iou: float, score: float
-) -> dict[str, Floats]:
+def box_shares(scene: Scene, iou: float, score: float) -> dict[str, Share]:
+    """Return the counts by patient of ``recall`` and the other shares of the boxes."""
     counts = operating_counts(scene, iou, score)
-    tp, fp, fn = (weights @ counts[name] for name in ("tp", "fp", "fn"))
-    present = tp + fn > 0
-    precision = np.where(present, np.nan_to_num(ratio(tp, tp + fp)), np.nan)
-    recall = ratio(tp, tp + fn)
-    right, false, missed = tp.sum(axis=1), fp.sum(axis=1), fn.sum(axis=1)
-    return {
-        "paper_map": mean_defined(precision.T),
-        "recall": ratio(right, right + missed),
-        "accuracy": ratio(right, right + false + missed),
-        "accuracy_literal": ratio(right, right + missed),
-        **{f"precision_{name}": precision[:, k] for k, name in enumerate(CLASSES)},
-        **{f"recall_{name}": recall[:, k] for k, name in enumerate(CLASSES)},
-    }
-
-
-def _box_recall(scene: Scene, weights: Floats, iou: float, score: float) -> Floats:
+    tp, fp, fn = (counts[name] for name in ("tp", "fp", "fn"))
+    right, false, missed = (each.sum(axis=1) for each in (tp, fp, fn))
     boxes = per_patient(scene, scene.truth.label >= 0)
     objects, slot = scene.localised(iou, score)
     patient = scene.patient[objects.image][slot >= 0]
     localised = np.bincount(patient, minlength=len(boxes)).astype(np.float64)
-    return ratio(weights @ localised, weights @ boxes)
+    return {
+        "recall": Share(right, right + missed),
+        "accuracy": Share(right, right + false + missed),
+        "accuracy_literal": Share(right, right + missed),
+        **{f"recall_{name}": Share(tp[:, k], (tp + fn)[:, k]) for k, name in enumerate(CLASSES)},
+        "box_recall": Share(localised, boxes),
+    }
+
+
+def _precisions(scene: Scene, weights: Floats, iou: float, score: float) -> dict[str, Floats]:
+    counts = operating_counts(scene, iou, score)
+    tp, fp, fn = (weights @ counts[name] for name in ("tp", "fp", "fn"))
+    precision = np.where(tp + fn > 0, np.nan_to_num(ratio(tp, tp + fp)), np.nan)
+    return {
+        "paper_map": mean_defined(precision.T),
+        **{f"precision_{name}": precision[:, k] for k, name in enumerate(CLASSES)},
+    }
+
+
+def _answered(scene: Scene, units: dict[str, Units]) -> dict[str, Share]:
+    patients = len(scene.patient_keys)
+    return {
+        f"{unit}_answered": share_answered(units[unit], patients) for unit in ("level", "patient")
+    }

@@ -6,8 +6,6 @@ profile (level to class), so that the numbers of patients by class, the boxes an
 stay as they are and only the relation between image and class is broken.
 """
 
-from typing import Any
-
 import numpy as np
 
 from dsnet.evaluate.average_precision import AP50_IOU, average_precision, mean_defined
@@ -15,6 +13,9 @@ from dsnet.evaluate.scene import Flags, Floats, Integers, Scene, match
 from dsnet.schemas import CLASSES, LEVELS
 
 COVERAGE = 0.95
+
+ALPHA = 0.025
+"""Largest one-sided p-value at which `map` counts as above chance."""
 
 MOST_UNDEFINED = 0.1
 """A statistic that more than this share of the resamples leave undefined has no interval: the
@@ -70,29 +71,6 @@ def estimate(values: Floats) -> dict[str, float | None]:
         return {"value": number(values[0]), "low": None, "high": None}
     low, high = np.quantile(defined, [tail, 1 - tail])
     return {"value": number(values[0]), "low": number(low), "high": number(high)}
-
-
-def estimate_over_seeds(values: Floats) -> dict[str, Any]:
-    """Return the mean over the seeds with its interval over patients, and the value of each seed.
-
-    Parameters
-    ----------
-    values : float64 (seeds, 1 + resamples)
-        Of each training, on the same resamples.
-
-    Returns
-    -------
-    dict
-        As `estimate` of the mean over the seeds, which is undefined where one of them is; and
-        ``seed_sd``, the standard deviation between the seeds (None for a single one), and
-        ``by_seed``. The interval is over patients, ``seed_sd`` over trainings.
-    """
-    single = values[:, 0]
-    return {
-        **estimate(values.mean(axis=0)),
-        "seed_sd": number(single.std(ddof=1)) if len(single) > 1 else None,
-        "by_seed": [number(value) for value in single],
-    }
 
 
 def number(value: float) -> float | None:
@@ -183,32 +161,30 @@ def level_profiles(patient: Integers, level: Integers, label: Integers, patients
     return np.take_along_axis(profile, distance.argmin(axis=2), axis=1)
 
 
-def chance(permuted: Floats, observed: Floats) -> dict[str, float | int | bool | None]:
+def chance(permuted: Floats, observed: float) -> dict[str, float | int | bool | None]:
     """Return the chance level and whether `map` lies above it.
 
     Parameters
     ----------
     permuted : float64 (permutations,)
         `map` under permuted labels.
-    observed : float64 (1 + resamples,)
-        `map` of the sample and of each bootstrap resample.
+    observed : float
+        `map` of the sample.
 
     Returns
     -------
     dict
-        ``mean``, ``p975``, ``p_value`` (share of permutations at or above the value, the value
-        itself counted in), ``permutations``, and ``above_chance``: the lower bootstrap bound lies
-        above ``p975``.
+        ``mean``, ``p975`` (of the permutations), ``p_value`` (one-sided: the share of permutations
+        at or above the value, the value itself counted in), ``permutations``, and
+        ``above_chance``: whether ``p_value`` is at most `ALPHA`.
     """
-    tail = (1 - COVERAGE) / 2
-    upper = float(np.quantile(permuted, 1 - tail))
-    low = float(np.quantile(observed[1:], tail))
+    p_value = (1 + (permuted >= observed).sum()) / (1 + len(permuted))
     return {
         "mean": number(permuted.mean()),
-        "p975": number(upper),
-        "p_value": number((1 + (permuted >= observed[0]).sum()) / (1 + len(permuted))),
+        "p975": number(np.quantile(permuted, 1 - ALPHA)),
+        "p_value": number(p_value),
         "permutations": len(permuted),
-        "above_chance": low > upper,
+        "above_chance": bool(p_value <= ALPHA),
     }
 
 

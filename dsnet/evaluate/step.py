@@ -3,9 +3,9 @@
 The file holds, in this order: ``cohort``, ``synthetic``, ``leaky``, ``slices_sha256``; ``subset``,
 ``seeds``; ``counts``, ``thresholds`` and ``interval``, which all detectors of a table share;
 ``metrics`` by the names of ``definitions``, each with ``value`` (mean over the seeds), ``low`` and
-``high`` (the patients' interval of that mean), ``seed_sd`` (between the seeds) and ``by_seed``;
-``chance``; ``calibration``; and, of the first seed alone, ``curves``, ``confusion`` and
-``patients``. Fractions throughout; null for undefined.
+``high`` (its interval) and ``method`` (how that is made), ``seed_sd`` (between the seeds) and
+``by_seed``; ``chance``; ``calibration``; and, of the first seed alone, ``curves``, ``confusion``
+and ``patients``. Fractions throughout; null for undefined.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dsnet.config.evaluate import Evaluate
-from dsnet.evaluate import grading, resampling
+from dsnet.evaluate import grading
 from dsnet.evaluate.average_precision import (
     AP50_IOU,
     RECALLS,
@@ -23,9 +23,40 @@ from dsnet.evaluate.average_precision import (
     class_rankings,
     interpolated_precision,
 )
+from dsnet.evaluate.calibration import (
+    BINS,
+    CALIBRATION,
+    calibration,
+    cross_fitted,
+    fit_temperature,
+    reliability,
+)
 from dsnet.evaluate.grading import Units, graded_units, localised_boxes
-from dsnet.evaluate.metrics import DEFINITIONS, box_confusion, operating_counts, statistics
+from dsnet.evaluate.intervals import (
+    METHODS,
+    estimate_over_seeds,
+    scope,
+    share_over_seeds,
+    value_over_seeds,
+)
+from dsnet.evaluate.metrics import (
+    DEFINITIONS,
+    all_shares,
+    box_confusion,
+    has_interval,
+    limits,
+    operating_counts,
+    statistics,
+)
 from dsnet.evaluate.provenance import read_provenance
+from dsnet.evaluate.resampling import (
+    COVERAGE,
+    MOST_UNDEFINED,
+    bootstrap_weights,
+    chance,
+    permutations_of,
+    permuted_map,
+)
 from dsnet.evaluate.scene import Flags, Floats, Integers, Scene, read_scenes
 from dsnet.files import write_json
 from dsnet.schemas import CLASSES, LEVELS, MAX_DETECTIONS, SUPPRESSION_IOU
@@ -56,8 +87,7 @@ def evaluate(
     Parameters
     ----------
     predictions : Path
-        Folder of ``seed{seed}/test.parquet`` and ``seed{seed}/validation.parquet``, both under
-        `schemas.PREDICTIONS`. On the validation subset the temperature is fitted, nothing else.
+        Folder of ``seed{seed}/test.parquet``, `schemas.PREDICTIONS`.
     seeds : list of int
     boxes : Path
         Ground truths on the same grid, under `schemas.SLICES`.
@@ -69,77 +99,89 @@ def evaluate(
         JSON to write.
     params : Evaluate
     """
-    folders = [predictions / f"seed{seed}" for seed in seeds]
-    test, validation = (
-        read_scenes([folder / f"{subset}.parquet" for folder in folders], boxes, split, subset)
-        for subset in (SUBSET, "validation")
-    )
+    files = [predictions / f"seed{seed}" / f"{SUBSET}.parquet" for seed in seeds]
     provenance = read_provenance(digest, split)
-    write_json(metrics, {**provenance, **metrics_of(test, validation, seeds, params)})
+    scenes = read_scenes(files, boxes, split, SUBSET)
+    write_json(metrics, {**provenance, **metrics_of(scenes, seeds, params)})
 
 
-def metrics_of(
-    test: Sequence[Scene], validation: Sequence[Scene], seeds: Sequence[int], params: Evaluate
-) -> Json:
+def metrics_of(scenes: Sequence[Scene], seeds: Sequence[int], params: Evaluate) -> Json:
     """Return the content of the metrics file of a detector, without its provenance.
 
     Parameters
     ----------
-    test, validation : sequence of Scene
-        The subset to evaluate on, and that to calibrate on, of each seed.
+    scenes : sequence of Scene
+        The test subset with the detections of each seed.
     seeds : sequence of int
     params : Evaluate
     """
-    patients = len(test[0].patient_keys)
-    weights = resampling.bootstrap_weights(patients, params.bootstrap, params.seed)
-    by_seed = [
-        statistics(scene, weights, iou=params.iou, score=params.score, rule=params.patient_label)
-        for scene in test
-    ]
-    values = {name: np.stack([one[name] for one in by_seed]) for name in DEFINITIONS}
-    orders = resampling.permutations_of(patients, params.permutations, params.seed)
-    permuted = np.mean([resampling.permuted_map(scene, orders) for scene in test], axis=0)
-    calibration, scaled = _calibration(test, validation, weights, params)
-    units = graded_units(test[0], iou=params.iou, score=params.score, rule=params.patient_label)
+    point = {"iou": params.iou, "score": params.score}
+    patients = len(scenes[0].patient_keys)
+    orders = permutations_of(patients, params.permutations, params.seed)
+    permuted = np.mean([permuted_map(scene, orders) for scene in scenes], axis=0)
+    metrics = _metrics(scenes, params)
+    scaling, scaled = _calibration(scenes, metrics, params)
+    units = graded_units(scenes[0], **point, rule=params.patient_label)
     return {
         "subset": SUBSET,
         "seeds": list(seeds),
-        "counts": _counts(test),
+        "counts": _counts(scenes),
         "thresholds": {
-            "iou": params.iou,
-            "score": params.score,
+            **point,
             "suppression_iou": SUPPRESSION_IOU,
             "max_detections": MAX_DETECTIONS,
             "patient_label": params.patient_label,
-            "calibration_bins": grading.BINS,
+            "calibration_bins": BINS,
         },
         "interval": {
-            "method": "percentile bootstrap over patients, of the mean over the seeds",
-            "coverage": resampling.COVERAGE,
-            "most_undefined": resampling.MOST_UNDEFINED,
+            "scope": scope(len(seeds)),
+            "methods": METHODS,
+            "coverage": COVERAGE,
+            "most_undefined": MOST_UNDEFINED,
             "resamples": params.bootstrap,
             "seed": params.seed,
         },
-        "metrics": {name: resampling.estimate_over_seeds(values[name]) for name in DEFINITIONS},
+        "metrics": metrics,
         "definitions": DEFINITIONS,
-        "chance": resampling.chance(permuted, values["map"].mean(axis=0)),
-        "calibration": calibration,
-        "curves": _curves(test[0], units, scaled, params),
-        "confusion": _confusion(test[0], units, params),
-        "patients": _patients(test[0], params),
+        "chance": chance(permuted, metrics["map"]["value"]),
+        "calibration": scaling,
+        "curves": _curves(scenes[0], units, scaled, params),
+        "confusion": _confusion(scenes[0], units, params),
+        "patients": _patients(scenes[0], params),
     }
 
 
-def _counts(test: Sequence[Scene]) -> Json:
+def _metrics(scenes: Sequence[Scene], params: Evaluate) -> Json:
+    """Return every statistic over the seeds, each with the interval that suits it."""
+    point = {"iou": params.iou, "score": params.score}
+    weights = bootstrap_weights(len(scenes[0].patient_keys), params.bootstrap, params.seed)
+    by_seed = [statistics(scene, weights, **point, rule=params.patient_label) for scene in scenes]
+    shares = [all_shares(scene, **point, rule=params.patient_label) for scene in scenes]
+    return {
+        name: share_over_seeds([one[name] for one in shares])
+        if name in shares[0]
+        else _over_seeds(name, np.stack([one[name] for one in by_seed]))
+        for name in DEFINITIONS
+    }
+
+
+def _over_seeds(name: str, values: Floats) -> Json:
+    """Return a statistic that is no share; `values` (seeds, 1 + resamples)."""
+    if has_interval(name):
+        return estimate_over_seeds(values, limits(name))
+    return value_over_seeds(values[:, 0])
+
+
+def _counts(scenes: Sequence[Scene]) -> Json:
     """Return the counts of the ground truths, and of each seed's detections."""
-    scene = test[0]
+    scene = scenes[0]
     label = scene.truth.label
     of_class = {name: label == k for k, name in enumerate(CLASSES)}
     return {
         "patients": len(scene.patient_keys),
         "images": len(scene.patient),
         "boxes": int((label >= 0).sum()),
-        "detections": [len(one.detections.score) for one in test],
+        "detections": [len(one.detections.score) for one in scenes],
         "boxes_by_class": {name: int(members.sum()) for name, members in of_class.items()},
         "patients_by_class": {
             name: len(np.unique(scene.patient[members.any(axis=1)]))
@@ -149,38 +191,28 @@ def _counts(test: Sequence[Scene]) -> Json:
 
 
 def _calibration(
-    test: Sequence[Scene], validation: Sequence[Scene], weights: Floats, params: Evaluate
+    scenes: Sequence[Scene], metrics: Json, params: Evaluate
 ) -> tuple[Json, Units | None]:
-    """Return how scaling changes the localised boxes, and those of the first seed, scaled."""
-    fit_on, boxes = (
-        [localised_boxes(scene, iou=params.iou, score=params.score) for scene in scenes]
-        for scenes in (validation, test)
-    )
-    fitted = [grading.fit_temperature(units) for units in fit_on]
-    scaled = [
-        None if one is None else units.with_probability(grading.scale(units.probability, one))
-        for units, one in zip(boxes, fitted, strict=True)
-    ]
+    """Return how temperature scaling changes the localised boxes, and those of the first seed."""
+    boxes = [localised_boxes(scene, iou=params.iou, score=params.score) for scene in scenes]
+    fitted = [fit_temperature(units) for units in boxes]
+    scaled = [cross_fitted(units) for units in boxes]
+    weights = bootstrap_weights(len(scenes[0].patient_keys), params.bootstrap, params.seed)
+    undefined = dict.fromkeys(CALIBRATION, np.full(len(weights), np.nan))
+    by_seed = [undefined if units is None else calibration(units, weights) for units in scaled]
     usable = [one for one in fitted if one is not None]
     return {
         "unit": "localised",
+        "fitted_on": "of each patient, the other patients of the test subset",
         "temperature": round(float(np.mean(usable)), 6) if len(usable) == len(fitted) else None,
         "temperature_by_seed": [None if one is None else round(one, 6) for one in fitted],
-        "validation_boxes_by_seed": [len(units.truth) for units in fit_on],
-        "ece_before": _calibration_error(boxes, weights),
-        "ece_after": _calibration_error(scaled, weights),
+        "boxes_by_seed": [len(units.truth) for units in boxes],
+        "before": {name: metrics[f"localised_{name}"] for name in CALIBRATION},
+        "after": {
+            name: _over_seeds(name, np.stack([one[name] for one in by_seed]))
+            for name in CALIBRATION
+        },
     }, scaled[0]
-
-
-def _calibration_error(boxes: Sequence[Units | None], weights: Floats) -> Json:
-    """Return the expected calibration error, undefined where a seed has no temperature."""
-    values = [
-        np.full(len(weights), np.nan)
-        if units is None
-        else grading.calibration_error(units, weights)
-        for units in boxes
-    ]
-    return resampling.estimate_over_seeds(np.stack(values))
 
 
 def _confusion(scene: Scene, units: dict[str, Units], params: Evaluate) -> Json:
@@ -243,7 +275,7 @@ def roc(units: Units) -> dict[str, Curve | None]:
 def calibration_curve(units: Units) -> Curve:
     """Return by bin the mean confidence, the accuracy (None in an empty bin) and the units."""
     patients = units.patient.max(initial=0) + 1
-    count, confidence, right = grading.reliability(units, patients).sum(axis=1)
+    count, confidence, right = reliability(units, patients).sum(axis=1)
     return {
         "confidence": _means(confidence, count),
         "accuracy": _means(right, count),

@@ -34,9 +34,9 @@ CAPTIONS = {
         "Calibration",
         "Accuracy against confidence, the probability of the likeliest class, of the localised "
         "boxes, in bins of equal width; a mark is as large as the share of the boxes in its bin. "
-        "On the grey line confidence equals accuracy. Temperature fitted on the validation "
-        "subset. Curves of the first seed, expected calibration error (ECE) as the mean over the "
-        "seeds.",
+        "On the grey line confidence equals accuracy. Each patient is scaled by the temperature "
+        "fitted on the other test patients. Curves of the first seed; debiased root mean square "
+        "calibration error (RMSCE) as the mean over the seeds.",
     ),
     "froc": (
         "Free-response ROC curves",
@@ -161,12 +161,12 @@ def calibration(entries: Sequence[Entry]) -> Figure:
         for entry in entries:
             curve = entry.report["curves"]["calibration"][when]
             if curve:
-                value = _two_decimals(entry.report["calibration"][f"ece_{when}"]["value"])
+                value = _two_decimals(entry.report["calibration"][when]["ece_debiased"]["value"])
                 _line(panel, entry, curve["confidence"], curve["accuracy"], value, marked=True)
                 _dots(panel, entry, curve["confidence"], curve["accuracy"], curve["count"])
         panel.set(title=f"{when} temperature scaling", xlabel="confidence", ylabel="accuracy")
         _square(panel)
-        _legend(panel, "ECE", "lower right")
+        _legend(panel, "RMSCE", "lower right")
     return _finished(figure, row)
 
 

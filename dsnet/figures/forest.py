@@ -15,12 +15,16 @@ from dsnet.tables.paper import reported
 
 TITLE = "Map of each detector, and what attention adds to it"
 TEXT = (
-    "A: map (AP at IoU 0.5, mean over the classes) with its 95 % interval by bootstrap over the "
-    "test patients; chance: what 97.5 % of the permutations of the patients' "
+    "A: map (AP at IoU 0.5, mean over the classes) with its 95 % interval (random: {scope}); "
+    "chance: what 97.5 % of the permutations of the patients' "
     "classes stay below; the paper's figures are of other data. B: difference to the same "
-    "backbone without attention on the same resamples, with its 95 % interval, and the p-value of "
-    "a paired permutation test after Holm's correction."
+    "backbone without attention on the same patients, with its 95 % interval{test}."
 )
+SEVERAL = (
+    ", the trainings of a seed paired, and the p-value after Holm's correction over these "
+    "differences"
+)
+ONE = ": of these two trainings, from which nothing follows for the modules"
 
 
 def write_forest(*, variants: list[str], metrics: Path, differences: Path, folder: Path) -> None:
@@ -40,7 +44,10 @@ def write_forest(*, variants: list[str], metrics: Path, differences: Path, folde
     entries = [Entry(name, read_report(metrics, name)) for name in variants]
     rows = read_csv(differences)
     with styled():
-        caption = Caption(TITLE, TEXT, evaluation_note(entries[0].report))
+        report = entries[0].report
+        test = SEVERAL if len(report["seeds"]) > 1 else ONE
+        text = TEXT.format(scope=report["interval"]["scope"], test=test)
+        caption = Caption(TITLE, text, evaluation_note(report))
         save(forest_figure(entries, rows[rows["statistic"] == "map"]), folder, "forest", caption)
 
 
@@ -96,7 +103,9 @@ def _difference(panel: Axes, y: int, name: str, row: Mapping[Any, Any]) -> str:
         for column in ("difference", "low", "high", "p_holm")
     )
     _interval(panel, y, name, [x if x is None else x / 100 for x in (value, low, high)])
-    return "" if value is None or p is None else f"{value:+.1f}, p = {p:.2g}"
+    if value is None:
+        return ""
+    return f"{value:+.1f}" if p is None else f"{value:+.1f}, p = {p:.2g}"
 
 
 def _interval(panel: Axes, y: int, name: str, fractions: Sequence[float | None]) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 from dsnet import schemas
 from dsnet.baseline.models import Multinomial, class_indices
 from dsnet.config.evaluate import Evaluate, Leakage
-from dsnet.evaluate.grading import Units, grade, pool
+from dsnet.evaluate.grading import Units, areas, pool, shares
 from dsnet.evaluate.provenance import read_provenance
 from dsnet.evaluate.resampling import COVERAGE, estimate
 from dsnet.evaluate.scene import Floats
@@ -30,8 +30,6 @@ MODELS: dict[str, Callable[[pd.DataFrame], Multinomial | Nearest]] = {
     "multinomial": Multinomial.fit,
     "nearest": Nearest.fit,
 }
-
-GRADES = ("accuracy", "macro_auc")
 
 
 def control(
@@ -56,7 +54,7 @@ def control(
         ``slices.json`` and that split, `schemas.SPLIT`.
     metrics : Path
         Folder, in which ``multinomial.json`` and ``nearest.json`` are written, in the form of
-        `dsnet.evaluate.step`; value and interval are mean and range over the shuffles.
+        `dsnet.evaluate.step`; value, low and high are mean and quantiles over the shuffles.
     """
     provenance = read_provenance(digest, split)
     rows = schemas.read(FEATURES, features).dropna(subset=list(FEATURES_HU))
@@ -69,7 +67,10 @@ def control(
         "seeds": [],
         "counts": _counts(rows[rows["subset"] == "test"]),
         "interval": {
-            "method": f"mean and range over {params.shuffles} shuffles",
+            "scope": "shuffles of the labels; these test patients",
+            "methods": {
+                "shuffles": f"mean, 2.5 % and 97.5 % quantile over {params.shuffles} shuffles"
+            },
             "coverage": COVERAGE,
             "resamples": params.shuffles,
             "seed": params.seed,
@@ -120,10 +121,11 @@ def shuffles(
 
 
 def _summary(row: Floats) -> dict[str, Any]:
-    """Return mean and range over the shuffles under which a statistic is defined."""
+    """Return mean and quantiles over the shuffles under which a statistic is defined."""
     defined = row[~np.isnan(row)]
     mean = defined.mean() if len(defined) else np.nan
-    return {**estimate(np.concatenate([[mean], defined])), "seed_sd": None, "by_seed": []}
+    bounds = estimate(np.concatenate([[mean], defined]))
+    return {**bounds, "method": "shuffles", "seed_sd": None, "by_seed": []}
 
 
 def _grades(test: pd.DataFrame, probability: Floats, evaluation: Evaluate) -> dict[str, float]:
@@ -138,11 +140,13 @@ def _grades(test: pd.DataFrame, probability: Floats, evaluation: Evaluate) -> di
         "patient": Units(severest, pooled, np.arange(len(keys)), answered),
     }
     once = np.ones((1, len(keys)))
-    graded = {unit: grade(each, once) for unit, each in units.items()}
     return {
-        f"{unit}_{name}": float(grades[name][0])
-        for unit, grades in graded.items()
-        for name in GRADES
+        f"{unit}_{name}": float(values[0])
+        for unit, each in units.items()
+        for name, values in (
+            ("accuracy", shares(each, len(keys))["accuracy"].of(once)),
+            ("macro_auc", areas(each, once)["macro_auc"]),
+        )
     }
 
 

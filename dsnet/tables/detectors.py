@@ -65,7 +65,9 @@ COLUMNS = (
         if name not in HEADLINE
         for suffix in ("", "_low", "_high", "_seed_sd")
     ),
+    "chance_p",
     "above_chance",
+    "scope",
     "parameters_attention_m",
     *RATIOS,
     "ms_q1",
@@ -153,6 +155,8 @@ def summarise(entries: Sequence[Entry], timing: Json) -> Json:
         "test_patients": shared["counts"]["patients"],
         "test_images": shared["counts"]["images"],
         "test_boxes": shared["counts"]["boxes"],
+        "seeds": report["seeds"],
+        "scope": shared["interval"]["scope"],
         "iou": shared["thresholds"]["iou"],
         "score": shared["thresholds"]["score"],
         "speed": {name: value for name, value in timing.items() if name != "variants"},
@@ -174,7 +178,9 @@ def _row(entry: Entry) -> Json:
         "test_images": counts["images"],
         **{f"paper_{name}": paper and getattr(paper, name) for name in (*HEADLINE, "fps")},
         "data": data_note(entry.report),
+        "chance_p": entry.report["chance"]["p_value"],
         "above_chance": entry.report["chance"]["above_chance"],
+        "scope": entry.report["interval"]["scope"],
     }
 
 
@@ -210,6 +216,7 @@ def _summary(entry: Entry) -> Json:
     return {
         **statistics,
         "chance_map_975": chance["p975"],
+        "chance_p": chance["p_value"],
         "above_chance": chance["above_chance"],
         **{name: entry.speed[name] for name in ("fps", "ms_per_image", *RATIOS)},
         "parameters": entry.model["parameters"],

@@ -135,19 +135,31 @@ def chance(report: Json, statistic: str) -> float:
 
 def verdict(one: Result, statistic: str, honest: Result) -> str:
     """Return in words what a row means."""
-    values = one.report["metrics"][statistic]
     mark = f"{LEAKY}: " if one.leaky else ""
-    if values["value"] is None or values["low"] is None:
+    value, before = (each.report["metrics"][statistic]["value"] for each in (one, honest))
+    if value is None:
         return f"{mark}undefined"
     if one.shuffled:
-        above = values["low"] > chance(one.report, statistic)
-        return mark + _CONTROL[one.leaky, above]
+        return mark + _control(one, statistic)
     if not one.leaky:
         return "what new patients would give"
-    before = honest.report["metrics"][statistic]["value"]
     if before is None:
         return f"{mark}undefined"
-    return f"{mark}{100 * (values['value'] - before):+.1f} points against the split by patient"
+    return f"{mark}{100 * (value - before):+.1f} points against the split by patient"
+
+
+def _control(one: Result, statistic: str) -> str:
+    """Return what a figure means that was reached with shuffled labels.
+
+    Above chance means that 97.5 % of the shuffles are. One shuffle decides nothing:
+    its labels may agree with the true ones by accident, which no interval over patients shows.
+    """
+    values = one.report["metrics"][statistic]
+    if values["method"] != "shuffles":
+        return "one shuffle, no verdict"
+    if values["low"] is None:
+        return "undefined"
+    return _CONTROL[one.leaky, values["low"] > chance(one.report, statistic)]
 
 
 _CONTROL = {
@@ -156,7 +168,7 @@ _CONTROL = {
     (True, False): "not above chance",
     (True, True): "above chance, so patients are recognised",
 }
-"""What a figure means that was reached with shuffled labels: leaky split, above chance."""
+"""By whether the split is leaky, and whether the figure is above chance."""
 
 
 def _row(one: Result, statistic: str, honest: Result) -> Json:
@@ -167,7 +179,7 @@ def _row(one: Result, statistic: str, honest: Result) -> Json:
         "labels": one.labels,
         "statistic": statistic,
         **{bound: percent(values[bound]) for bound in ("value", "low", "high")},
-        "interval": one.report["interval"]["method"],
+        "interval": one.report["interval"]["methods"][values["method"]],
         "chance": percent(chance(one.report, statistic)),
         "verdict": verdict(one, statistic, honest),
         "test_patients": counts["patients"],

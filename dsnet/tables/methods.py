@@ -72,8 +72,7 @@ class Entry:
         statistic : str
             A key of the report's ``metrics``.
         bound : {"value", "low", "high", "seed_sd"}
-            The mean over the seeds, its 95 % bounds over patients, or the standard deviation
-            between the seeds.
+            The mean over the seeds, its 95 % bounds, or the standard deviation between the seeds.
         """
         number: float | None = self.report["metrics"][statistic][bound]
         return number

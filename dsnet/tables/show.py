@@ -15,7 +15,7 @@ from dsnet.step import run
 from dsnet.tables.methods import Json, read_csv, read_json, title_of
 
 FOOTNOTE = (
-    "Below each figure: its 95 % interval by bootstrap over the test patients, and what the paper "
+    "Below each figure: its 95 % interval (random: {scope}), and what the paper "
     "reports on its own data. map: COCO AP50 over three classes (interpretation 13). Recall: "
     "class right, IoU >= {iou:g}, score >= {score:g} (interpretation 14). Acc: TP / (TP + FP + FN) "
     "(interpretation 15). Box AP: of the box alone, regardless of class. Images/s: {speed[name]}, "

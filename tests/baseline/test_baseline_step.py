@@ -9,6 +9,7 @@ import pytest
 from dsnet import schemas
 from dsnet.baseline.step import as_predictions, grade
 from dsnet.config.evaluate import Baseline, Evaluate
+from dsnet.evaluate.calibration import CALIBRATION
 from dsnet.evaluate.grading import GRADES
 from dsnet.files import sha256
 from dsnet.schemas import BOX, CLASSES
@@ -56,7 +57,11 @@ def test_features_of_every_annotated_box(graded: dict[str, Path], ellipses: Any)
 def test_metrics_have_a_detectors_form_without_localisation(
     graded: dict[str, Path], ellipses: Any
 ) -> None:
-    names = {f"{unit}_{name}" for unit in ("localised", "level", "patient") for name in GRADES}
+    names = {
+        f"{unit}_{name}"
+        for unit in ("localised", "level", "patient")
+        for name in (*GRADES, *CALIBRATION)
+    }
     names |= {"level_answered", "patient_answered"}
     for method in METHODS:
         made = read(graded["metrics"] / f"{method}.json")
@@ -66,7 +71,7 @@ def test_metrics_have_a_detectors_form_without_localisation(
         assert made["counts"]["patients"] == 3
         assert names == set(made["metrics"]) == set(made["definitions"])
         for each in made["metrics"].values():
-            assert set(each) == {"value", "low", "high", "seed_sd", "by_seed"}
+            assert set(each) == {"value", "low", "high", "method", "seed_sd", "by_seed"}
     for method in ("thresholds", "multinomial"):
         values = read(graded["metrics"] / f"{method}.json")["metrics"]
         assert values["patient_accuracy"]["value"] == values["localised_macro_auc"]["value"] == 1

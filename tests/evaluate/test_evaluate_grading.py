@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
-    brier_score_loss,
     cohen_kappa_score,
     confusion_matrix,
     recall_score,
@@ -19,30 +15,28 @@ from support.random_scenes import make_scene, once, scenes
 
 from dsnet.config.evaluate import PatientLabel
 from dsnet.evaluate.grading import (
-    BINS,
     GRADES,
     UNITS,
     Units,
-    calibration_error,
     class_vectors,
     confusion,
-    fit_temperature,
     grade,
     graded_units,
     levels,
     localised_boxes,
     patients,
     pool,
-    reliability,
-    scale,
 )
 from dsnet.evaluate.metrics import box_confusion, statistics
 from dsnet.evaluate.resampling import bootstrap_weights
-from dsnet.evaluate.scene import Flags, Floats, Integers, Scene
+from dsnet.evaluate.scene import Floats, Integers, Scene
 from dsnet.schemas import CLASSES
 
-Sample = tuple[Integers, Floats, Integers]
+HERE, THERE, AWAY = [0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]
+RULES = get_args(PatientLabel)
 PATIENTS = 6
+
+Sample = tuple[Integers, Floats, Integers]
 
 
 def units_of(truth: Integers, probability: Floats, patient: Integers | None = None) -> Units:
@@ -63,12 +57,6 @@ def sample(seed: int) -> Sample:
     )
 
 
-def error_by_sklearn(right: Flags, confidence: Floats) -> float:
-    curve = calibration_curve(right, confidence, n_bins=BINS)
-    units, _ = np.histogram(confidence, np.linspace(0, 1, BINS + 1))
-    return float(np.abs(np.subtract(*curve)) @ units[units > 0] / len(right))
-
-
 def by_sklearn(truth: Integers, probability: Floats) -> dict[str, float]:
     predicted = probability.argmax(axis=1)
     areas = {
@@ -84,8 +72,6 @@ def by_sklearn(truth: Integers, probability: Floats) -> dict[str, float]:
         "specificity_osteoporosis": recall_score(truth != 2, predicted != 2),
         "sensitivity_low_bone_mass": recall_score(truth > 0, predicted > 0),
         "specificity_low_bone_mass": recall_score(truth == 0, predicted == 0),
-        "ece": error_by_sklearn(predicted == truth, probability.max(axis=1)),
-        "brier": ((probability - np.eye(3)[truth]) ** 2).sum(axis=1).mean(),
     }
 
 
@@ -116,13 +102,6 @@ def test_a_resample_equals_units_repeated(seed: int) -> None:
             np.testing.assert_allclose(at_once[name][row], value, atol=1e-12, err_msg=name)
 
 
-def test_brier_of_two_classes_is_twice_scikit_learns() -> None:
-    truth, chance = np.array([0, 1, 1, 0]), np.array([0.2, 0.7, 0.4, 0.1])
-    probability = np.column_stack([1 - chance, chance, np.zeros(4)])
-    value = grade(units_of(truth, probability), np.ones((1, 1)))["brier"][0]
-    assert value == pytest.approx(2 * brier_score_loss(truth, chance))
-
-
 def test_confusion_equals_scikit_learn() -> None:
     truth, probability, patient = sample(4)
     table = confusion(units_of(truth, probability, patient), PATIENTS).sum(axis=0)
@@ -141,7 +120,6 @@ def test_no_answer_is_wrong_everywhere() -> None:
     # Observed cost 4 + 1 + 4; expected by the margins: 3 classes predicted once each, 3 unanswered.
     expected = 2 * ((0 + 1 + 4) + (1 + 0 + 1) + (4 + 1 + 0)) / 6 + 3 * 2 * (4 + 1 + 4) / 6
     assert values["kappa"][0] == pytest.approx(1 - 9 / expected)
-    assert values["ece"][0] == pytest.approx(3 / 6 * (1 / 3))
 
 
 def test_nothing_answered_and_nothing_there() -> None:
@@ -159,19 +137,6 @@ def test_one_class_has_neither_area_nor_kappa() -> None:
     assert values["accuracy"][0] == 1
     undefined = {name for name, value in values.items() if np.isnan(value[0])}
     assert {"macro_auc", "kappa", "sensitivity_osteoporosis"} <= undefined
-
-
-def test_reliability_adds_up() -> None:
-    truth, probability, patient = sample(9)
-    count, confidence, right = reliability(units_of(truth, probability, patient), PATIENTS)
-    np.testing.assert_array_equal(count.sum(axis=1), np.bincount(patient, minlength=PATIENTS))
-    assert confidence.sum() == pytest.approx(probability.max(axis=1).sum())
-    assert right.sum() == (probability.argmax(axis=1) == truth).sum()
-
-
-HERE, THERE, AWAY = [0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]
-RULES = get_args(PatientLabel)
-rules = st.sampled_from(RULES)
 
 
 @pytest.fixture
@@ -253,7 +218,7 @@ def test_all_background_is_even() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(scenes(), rules)
+@given(scenes(), st.sampled_from(RULES))
 def test_no_unit_vanishes_and_vectors_sum_to_one(scene: Scene, rule: PatientLabel) -> None:
     units = graded_units(scene, iou=0.5, score=0.5, rule=rule)
     assert set(units) == set(UNITS)
@@ -275,60 +240,3 @@ def test_accuracy_of_localised_boxes_is_that_of_the_confusion_matrix(scene: Scen
     table = box_confusion(scene, 0.5, 0.5).sum(axis=0)[:3, :3]
     expected = np.trace(table) / table.sum() if table.sum() else np.nan
     np.testing.assert_allclose(values["localised_accuracy"], expected)
-
-
-def overconfident(seed: int, sureness: float, count: int = 3000) -> tuple[Floats, Units]:
-    """Return logits, and boxes that are `sureness` times as sure as they should be."""
-    rng = np.random.default_rng(seed)
-    logit = rng.normal(0, 2, (count, 3))
-    truth = (rng.random((count, 1)) > softmax(logit, axis=1).cumsum(axis=1)).sum(axis=1)
-    return logit, units_of(np.minimum(truth, 2), softmax(sureness * logit, axis=1))
-
-
-@pytest.mark.parametrize("sureness", [0.4, 1.0, 3.0])
-def test_recovers_the_temperature_that_made_them_overconfident(sureness: float) -> None:
-    _, units = overconfident(1, sureness)
-    temperature = fit_temperature(units)
-    assert temperature == pytest.approx(sureness, rel=0.1)
-    cooled = units.with_probability(scale(units.probability, sureness))
-    once = np.ones((1, 1))
-    if sureness != 1:
-        assert calibration_error(cooled, once)[0] < calibration_error(units, once)[0] / 2
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 2**32 - 1), st.floats(0.3, 3))
-def test_no_other_temperature_is_likelier(seed: int, sureness: float) -> None:
-    logit, units = overconfident(seed, sureness, count=60)
-
-    def loss(inverse: float) -> float:
-        likely = log_softmax(inverse * sureness * logit, axis=1)
-        return -float(likely[np.arange(60), units.truth].mean())
-
-    best = minimize_scalar(loss, bounds=(0, 20), method="bounded", options={"xatol": 1e-9})
-    temperature = fit_temperature(units)
-    assert temperature is not None
-    assert temperature == pytest.approx(1 / best.x, rel=1e-4)
-
-
-def test_scaling_keeps_the_ranking_and_can_be_undone() -> None:
-    _, units = overconfident(2, 2.0, count=50)
-    scaled = scale(units.probability, 2.5)
-    np.testing.assert_allclose(scaled.sum(axis=1), 1)
-    np.testing.assert_array_equal(scaled.argsort(axis=1), units.probability.argsort(axis=1))
-    np.testing.assert_allclose(scale(scaled, 1 / 2.5), units.probability, atol=1e-9)
-
-
-def test_no_temperature_without_evidence() -> None:
-    sure = np.array([[0.8, 0.1, 0.1]] * 3)
-    assert fit_temperature(units_of(np.empty(0, int), np.empty((0, 3)))) is None
-    assert fit_temperature(units_of(np.zeros(3, int), sure)) is None  # all right
-    assert fit_temperature(units_of(np.ones(3, int), sure)) is None  # worse than guessing
-    assert fit_temperature(units_of(np.array([0, 0, 1]), sure)) is not None
-
-
-def test_certain_and_wrong_is_finite() -> None:
-    units = units_of(np.array([0, 0, 1]), np.eye(3)[[0, 0, 0]])
-    temperature = fit_temperature(units)
-    assert temperature is not None
-    np.testing.assert_allclose(scale(units.probability, temperature)[0, 0], 2 / 3, atol=1e-3)

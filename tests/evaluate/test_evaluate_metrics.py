@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given, settings
 from support.random_scenes import make_scene, once, scenes
 
-from dsnet.evaluate.metrics import DEFINITIONS, box_confusion, operating_counts, statistics
+from dsnet.evaluate.metrics import (
+    DEFINITIONS,
+    box_confusion,
+    limits,
+    operating_counts,
+    statistics,
+)
 from dsnet.evaluate.scene import Scene
 
 QUICK = settings(deadline=None, max_examples=30)
@@ -116,5 +122,5 @@ def test_counts_reconcile(scene: Scene) -> None:
 @given(scenes())
 def test_statistics_lie_in_their_interval(scene: Scene) -> None:
     for name, value in evaluate(scene).items():
-        low, high = (-1 if name.endswith("kappa") else 0, 2 if name.endswith("brier") else 1)
+        low, high = limits(name)
         assert np.isnan(value) or low <= value <= high + 1e-12, name

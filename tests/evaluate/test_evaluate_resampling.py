@@ -12,7 +12,6 @@ from dsnet.evaluate.resampling import (
     bootstrap_weights,
     chance,
     estimate,
-    estimate_over_seeds,
     level_profiles,
     permutations_of,
     permuted_map,
@@ -47,7 +46,9 @@ def test_equals_resampling_by_hand(scene: Scene, seed: int) -> None:
         copy = resampled(scene, counts)
         single = statistics(copy, once(scene), iou=0.5, score=0.5)
         for name, value in single.items():
-            np.testing.assert_allclose(at_once[name][row], value[0], atol=1e-12, err_msg=name)
+            # Newton's method stops before the last digits.
+            atol = 1e-6 if "calibration_" in name else 1e-10 if "debiased" in name else 1e-12
+            np.testing.assert_allclose(at_once[name][row], value[0], atol=atol, err_msg=name)
 
 
 def test_weights_are_resamples_with_replacement() -> None:
@@ -73,22 +74,6 @@ def test_no_interval_where_few_resamples_define_the_statistic() -> None:
     assert estimate(values)["low"] == 0.5
     values[-1] = np.nan
     assert estimate(values) == {"value": 0.5, "low": None, "high": None}
-
-
-def test_seeds_are_averaged_on_each_resample_and_also_listed() -> None:
-    # The seeds err in opposite directions: their mean does not move with the patients.
-    rising = np.concatenate([[0.4], np.arange(101) / 100])
-    made = estimate_over_seeds(np.stack([rising, 1 - rising]))
-    assert (made["value"], made["low"], made["high"]) == (0.5, 0.5, 0.5)
-    assert made["by_seed"] == [0.4, 0.6]
-    assert made["seed_sd"] == round(np.std([0.4, 0.6], ddof=1), 8)
-
-
-def test_one_seed_has_no_spread_and_an_undefined_seed_leaves_no_mean() -> None:
-    assert estimate_over_seeds(np.full((1, 11), 0.5))["seed_sd"] is None
-    made = estimate_over_seeds(np.stack([np.full(11, 0.5), np.full(11, np.nan)]))
-    assert made["value"] is None
-    assert made["by_seed"] == [0.5, None]
 
 
 HERE, THERE = [0, 0, 10, 10], [20, 20, 30, 30]
@@ -163,8 +148,14 @@ def test_chance_of_a_perfect_detector() -> None:
         [(image, HERE, k, sure[k]) for image, k in enumerate(label)],
     )
     permuted = permuted_map(scene, permutations_of(18, 400, seed=0))
-    verdict = chance(permuted, np.ones(101))
+    verdict = chance(permuted, 1.0)
     assert verdict["above_chance"] is True
     assert verdict["p_value"] == pytest.approx(1 / 401, abs=1e-8)
     assert 0.1 < verdict["mean"] < verdict["p975"] < 0.7
-    assert chance(permuted, permuted)["above_chance"] is False
+
+
+def test_above_chance_is_what_few_permutations_reach() -> None:
+    permuted = np.arange(199) / 200
+    verdicts = [chance(permuted, value) for value in (0.975, 0.97, 0.5)]
+    assert [verdict["p_value"] for verdict in verdicts] == [0.025, 0.03, 0.5]
+    assert [verdict["above_chance"] for verdict in verdicts] == [True, False, False]

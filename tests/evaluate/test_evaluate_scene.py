@@ -61,7 +61,7 @@ def test_no_number_depends_on_the_keys() -> None:
         for table in tables
     )
     scenes = (under_test.scene(*each) for each in (tables, renamed))
-    first, second = (metrics_of([each], [each], [0], FEW) for each in scenes)
+    first, second = (metrics_of([each], [0], FEW) for each in scenes)
     first["patients"], second["patients"] = (
         list(each["patients"].values()) for each in (first, second)
     )

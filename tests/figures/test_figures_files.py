@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.made_metrics import report
+from support.random_scenes import random_scene, with_box_each
 
 from dsnet import schemas
+from dsnet.config.evaluate import Evaluate
 from dsnet.config.output import FIGURES
+from dsnet.evaluate.step import metrics_of
 from dsnet.figures.curves import CAPTIONS, write_curves
 from dsnet.figures.detections import Chosen, strip, write_figure4
 from dsnet.figures.forest import write_forest
@@ -96,6 +99,37 @@ def test_each_figure_states_what_its_data_are(once: Path) -> None:
     forest_svg = (once / "forest.svg").read_text(encoding="utf-8")
     assert "LEAKY" in forest_svg
     assert "+2.5, p = 0.04" in forest_svg
+
+
+def test_the_evaluation_writes_what_curves_are_made_of(tmp_path: Path) -> None:
+    scene = with_box_each(random_scene(3, 12, 8), 3)
+    few = Evaluate(bootstrap=100, permutations=100)
+    provenance = {"cohort": "made up", "synthetic": True, "leaky": False}
+    for name in (*VARIANTS, "hu/multinomial"):
+        made = {**provenance, **metrics_of([scene, scene], [0, 1], few)}
+        _write(tmp_path / f"metrics/{name}.json", json.dumps(made))
+    folder = tmp_path / "figures"
+    write_curves(
+        variants=list(VARIANTS),
+        baselines=["hu/multinomial"],
+        metrics=tmp_path / "metrics",
+        folder=folder,
+    )
+    assert {path.stem for path in folder.iterdir()} == set(CAPTIONS)
+
+
+def test_one_seed_has_a_difference_without_a_p_value(tmp_path: Path) -> None:
+    for name in VARIANTS:
+        made = report(0.6) | {"seeds": [0], "interval": {"scope": "patients; this one training"}}
+        _write(tmp_path / f"metrics/{name}.json", json.dumps(made))
+    heads = "backbone,attention,statistic,difference,low,high,p_holm\n"
+    _write(tmp_path / "differences.csv", f"{heads}resnet50,ds,map,2.5,-1,6,\n")
+    paths = {"metrics": tmp_path / "metrics", "differences": tmp_path / "differences.csv"}
+    write_forest(variants=list(VARIANTS), folder=tmp_path, **paths)
+    assert ">+2.5<" in (tmp_path / "forest.svg").read_text(encoding="utf-8")
+    caption = json.loads((tmp_path / "forest.json").read_text(encoding="utf-8"))["caption"]
+    assert "these two trainings" in caption
+    assert "Holm" not in caption
 
 
 def test_the_rule_names_every_figure_of_the_step() -> None:

@@ -78,8 +78,9 @@ def test_the_step_writes_mean_and_range_and_what_was_shuffled(tmp_path: Path) ->
     made = json.loads((tmp_path / "metrics" / "nearest.json").read_text())
     assert made["cohort"] == "made up, labels shuffled by patient"
     assert (made["synthetic"], made["leaky"]) == (True, True)
-    assert made["interval"]["method"] == "mean and range over 20 shuffles"
+    methods = {"shuffles": "mean, 2.5 % and 97.5 % quantile over 20 shuffles"}
+    assert made["interval"]["methods"] == methods
     assert made["counts"]["images"] == (features["subset"] == "test").sum()
     values = made["metrics"]["localised_accuracy"]
     assert values["low"] <= values["value"] <= values["high"]
-    assert set(values) == {"value", "low", "high", "seed_sd", "by_seed"}
+    assert set(values) == {"value", "low", "high", "method", "seed_sd", "by_seed"}

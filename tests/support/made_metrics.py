@@ -11,6 +11,7 @@ def report(value: float) -> dict[str, Any]:
     names += [f"{unit}_auc_{name}" for unit in ("level", "patient") for name in CLASSES]
     statistic = {"value": value, "low": value - 0.1, "high": None, "by_seed": [value, None]}
     undefined = dict.fromkeys(statistic)
+    scaling = {"before": {"ece_debiased": statistic}, "after": {"ece_debiased": undefined}}
     curve = {"fpr": [0.0, 0.2, 1.0], "tpr": [0.0, value, 1.0]}
     roc = {**dict.fromkeys(CLASSES, curve), "osteopenia": None}
     falling = {"recall": [0.0, 0.5, 1.0], "precision": [1.0, value, 0.2]}
@@ -24,9 +25,10 @@ def report(value: float) -> dict[str, Any]:
         "subset": "test",
         "seeds": [0, 1],
         "counts": {"patients": 5, "images": 9},
+        "interval": {"scope": "patients and trainings (2 seeds)"},
         "chance": {"p975": None},
         "metrics": {**dict.fromkeys(names, statistic), "level_auc_osteopenia": undefined},
-        "calibration": {"ece_before": statistic, "ece_after": undefined},
+        "calibration": scaling,
         "curves": {
             "pr": {**dict.fromkeys(CLASSES, falling), "osteopenia": None},
             "roc": {"level": roc, "patient": roc},

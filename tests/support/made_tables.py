@@ -18,6 +18,7 @@ def statistic(value: float) -> dict[str, Any]:
         "low": value - 0.1,
         "high": value + 0.1,
         "seed_sd": 0.0125,
+        "method": "bootstrap",
         "by_seed": [value] * len(SEEDS),
     }
 
@@ -32,9 +33,14 @@ def report(value: float, names: tuple[str, ...] = tuple(DEFINITIONS)) -> dict[st
         "seeds": list(SEEDS),
         "counts": {"patients": 12, "images": 96, "boxes": 96, "detections": int(1000 * value)},
         "thresholds": {"iou": 0.5, "score": 0.5},
-        "interval": {"resamples": 1000, "seed": 0},
+        "interval": {"scope": "patients and trainings (2 seeds)", "resamples": 1000, "seed": 0},
         "metrics": {name: statistic(value) for name in names},
-        "chance": {"p975": value / 2, "above_chance": value > 0.55},
+        "chance": {
+            "p975": value / 2,
+            "p_value": 0.004,
+            "permutations": 1000,
+            "above_chance": value > 0.55,
+        },
     }
 
 
@@ -51,7 +57,8 @@ def timing(*names: str) -> dict[str, Any]:
         }
         for name in names
     ]
-    return {"device": "cpu", "name": "a CPU", "threads": 2, "size_px": 128, "variants": rows}
+    machine = {"device": "cpu", "name": "a CPU", "threads": 2, "size_px": 128}
+    return {**machine, "images": 20, "variants": rows}
 
 
 def write(path: Path, content: Any) -> None:

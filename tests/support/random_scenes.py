@@ -80,20 +80,6 @@ def with_box_each(scene: Scene, seed: int) -> Scene:
     return replace(scene, truth=truth)
 
 
-def right_and_wrong(people: int) -> list[Scene]:
-    """Return a detector that grades each patient's box right, and one that grades it wrong."""
-    label, box = [patient % 3 for patient in range(people)], [0, 0, 10, 10]
-    truths = [(patient, box, k, 0) for patient, k in enumerate(label)]
-    return [
-        make_scene(
-            list(range(people)),
-            truths,
-            [(patient, box, k, np.eye(4)[1 + k]) for patient, k in enumerate(predicted)],
-        )
-        for predicted in (label, [(k + 1) % 3 for k in label])
-    ]
-
-
 def once(scene: Scene) -> Floats:
     """Return the weights that count every patient once."""
     return np.ones((1, len(scene.patient_keys)))

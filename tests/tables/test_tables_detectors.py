@@ -83,6 +83,8 @@ def test_a_row_in_full(results: Results) -> None:
         assert bounds == ["64.0", "54.0", "74.0", "1.25"]
     assert row["above_chance"] == "True"
     assert table["above_chance"].tolist()[0] == "False"
+    assert row["chance_p"] == "0.004"
+    assert row["scope"] == "patients and trainings (2 seeds)"
     assert [row[name] for name in ("device", "threads", "size_px")] == ["a CPU", "2", "128"]
     assert [row[name] for name in ("ms_q1", "ms_q3", "fps_to_none")] == ["800.0", "820.0", "0.9877"]
     assert row["parameters_attention_m"] == "0.012"
@@ -110,11 +112,14 @@ def test_summary_holds_fractions_with_bounds(results: Results) -> None:
         assert row[f"{name}_high"] == pytest.approx(0.94)
         assert row[f"{name}_seed_sd"] == 0.0125
     assert row["chance_map_975"] == pytest.approx(0.42)
+    assert row["chance_p"] == 0.004
+    assert summary["scope"] == "patients and trainings (2 seeds)"
     assert row["above_chance"] is True
     assert summary["resnet50"]["none"]["above_chance"] is False
     assert row["fps_to_none"] == 0.98765
     assert row["seeds"] == list(SEEDS)
-    assert summary["speed"] == {"device": "cpu", "name": "a CPU", "threads": 2, "size_px": 128}
+    machine = {"device": "cpu", "name": "a CPU", "threads": 2, "size_px": 128}
+    assert summary["speed"] == {**machine, "images": 20}
     assert summary["data"] == "phantom (synthetic, not patients)"
 
 

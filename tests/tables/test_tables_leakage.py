@@ -11,9 +11,15 @@ from dsnet.tables.leakage import COLUMNS, STATISTICS, Result, tabulate, verdict
 DETECTOR = "mobilenet_v2/none"
 
 
-def report(value: float, spread: float, *, leaky: bool, detector: bool) -> dict[str, Any]:
+METHODS = {"bootstrap": "percentile bootstrap", "shuffles": "quantiles over 20 shuffles"}
+
+
+def report(
+    value: float, spread: float, *, leaky: bool, detector: bool, shuffled: bool = False
+) -> dict[str, Any]:
     names = STATISTICS if detector else STATISTICS[3:]
-    values = {"value": value, "low": value - spread, "high": value + spread, "seed_sd": None}
+    method = "shuffles" if shuffled and not detector else "bootstrap"
+    values = {"value": value, "low": value - spread, "high": value + spread, "method": method}
     counts = {"normal": 4, "osteopenia": 3, "osteoporosis": 3}
     return {
         "cohort": "made up",
@@ -25,7 +31,7 @@ def report(value: float, spread: float, *, leaky: bool, detector: bool) -> dict[
             "boxes_by_class": counts,
             "patients_by_class": counts,
         },
-        "interval": {"method": "percentile bootstrap over patients"},
+        "interval": {"methods": METHODS},
         "metrics": dict.fromkeys(names, values),
         **({"chance": {"p975": 0.45}} if detector else {}),
     }
@@ -43,7 +49,8 @@ def table(tmp_path: Path) -> pd.DataFrame:
         for method in ("hu/multinomial", "hu/nearest", DETECTOR):
             path = tmp_path / folder / f"{method}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            made = report(value, 0.1, leaky="LEAKY" in folder, detector=method == DETECTOR)
+            trial = {"leaky": "LEAKY" in folder, "shuffled": "shuffled" in folder}
+            made = report(value, 0.1, detector=method == DETECTOR, **trial)
             path.write_text(json.dumps(made))
     named = {
         "metrics": tmp_path / "honest" / "metrics",
@@ -83,7 +90,7 @@ def test_verdicts(table: pd.DataFrame) -> None:
     verdicts = table.groupby(["split", "labels"])["verdict"].unique().map(sorted).to_dict()
     assert verdicts == {
         ("patient", "true"): ["what new patients would give"],
-        ("patient", "shuffled"): ["not above chance, as it must be"],
+        ("patient", "shuffled"): ["not above chance, as it must be", "one shuffle, no verdict"],
         ("image LEAKY", "true"): ["LEAKY: +15.0 points against the split by patient"],
         # At 0.6 +- 0.1 both an area and a share lie above chance.
         ("image LEAKY", "shuffled"): [
@@ -99,7 +106,23 @@ def test_verdicts(table: pd.DataFrame) -> None:
 @pytest.mark.parametrize("leaky", [False, True])
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_what_is_undefined_is_called_so(leaky: bool, shuffled: bool) -> None:
-    made = report(0.5, 0.1, leaky=leaky, detector=False)
-    made["metrics"]["localised_accuracy"] = dict.fromkeys(("value", "low", "high"))
+    made = report(0.5, 0.1, leaky=leaky, shuffled=shuffled, detector=False)
+    made["metrics"]["localised_accuracy"] = dict.fromkeys(("value", "low", "high", "method"))
     one = Result("HU", leaky=leaky, shuffled=shuffled, report=made)
     assert verdict(one, "localised_accuracy", one) == ("LEAKY: undefined" if leaky else "undefined")
+
+
+def test_one_shuffle_decides_nothing_however_high_it_is(table: pd.DataFrame) -> None:
+    shuffled = table[(table["labels"] == "shuffled") & (table["split"] == "patient")]
+    detector = shuffled["method"].str.startswith("Faster R-CNN")
+    assert (shuffled.loc[detector, "verdict"] == "one shuffle, no verdict").all()
+    assert (shuffled.loc[~detector, "interval"] == METHODS["shuffles"]).all()
+    made = report(0.9, 0.01, leaky=False, shuffled=True, detector=True)
+    one = Result("detector", leaky=False, shuffled=True, report=made)
+    assert verdict(one, "localised_macro_auc", one) == "one shuffle, no verdict"
+
+
+def test_hu_models_above_chance_on_nearly_all_shuffles_raise_an_alarm() -> None:
+    made = report(0.9, 0.1, leaky=False, shuffled=True, detector=False)
+    one = Result("HU", leaky=False, shuffled=True, report=made)
+    assert verdict(one, "localised_macro_auc", one) == "above chance: look for a leak"

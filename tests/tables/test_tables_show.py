@@ -26,6 +26,7 @@ def made(tmp_path: Path) -> dict[str, Path]:
     bounds |= {"box_ap50_low": None, "box_ap50_high": None}
     summary = {"data": "[odd] name (synthetic, not patients)", "test_patients": 12}
     summary |= {"test_images": 96, "iou": 0.5, "score": 0.5, "resnet50": {"ds": bounds}}
+    summary |= {"scope": "patients; this one training"}
     summary |= {"speed": {"name": "a CPU", "threads": 2, "size_px": 128}}
     paths["summary"].write_text(json.dumps(summary))
     return paths
@@ -45,6 +46,7 @@ def test_prints_intervals_paper_and_what_the_data_are(
         "12 test patients, 96 images",
         "Not a medical device",
         "interpretation 13",
+        "95 % interval (random: patients; this one training)",
         "a CPU, 2 threads, 128 px",
     ):
         assert text in printed, text
