@@ -38,6 +38,7 @@ from dsnet.slice_tables import (
 __all__ = [
     "ANNOTATIONS",
     "BOX",
+    "BOX_CHECKS",
     "CLASSES",
     "DECISIONS",
     "DEIDENTIFIED",
@@ -308,8 +309,9 @@ EXAMS = pa.DataFrameSchema(
         "interval_days": text_column(r"-?\d+", blank=True),
         # nearest (the one that grades this study), farther, undated (a date is unknown), no_ct.
         "status": word_column("nearest", "farther", "undated", "no_ct"),
-        # Decimals as they grade, "" where there is none.
+        # Decimals as they grade, "" where there is none; and as the table gives them.
         **{f"{region}_t_score": text_column(DECIMAL, blank=True) for region in REGIONS},
+        **{f"{region}_t_score_raw": text_column(DECIMAL, blank=True) for region in REGIONS},
     },
 )
 
@@ -381,15 +383,15 @@ BOX_CHECKS = pa.DataFrameSchema(
     unique=["image_key", "level"],
     # What the pixels say of each stored box, in the order of the store.
     columns={
-        "image_key": _text(_IMAGE),
+        "image_key": text_column(IMAGE_KEY),
         # The file that a row of review.csv may name.
-        "file_key": _text(_FILE),
-        "patient_key": _text(_PATIENT),
-        "level": _words(*LEVELS),
+        "file_key": text_column(FILE_KEY),
+        "patient_key": text_column(PATIENT_KEY),
+        "level": word_column(*LEVELS),
         # Share of the box's pixels that are as dense as bone (slices.bone_hu).
         "bone_fraction": pa.Column(float, pa.Check.in_range(0, 1)),
         # little_bone: less than in any vertebral body (slices.min_bone_fraction); for review.
-        "flag": _words("little_bone", blank=True),
+        "flag": word_column("little_bone", blank=True),
     },
 )
 

@@ -119,7 +119,7 @@ class Variant(Section):
 class Train(Section):
     """How one detector is trained (interpretations 9, 10 and 12)."""
 
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0, 1, 2, 3, 4)
     """One training of each variant per seed; tables show their mean."""
     epochs: Positive = 100
     """Passes over the training slices."""

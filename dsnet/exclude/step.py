@@ -16,6 +16,7 @@ from dsnet.exclude.evidence import gather
 from dsnet.exclude.ledger import Outcome, apply_criteria, exclusions_table, ledger_table
 from dsnet.files import write_json
 from dsnet.results import Source, read_source
+from dsnet.schemas import REGIONS
 from dsnet.step import run
 
 
@@ -48,10 +49,11 @@ def exclude(
         Written: one row per file, one per patient, and the counts as JSON.
     """
     people = schemas.read(schemas.PATIENTS, patients)
+    examined = schemas.read(schemas.EXAMS, exams)
     files = gather(
         schemas.read(schemas.INDEX, index),
         used(schemas.read(schemas.ANNOTATIONS, boxes)),
-        schemas.read(schemas.EXAMS, exams),
+        examined,
         people,
         t_score=label.t_score,
     )
@@ -60,7 +62,7 @@ def exclude(
     schemas.write(schemas.LEDGER, ledger_table(files, outcome, exclude), ledger)
     schemas.write(schemas.EXCLUSIONS, by_patient, exclusions)
     counts = flow_counts(files, outcome, by_patient, exclude, read_source(source.parents[1]))
-    write_json(flow, {**counts, "identity": match_counts(files, people)})
+    write_json(flow, {**counts, "identity": match_counts(files, people, examined)})
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,10 @@ def _difference(before: Count, after: Count) -> Count:
     )
 
 
-def match_counts(files: pd.DataFrame, patients: pd.DataFrame) -> dict[str, int]:
-    """Return how many patients the DXA table and the CT share.
+def match_counts(
+    files: pd.DataFrame, patients: pd.DataFrame, exams: pd.DataFrame
+) -> dict[str, int]:
+    """Return how many patients the DXA table and the CT share, and how many exams were rounded.
 
     Parameters
     ----------
@@ -180,21 +184,29 @@ def match_counts(files: pd.DataFrame, patients: pd.DataFrame) -> dict[str, int]:
         `schemas.INDEX`.
     patients : DataFrame
         `schemas.PATIENTS`. Patients of the CT whose header gives no ID do not count.
+    exams : DataFrame
+        `schemas.EXAMS`.
 
     Returns
     -------
     dict
         ``dxa_patients``, of them ``matched``; ``ct_without_dxa`` and ``dxa_without_ct``, patients;
-        ``near_misses``, patients without a partner whose ID nearly equals another one.
+        ``near_misses``, patients whose ID nearly equals another one; ``rounded_exams``, those with
+        a T-score of more decimals than the one that grades.
     """
     ct = patients["patient_key"].isin(files.loc[files["patient_known"], "patient_key"])
     dxa = patients["in_dxa"]
+    rounded = [
+        any(row[f"{region}_t_score"] != row[f"{region}_t_score_raw"] for region in REGIONS)
+        for row in exams.drop_duplicates("dxa_row").to_dict("records")
+    ]
     return {
         "dxa_patients": int(dxa.sum()),
         "matched": int((ct & dxa).sum()),
         "ct_without_dxa": int((ct & ~dxa).sum()),
         "dxa_without_ct": int((dxa & ~ct).sum()),
         "near_misses": int((patients["near_misses"] > 0).sum()),
+        "rounded_exams": sum(rounded),
     }
 
 

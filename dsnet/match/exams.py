@@ -85,7 +85,12 @@ def _lowest(scores: list[str]) -> str:
 
 
 def _scores(exam: Exam) -> list[str]:
-    return [f"{exam.t_scores[region]:f}" if region in exam.t_scores else "" for region in REGIONS]
+    """Return the T-scores of each region as they grade, then as the table gives them."""
+    return [
+        f"{scores[region]:f}" if region in scores else ""
+        for scores in (exam.t_scores, exam.raw)
+        for region in REGIONS
+    ]
 
 
 def _status(exam: Exam, nearest: Exam | None, day: str) -> tuple[str, str]:

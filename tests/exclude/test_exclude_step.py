@@ -130,11 +130,16 @@ def test_patients_of_both_sides_are_counted_once() -> None:
         "5": {"in_dxa": False, "in_ct": False},
     }
     # The patient whose header gives no ID could not be in the DXA table.
-    assert match_counts(index, patients(sides)) == {
+    score = {"L1-L4_t_score": "-2.5", "L1-L4_t_score_raw": "-2.45"}
+    blank = dict.fromkeys(schemas.EXAMS.columns, "")
+    exams = pd.DataFrame([{**blank, "dxa_row": 2, **score}, {**blank, "dxa_row": 3}])
+    assert match_counts(index, patients(sides), exams) == {
         "dxa_patients": 2,
         "matched": 1,
         "ct_without_dxa": 1,
         "dxa_without_ct": 1,
         "near_misses": 2,
+        "rounded_exams": 1,
     }
-    assert set(match_counts(index[:0], typed(schemas.PATIENTS, [])).values()) == {0}
+    none = typed(schemas.PATIENTS, [])
+    assert set(match_counts(index[:0], none, exams[:0]).values()) == {0}

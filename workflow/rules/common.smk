@@ -56,6 +56,7 @@ TABLE3 = [
     "hu_detected/multinomial",
 ]
 ROC_BASELINES = ["hu/multinomial"]
+CLAIMED_BASELINES = [method for method in TABLE3 if method.startswith("hu")]
 # What several steps are told.
 FOLDERS = {"metrics": f"{RESULTS}/metrics", "models": f"{RESULTS}/models"}
 SPEED = {
@@ -224,6 +225,8 @@ EVERYTHING = REPORTED + [
     for name in (
         "report.html",
         "checklist.md",
+        "claims.md",
+        "cohort/contact_sheet.html",
         "cohort/flow.png",
         "predictions/ground_truth.json",
     )

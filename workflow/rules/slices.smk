@@ -52,3 +52,21 @@ rule thumbnails:
         files=files,
     shell:
         STEP
+
+
+rule contact_sheet:
+    """Show annotated slices, flagged ones first, for a look before anything is trained."""
+    input:
+        needs=[*cohort_tables(), f"{TABLES}/slices.json", f"{TABLES}/box_checks.csv"],
+    output:
+        png=f"{TABLES}/contact_sheet.png",
+        page=f"{TABLES}/contact_sheet.html",
+    log:
+        "logs/contact_sheet.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step("audit.contact_sheet", "report", results=RESULTS),
+        files=files,
+    shell:
+        STEP

@@ -60,3 +60,28 @@ rule table3:
         files=files,
     shell:
         STEP
+
+
+rule claims:
+    """Write for each printed claim its method and its assumption."""
+    input:
+        needs=metrics_of([*DETECTORS, *CLAIMED_BASELINES]),
+        differences=f"{RESULTS}/differences.csv",
+        leakage=f"{RESULTS}/leakage.csv",
+        speed=f"{RESULTS}/speed_all.json",
+    output:
+        claims=f"{RESULTS}/claims.md",
+    log:
+        "logs/claims.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step(
+            "tables.claims",
+            variants=DETECTORS,
+            baselines=CLAIMED_BASELINES,
+            metrics=f"{RESULTS}/metrics",
+        ),
+        files=files,
+    shell:
+        STEP
