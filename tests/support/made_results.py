@@ -328,7 +328,7 @@ def make_patients(exclusions: pd.DataFrame) -> pd.DataFrame:
 def make_exams(ledger: pd.DataFrame) -> pd.DataFrame:
     """Return one exam for each study, ten days before it."""
     studies = ledger.loc[ledger["study_key"] != "", ["patient_key", "study_key"]].drop_duplicates()
-    scores = {f"{region}_t_score": "-1.8" for region in schemas.REGIONS}
+    scores = {name: "-1.8" for name in schemas.EXAMS.columns if "_t_score" in name}
     rows = np.arange(2, len(studies) + 2)
     return studies.assign(dxa_row=rows, interval_days="10", status="nearest", **scores)
 
