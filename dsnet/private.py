@@ -26,7 +26,7 @@ from dsnet.errors import UserError
 if TYPE_CHECKING:  # the workflow opens the private folder when it loads, and pandas loads slowly
     import pandas as pd
 
-Kind = Literal["file", "image", "series", "study", "patient"]
+Kind = Literal["file", "image", "series", "study", "patient", "kernel"]
 
 _LETTER: dict[Kind, str] = {
     "file": "F",
@@ -34,6 +34,7 @@ _LETTER: dict[Kind, str] = {
     "series": "S",
     "study": "E",
     "patient": "P",
+    "kernel": "K",
 }
 _DIGITS = 16
 _KEY_FILE = "pseudonym.key"
@@ -107,7 +108,7 @@ class PrivateCohort:
 
         Parameters
         ----------
-        kind : {"file", "image", "series", "study", "patient"}
+        kind : {"file", "image", "series", "study", "patient", "kernel"}
         value : str
             The identity, stripped of padding; not blank.
         """

@@ -118,25 +118,41 @@ INDEX = pa.DataFrameSchema(
         # ImageType (0008,0008): original, derived, secondary, localizer, unknown.
         "image_kind": word_column("original", "derived", "secondary", "localizer", "unknown"),
         "vendor": word_column("ge", "siemens", "philips", "canon", "other", "unknown"),
-        # ConvolutionKernel (0018,1210), stripped and cut to 16 characters; "" when blank.
+        # ConvolutionKernel (0018,1210), stripped and cut to 16 characters; "" when blank; a keyed
+        # placeholder (K-...) for what is not made of vendors' words.
         "kernel": text_column(blank=True),
-        # none, present: derived from (0018,0010) and the like, never their text.
-        "contrast": word_column("none", "present"),
+        # present by (0018,0010) and the like; described by series or protocol description alone.
+        "contrast": word_column("none", "described", "present"),
         "date_known": FLAG,
+        # NumberOfFrames (0028,0008).
+        "frames": COUNT,
         "rows": COUNT,
         "columns": COUNT,
         "row_spacing_mm": NUMBER,
         "column_spacing_mm": NUMBER,
         "slice_thickness_mm": NUMBER,
+        # Where rows and columns lead, as letters of PatientOrientation (0020,0020): LP in a
+        # standard axial image.
+        "orientation": text_column("[LRAPHF]{2}", blank=True),
+        # Between a row and the axis that its letter stands for.
+        "rotation_deg": NUMBER,
         "tilt_deg": NUMBER,
         # Along the slice normal, from ImagePositionPatient (0020,0032).
         "position_mm": NUMBER,
         "slice_number": COUNT,
+        # Different images of one kind at this position of the series, itself included.
+        "images_at_position": COUNT,
         "series_spacing_mm": NUMBER,
         # Share of a series' gaps that differ by more than 10 % from its median gap.
         "irregular_fraction": NUMBER,
         # "", no_orientation, no_position, no_spacing, not_orthogonal, impossible_spacing.
         "geometry_fault": text_column(blank=True),
+        "bits_stored": COUNT,
+        # RescaleType (0028,1054); "?" for what is no term of the standard.
+        "rescale_type": word_column(
+            "OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT", "?", blank=True
+        ),
+        # Whether slope, intercept and type of the rescale give HU.
         "hu_scale": FLAG,
         "hu_min": NUMBER,
         "hu_max": NUMBER,

@@ -130,7 +130,8 @@ class NotOriginalAxial(Criterion):
     """Tilt of the slice off the axial plane."""
 
     max_tilt_deg: Annotated[float, Field(ge=0, le=90)] = 5.0
-    """Degrees off the axial plane, gantry tilt included."""
+    """Degrees off the axial plane, gantry tilt included. An image that is turned by more within its
+    plane, quarter turns apart, is flagged."""
 
 
 class BadGeometry(Criterion):
@@ -148,7 +149,8 @@ class NotBoneKernel(Criterion):
     unknown_kernel: Literal["review", "exclude", "keep"] = "review"
     """A kernel that the vendor table does not know: review (keep and flag), exclude or keep."""
     bone_kernels: dict[Vendor, tuple[str, ...]] = Field(default_factory=dict)
-    """Your scanner's bone kernels, added to the table, as {siemens: [Br62s]}."""
+    """Your scanner's bone kernels, added to the table, as {siemens: [Br62s]}; one that the index
+    names by a placeholder (K-...) by that one."""
 
 
 class MetalArtefact(Criterion):
@@ -188,8 +190,10 @@ class Criteria(Section):
     withdrawn: Criterion = Criterion()
     unreadable: Criterion = Criterion()
     undecodable_pixels: Criterion = Criterion()
+    uid_conflict: Criterion = Criterion()
     duplicate: Criterion = Criterion()
     not_ct: Criterion = Criterion()
+    multi_frame: Criterion = Criterion()
     not_original_axial: NotOriginalAxial = NotOriginalAxial()
     bad_geometry: BadGeometry = BadGeometry()
     no_hu_scale: Criterion = Criterion()

@@ -19,12 +19,26 @@ _SAME_POSITION_MM = 0.01
 _IRREGULAR_SHARE = 0.1
 
 
+_LARGEST_TILT_DEG = 90.0
+"""No gantry tilts further: a larger number is no tilt but an angle of something else."""
+
+_DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))
+"""Letters of PatientOrientation (0020,0020) along x, y and z, and against them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plane:
     """One slice's plane.
 
     Attributes
     ----------
+    orientation : str
+        Where the rows and the columns of the image lead, as two letters of PatientOrientation
+        (0020,0020): ``LP`` in a standard axial image, whose rows lead to the patient's left and
+        whose columns to the back; ``RA`` in one turned by half a turn. "" if unknown.
+    rotation_deg : float
+        Angle between a row and the direction that its letter stands for, 0 to 54.7 (as far as any
+        direction is from the nearest axis); NaN if unknown.
     tilt_deg : float
         Angle between the slice's normal and the patient's long axis, 0 to 90; NaN if unknown.
     position_mm : float
@@ -36,6 +50,8 @@ class Plane:
         "", no_orientation, no_position, no_spacing, not_orthogonal or impossible_spacing.
     """
 
+    orientation: str
+    rotation_deg: float
     tilt_deg: float
     position_mm: float
     normal: str
@@ -79,16 +95,22 @@ def plane(
         PixelSpacing (0028,0030); empty if unknown.
     gantry_tilt_deg : float
         GantryDetectorTilt (0018,1120), NaN if unknown. It counts where it is larger than the tilt
-        of the orientation: some exports shear a tilted stack and call it axial.
+        of the orientation, since some exports shear a tilted stack and call it axial, and at most
+        90, since no gantry tilts further.
     """
     normal = _normal(orientation)
-    tilt_deg = position_mm = math.nan
+    tilt_deg = position_mm = rotation_deg = math.nan
+    letters = ""
     if normal is not None:
         from_axis = math.degrees(math.acos(min(1.0, abs(normal[2]))))
-        tilt_deg = float(np.fmax(from_axis, abs(gantry_tilt_deg)))
+        gantry = abs(gantry_tilt_deg)
+        tilt_deg = max(from_axis, gantry) if gantry <= _LARGEST_TILT_DEG else from_axis
+        letters, rotation_deg = _nearest_axes(orientation)
         if len(position) == 3:
             position_mm = _dot(normal, position)
     return Plane(
+        orientation=letters,
+        rotation_deg=rotation_deg,
         tilt_deg=tilt_deg,
         position_mm=position_mm,
         normal="" if normal is None else " ".join(f"{round(x, 2) + 0.0:.2f}" for x in normal),
@@ -135,6 +157,15 @@ def _normal(orientation: Sequence[float]) -> tuple[float, float, float] | None:
     )
     length = math.hypot(*normal)
     return (normal[0] / length, normal[1] / length, normal[2] / length)
+
+
+def _nearest_axes(orientation: Sequence[float]) -> tuple[str, float]:
+    """Return the letters of the axes nearest to row and column, and the row's angle to its own."""
+    row, column = orientation[:3], orientation[3:]
+    along = max(range(3), key=lambda axis: abs(row[axis]))
+    down = max({0, 1, 2} - {along}, key=lambda axis: abs(column[axis]))
+    letters = _DIRECTIONS[along][row[along] < 0] + _DIRECTIONS[down][column[down] < 0]
+    return letters, math.degrees(math.acos(min(1.0, abs(row[along]) / math.hypot(*row))))
 
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:

@@ -23,6 +23,7 @@ KEYWORDS = (
     "AcquisitionDate",
     "Modality",
     "Manufacturer",
+    "SeriesDescription",
     "PatientID",
     "ContrastBolusAgent",
     "ContrastBolusAgentSequence",
@@ -30,15 +31,18 @@ KEYWORDS = (
     "ContrastBolusVolume",
     "ContrastBolusTotalDose",
     "SliceThickness",
+    "ProtocolName",
     "GantryDetectorTilt",
     "ConvolutionKernel",
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "ImagePositionPatient",
     "ImageOrientationPatient",
+    "NumberOfFrames",
     "Rows",
     "Columns",
     "PixelSpacing",
+    "BitsStored",
     "RescaleIntercept",
     "RescaleSlope",
     "RescaleType",
@@ -72,9 +76,10 @@ _LARGEST = 1e9
 class Header:
     """The facts of one header.
 
-    The first five are identifying and stay in the private folder, as does `plane`; "" where
-    blank, with nothing but padding stripped: leading zeros matter. `slope` and `intercept` map
-    stored values to RescaleType, NaN where absent. The others are columns of the index.
+    The first five are identifying and stay in the private folder, as do `plane` and the text of
+    `kernel` where it is no vendor's code; "" where blank, with nothing but padding stripped:
+    leading zeros matter. `slope` and `intercept` map stored values to RescaleType, NaN where
+    absent. The others are columns of the index.
     """
 
     patient_id: str
@@ -89,11 +94,14 @@ class Header:
     vendor: str
     kernel: str
     contrast: str
+    frames: int | None
     rows: int | None
     columns: int | None
     row_spacing_mm: float
     column_spacing_mm: float
     slice_thickness_mm: float
+    orientation: str
+    rotation_deg: float
     tilt_deg: float
     position_mm: float
     normal: str
@@ -101,6 +109,8 @@ class Header:
     geometry_fault: str
     slope: float
     intercept: float
+    bits_stored: int | None
+    rescale_type: str
     hu_scale: bool
 
 
@@ -136,12 +146,15 @@ def read(dataset: Dataset) -> Header:
         image_kind=vocabulary.image_kind(_texts(dataset, "ImageType"), sop_class),
         vendor=vocabulary.vendor(_text(dataset, "Manufacturer")),
         kernel=vocabulary.kernel(_texts(dataset, "ConvolutionKernel")),
-        contrast="present" if _contrast(dataset) else "none",
+        contrast=_contrast(dataset),
+        frames=_count(dataset, "NumberOfFrames"),
         rows=_count(dataset, "Rows"),
         columns=_count(dataset, "Columns"),
         row_spacing_mm=spacing_mm[0] if spacing_mm else math.nan,
         column_spacing_mm=spacing_mm[1] if spacing_mm else math.nan,
         slice_thickness_mm=_number(dataset, "SliceThickness"),
+        orientation=geometry.orientation,
+        rotation_deg=geometry.rotation_deg,
         tilt_deg=geometry.tilt_deg,
         position_mm=geometry.position_mm,
         normal=geometry.normal,
@@ -149,6 +162,8 @@ def read(dataset: Dataset) -> Header:
         geometry_fault=geometry.fault,
         slope=slope,
         intercept=intercept,
+        bits_stored=_count(dataset, "BitsStored"),
+        rescale_type=vocabulary.rescale_type(_text(dataset, "RescaleType")),
         hu_scale=_is_hu(slope, intercept, _text(dataset, "RescaleType"), modality),
     )
 
@@ -175,8 +190,12 @@ def _is_hu(slope: float, intercept: float, rescale_type: str, modality: str) -> 
     return rescale_type.upper() == "HU" or (not rescale_type and modality == "CT")
 
 
-def _contrast(dataset: Dataset) -> bool:
-    """Return whether any element of the Contrast/Bolus module means that an agent was given.
+def _contrast(dataset: Dataset) -> str:
+    """Return ``present``, ``described`` or ``none``.
+
+    ``present`` if any element of the Contrast/Bolus module means that an agent was given;
+    ``described`` if only SeriesDescription (0008,103E) or ProtocolName (0018,1030) names one, which
+    technologists copy from one series to the next.
 
     An item of ContrastBolusAgentSequence (0018,0012) counts by its CodeMeaning, and a nameless
     item with a code does. A route alone counts, but not together with an agent "None".
@@ -188,11 +207,14 @@ def _contrast(dataset: Dataset) -> bool:
         for item in (items if isinstance(items, Sequence) else ())
     ]
     amounts = ("ContrastBolusVolume", "ContrastBolusTotalDose")
-    return (
+    if (
         any(vocabulary.names_contrast(text) for text in (agent, *coded))
         or any(_number(dataset, keyword) > 0 for keyword in amounts)
         or (not agent and vocabulary.names_contrast(_text(dataset, "ContrastBolusRoute")))
-    )
+    ):
+        return "present"
+    descriptions = (_text(dataset, keyword) for keyword in ("SeriesDescription", "ProtocolName"))
+    return "described" if any(map(vocabulary.describes_contrast, descriptions)) else "none"
 
 
 def _ct_date(dataset: Dataset) -> str:

@@ -20,9 +20,43 @@ _VENDORS = (
     ("canon", re.compile(r"CANON|TOSHIBA")),
 )
 
-_KERNEL = re.compile(r"[A-Za-z0-9 +\-_./\\]*")
-_KERNEL_LENGTH = 16
+_LONGEST_KERNEL = 64
+"""SH allows 16 characters; some vendors write more."""
+
+_KERNEL_CODE = re.compile(
+    r"[A-Z]{0,2}\d{1,2}[A-Z]{0,2}|[A-Z]|FC\d\d[A-Z]?|\d|X?C[ABC]|[UEY][A-D]|XRES|STD"
+    r"|STANDARD|SOFT|SMOOTH|MEDIUM|DETAIL|SHARP|SHARPER|SHARPPLUS|EDGE|ULTRA|BONE|BONEPLUS|PLUS"
+    r"|LUNG|CHEST|BODY|ABDOMEN|SPINE|PELVIS|BRAIN|HEAD|NECK|CARDIAC|HEART|VASCULAR|LIVER|TISSUE"
+    r"|STRUCTURE|ROUTINE|NORMAL|FINE|VERY|EXTRA|HIGH|LOW|RES|RESOLUTION|INNER|EAR|HD|IMR|ASIR|AICE"
+    r"|AIDR|FIRST|FILTER|KERNEL|VSOFT|VSHARP|RECON|RECONSTRUCTION"
+)
+"""A word of a vendor's kernel name: letters with one or two digits (Br59, FC30, U30u, QR64, 31), a
+letter, the combinations of Philips, or a word that several vendors use. A name that holds anything
+else may be a person's."""
+
+_RESCALE_TYPES = frozenset({"OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"})
+"""Defined terms of RescaleType (0028,1054), PS3.3 C.11.1.1.2."""
 _MODALITY = re.compile(r"[A-Z]{2,16}")
+
+_AGENT = r"(?:[CK]ONTRAST[A-Z]*|KM|MDC|ENHANCE[A-Z]*|INJE[CK]T[A-Z]*)"
+
+_UNENHANCED = re.compile(
+    r"(?<![A-Z0-9])(?:NON?|NOT|WITHOUT|W O|WO|OHNE|SANS|SENZA|SIN|SEM|PRE|BEFORE|VOR)"
+    rf" ?(?:I ?V )?{_AGENT}(?![A-Z0-9])|KONTRASTSIZ|KONTRASTFREI"
+    "|\u975e\u589e\u5f3a|\u975e\u9020\u5f71|\ube44\uc870\uc601"
+)
+"""Words that deny contrast, removed before `_ENHANCED` is searched. The last ones are Chinese,
+Japanese and Korean."""
+
+_ENHANCED = re.compile(
+    rf"(?<![A-Z0-9])(?:{_AGENT}|CE|CECT|CT[AV]|ANGIO[A-Z]*|ARTERI[A-Z]*|VENOUS|VEN(?:OE|\u00d6)S[A-Z]*"
+    r"|VENOSA|PORTAL|PORTOVEN[A-Z]*|NEPHRO[A-Z]*|BOLUS|MYELO[A-Z]*|IO(?:HEX|PAM|PROM|DIX|VERS)[A-Z]*"
+    r"|OMNIPAQUE|ULTRAVIST|ISOVUE|VISIPAQUE|IMERON|XENETIX|OPTIRAY|\+ ?C|C ?\+)(?![A-Z0-9])"
+    "|\u589e\u5f3a|\u52a8\u8109\u671f|\u9759\u8109\u671f|\u95e8\u8109|\u5ef6\u8fdf\u671f"
+    "|\u9020\u5f71|\uc870\uc601"
+)
+"""Words of series and protocols of enhanced scans: agents, phases of the circulation, angiography
+and myelography, and short forms (CE, C+, KM, MDC); at the end Chinese, Japanese and Korean."""
 
 _NO_CONTRAST = re.compile(
     r"(?:0(?: 0*)?(?: ML)?|NONE?|NO|N|N A|NA|NIL|NULL|NOT(?: APPLICABLE)?|WITHOUT|W O|WO|FALSE"
@@ -90,14 +124,45 @@ def vendor(manufacturer: str) -> str:
     return next((name for name, pattern in _VENDORS if pattern.search(text)), "other")
 
 
-def kernel(values: Sequence[str]) -> str:
-    r"""Return the values of ConvolutionKernel (0018,1210) joined by ``\``, at most 16 characters.
+def describes_contrast(text: str) -> bool:
+    """Return whether the description of a series or protocol names a contrast agent.
 
-    "" for a blank; "?" where a character other than a letter, a digit, a space or ``+-_./\`` shows
-    that it is no vendor's code.
+    "W/O" before the word, "unenhanced", "native" and the like mean none; a description of both
+    phases ("W/O & W CONTRAST") names one.
+
+    Examples
+    --------
+    >>> described = ("Abdomen venous 3.0", "L-SPINE W/O CONTRAST", "ABD W/O & W CONTRAST", "C+")
+    >>> [describes_contrast(text) for text in described]
+    [True, False, True, True]
     """
-    text = "\\".join(value.strip() for value in values).strip()
-    return text[:_KERNEL_LENGTH].strip() if _KERNEL.fullmatch(text) else "?"
+    words = re.sub(r"[^\w+]+|_", " ", text.upper()).strip()
+    return bool(_ENHANCED.search(_UNENHANCED.sub(" ", words)))
+
+
+def kernel(values: Sequence[str]) -> str:
+    r"""Return the values of ConvolutionKernel (0018,1210) joined by ``\``, cut to 64 characters."""
+    return "\\".join(value.strip() for value in values).strip()[:_LONGEST_KERNEL].strip()
+
+
+def is_kernel_name(text: str) -> bool:
+    r"""Return whether the text of `kernel` is made of vendors' words and codes alone.
+
+    Anything else, a person's name for example, must not be published as it is.
+
+    Examples
+    --------
+    >>> [is_kernel_name(text) for text in (r"Br64f\3", "BONEPLUS", "STD+", "Thornabee", "000123")]
+    [True, True, True, False, False]
+    """
+    words = re.split(r"[ +\-_./\\]+", text.upper())
+    return all(not word or _KERNEL_CODE.fullmatch(word) for word in words)
+
+
+def rescale_type(text: str) -> str:
+    """Return RescaleType (0028,1054), "?" where it is no term of the standard, "" for a blank."""
+    term = text.strip().upper()
+    return term if not term or term in _RESCALE_TYPES else "?"
 
 
 def modality(text: str) -> str:

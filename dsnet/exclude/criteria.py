@@ -25,11 +25,13 @@ from dsnet.exclude.kernel import classify
 _IMPLIED = "section 3 (CT images in DICOM), interpretation 22"
 _DXA = "section 3 (the DXA report as reference)"
 _ANATOMY = "section 3.1, item 2"
-_CT_CLASSES = (
-    "CT Image Storage",
-    "Enhanced CT Image Storage",
-    "Legacy Converted Enhanced CT Image Storage",
-)
+_ENHANCED_CLASSES = ("Enhanced CT Image Storage", "Legacy Converted Enhanced CT Image Storage")
+_CT_CLASSES = ("CT Image Storage", *_ENHANCED_CLASSES)
+
+_BODY_HU = (-500, 32767)
+"""A slice through a body has values above the first; no scanner and no metal gives more than the
+second, which a sign that was read wrongly does."""
+_MOST_8_BITS = 255
 
 
 @criterion(
@@ -77,6 +79,48 @@ def undecodable_pixels(case: Case) -> Finding:
 
 
 @criterion(
+    "uid_conflict",
+    "E24",
+    scope="file",
+    stage="quality",
+    reason="Different images share a SOP Instance UID.",
+    source=_IMPLIED,
+    final=True,
+)
+def uid_conflict(case: Case) -> Finding:
+    """Hold on all images of a SOP Instance UID (0008,0018) that has several.
+
+    They differ in pixels, in position (to 0.01 mm) or in their patient: an annotation or a label by
+    this UID could mean any of them. An undecodable file is compared with none.
+    """
+    able = _able(case.files)
+    groups = able.groupby("image_key")
+    table = case.files.assign(
+        n_files=groups["file_key"].transform("size").reindex(case.files.index),
+        n_contents=groups["content"].transform("nunique").reindex(case.files.index),
+        n_patients=groups["patient_key"].transform("nunique").reindex(case.files.index),
+    )
+    images, patients = table["n_contents"] > 1, table["n_patients"] > 1
+    return finding(
+        table,
+        [
+            (images, "{n_files:.0f} files with this SOP Instance UID differ in pixels or position"),
+            (
+                patients & ~images,
+                "{n_files:.0f} files with this SOP Instance UID differ in patient",
+            ),
+        ],
+    )
+
+
+def _able(files: pd.DataFrame) -> pd.DataFrame:
+    """Return the files that can be compared by UID, with ``content``: their pixels and position."""
+    able = files[files["decoded"] & files["uid_known"]]
+    at_mm = able["position_mm"].round(2)
+    return able.assign(at_mm=at_mm, content=able["pixel_hash"] + " " + at_mm.astype(str))
+
+
+@criterion(
     "duplicate",
     "E03",
     scope="file",
@@ -88,25 +132,32 @@ def undecodable_pixels(case: Case) -> Finding:
 def duplicate(case: Case) -> Finding:
     """Hold on every copy of an image except one.
 
-    Copies share a SOP Instance UID (0008,0018), or, within one patient, pixels and slice position
-    (to 0.01 mm). A file without a UID is a copy of none; an undecodable file makes no other one a
-    copy. The file that an annotation names is kept, else the first by path.
+    Copies have the same pixels and slice position (to 0.01 mm), and the same SOP Instance UID
+    (0008,0018) or patient. A file without a UID is a copy of none; an undecodable file makes no
+    other one a copy. The file that an annotation names is kept, else the first by path.
+
+    Different images at one position of a series are two reconstructions of it. Both are kept and
+    flagged, since none is the better one for certain, and the patient would count twice.
     """
     files = case.files
-    able = files[files["decoded"] & files["uid_known"]].assign(at_mm=files["position_mm"].round(2))
-    ranked = able.sort_values(["named", "path_rank"], ascending=[False, True], kind="stable")
-    by_uid = _kept(ranked, ["image_key"])
+    ranked = _able(files).sort_values(
+        ["named", "path_rank"], ascending=[False, True], kind="stable"
+    )
+    by_uid = _kept(ranked, ["image_key", "content"])
     unique = ranked[ranked["file_key"] == by_uid]
     by_pixels = _kept(unique, ["patient_key", "pixel_hash", "at_mm"])
     table = files.assign(uid_of=by_uid, pixels_of=by_pixels)
     same_uid = table["uid_of"].notna() & (table["uid_of"] != table["file_key"])
     same_pixels = table["pixels_of"].notna() & (table["pixels_of"] != table["file_key"])
+    original = (table["modality"] == "CT") & (table["image_kind"] == "original")
+    several = original & (table["images_at_position"] > 1) & ~same_uid & ~same_pixels
     return finding(
         table,
         [
             (same_uid, "same SOP Instance UID as {uid_of}"),
             (same_pixels, "same pixels and position as {pixels_of}"),
         ],
+        [(several, "{images_at_position} different images at this position of the series")],
     )
 
 
@@ -143,6 +194,33 @@ def not_ct(case: Case) -> Finding:
 
 
 @criterion(
+    "multi_frame",
+    "E25",
+    scope="file",
+    stage="quality",
+    reason="The file holds several slices and must be converted to single ones.",
+    source=_IMPLIED,
+    final=True,
+)
+def multi_frame(case: Case) -> Finding:
+    """Hold on CT files of several frames, as Enhanced CT is.
+
+    Position, spacing and rescale of each frame stand in functional groups, which the other criteria
+    do not read. Converted to CT Image Storage, one file a slice, such a scan is like any other.
+    """
+    files = case.files
+    count = files["frames"].astype("object").where(files["frames"].notna(), "no number of")
+    evidence = "{count} frames in one file: convert it to single frames, as with dcm4che's emf2sf"
+    return finding(files.assign(count=count), [(_is_multi_frame(files), evidence)])
+
+
+def _is_multi_frame(files: pd.DataFrame) -> "pd.Series[bool]":
+    several = (files["frames"] > 1).fillna(False).astype(bool)
+    ct = files["readable"] & (files["modality"] == "CT")
+    return ct & (several | files["sop_class"].isin(_ENHANCED_CLASSES))
+
+
+@criterion(
     "not_original_axial",
     "E05",
     scope="file",
@@ -154,7 +232,9 @@ def not_ct(case: Case) -> Finding:
 def not_original_axial(case: Case) -> Finding:
     """Hold on localizers, derived and secondary images, and on slices tilted off the axial plane.
 
-    An image whose ImageType (0008,0008) is blank is flagged.
+    An image whose ImageType (0008,0008) is blank is flagged, and so is one that is turned within
+    its plane by more than the same limit: quarter turns and mirror images are undone by the slices
+    step, an angle between them is not.
     """
     files = case.files
     limit = case.params.criteria.not_original_axial.max_tilt_deg
@@ -165,7 +245,13 @@ def not_original_axial(case: Case) -> Finding:
             (files["readable"] & kind.isin(["localizer", "derived", "secondary"]), "{image_kind}"),
             (files["readable"] & (files["tilt_deg"] > limit), "tilt {tilt_deg:.1f} degrees"),
         ],
-        [(files["readable"] & (kind == "unknown"), "image type not given")],
+        [
+            (files["readable"] & (kind == "unknown"), "image type not given"),
+            (
+                files["readable"] & (files["rotation_deg"] > limit),
+                "turned by {rotation_deg:.0f} degrees in its plane",
+            ),
+        ],
     )
 
 
@@ -189,7 +275,8 @@ def bad_geometry(case: Case) -> Finding:
     """
     files = case.files
     params = case.params.criteria.bad_geometry
-    fault = (files["readable"] & (files["geometry_fault"] != ""), "{geometry_fault}")
+    faulty = files["readable"] & (files["geometry_fault"] != "") & ~_is_multi_frame(files)
+    fault = (faulty, "{geometry_fault}")
     uneven = (
         files["readable"] & (files["irregular_fraction"] > params.max_irregular_fraction),
         "{irregular_fraction:.2f} of the series' gaps uneven",
@@ -211,10 +298,35 @@ def bad_geometry(case: Case) -> Finding:
     final=True,
 )
 def no_hu_scale(case: Case) -> Finding:
-    """Hold where a CT gives no rescale slope and intercept (0028,1052 and 0028,1053)."""
+    """Hold on CT whose stored values give no HU.
+
+    Either RescaleSlope and RescaleIntercept (0028,1053 and 0028,1052) are missing or RescaleType
+    (0028,1054) is another one, or they give a range that no slice of a body has: everything below
+    -500 HU or above 32767, grey values of 8 bits, or nothing but padding.
+    """
     files = case.files
-    lacks = files["readable"] & (files["modality"] == "CT") & ~files["hu_scale"]
-    return finding(files, [(lacks, "no rescale slope and intercept")])
+    ct = files["readable"] & (files["modality"] == "CT") & ~_is_multi_frame(files)
+    other_type = ct & ~files["rescale_type"].isin(["", "HU"])
+    table = files.assign(type=files["rescale_type"].replace("?", "that is no term of the standard"))
+    scaled = ct & _has_hu(files)
+    low, high = _BODY_HU
+    grey = (files["hu_min"] >= 0) & (files["hu_max"] <= _MOST_8_BITS)
+    return finding(
+        table,
+        [
+            (other_type, "rescale type {type}"),
+            (ct & ~files["hu_scale"] & ~other_type, "no rescale slope and intercept"),
+            (scaled & (files["bits_stored"] <= 8), "{bits_stored} bits a pixel"),
+            (scaled & (files["hu_max"] < low), "no value above {hu_max:.0f} HU"),
+            (scaled & (files["hu_max"] > high), "values up to {hu_max:.0f} HU"),
+            (scaled & grey, "values from {hu_min:.0f} to {hu_max:.0f}, as of 8 bits"),
+            (scaled & files["hu_max"].isna(), "no grey value that is not padding"),
+        ],
+    )
+
+
+def _has_hu(files: pd.DataFrame) -> "pd.Series[bool]":
+    return files["decoded"] & files["hu_scale"]
 
 
 @criterion(
@@ -226,9 +338,16 @@ def no_hu_scale(case: Case) -> Finding:
     source="section 3 (unenhanced images), interpretation 22",
 )
 def contrast_enhanced(case: Case) -> Finding:
-    """Hold where the header names a contrast agent (0018,0010 and the like)."""
+    """Hold where the header names a contrast agent (0018,0010 and the like).
+
+    An agent that only the description of the series or of the protocol names is flagged.
+    """
     files = case.files
-    return finding(files, [(files["contrast"] == "present", "contrast agent in the header")])
+    return finding(
+        files,
+        [(files["contrast"] == "present", "contrast agent in the header")],
+        [(files["contrast"] == "described", "contrast in the series or protocol description")],
+    )
 
 
 @criterion(
@@ -278,7 +397,7 @@ def metal_artefact(case: Case) -> Finding:
     """
     params = case.params.criteria.metal_artefact
     files = case.files
-    true_hu = files["decoded"] & files["hu_scale"] & (files["modality"] == "CT")
+    true_hu = _has_hu(files) & (files["modality"] == "CT") & (files["hu_max"] <= _BODY_HU[1])
     slices = files[true_hu & ~files["image_kind"].isin(["localizer", "secondary"])]
     metal = slices[slices["metal_area_mm2"] >= params.min_area_mm2]
     less = slices[(slices["metal_area_mm2"] > 0) & (slices["metal_area_mm2"] < params.min_area_mm2)]
@@ -313,7 +432,7 @@ def cement(case: Case) -> Finding:
     """
     files = case.files
     limit = case.params.criteria.cement.min_area_mm2
-    dense = files["decoded"] & files["hu_scale"] & (files["dense_area_mm2"] >= limit)
+    dense = _has_hu(files) & (files["dense_area_mm2"] >= limit)
     return finding(files, flags=[(dense, "dense piece of {dense_area_mm2:.0f} mm2")])
 
 
@@ -522,8 +641,10 @@ CRITERIA: Final[tuple[Criterion, ...]] = (
     withdrawn,
     unreadable,
     undecodable_pixels,
+    uid_conflict,
     duplicate,
     not_ct,
+    multi_frame,
     not_original_axial,
     bad_geometry,
     no_hu_scale,

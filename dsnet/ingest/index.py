@@ -16,6 +16,7 @@ from dsnet.dicom.identifying import Value
 from dsnet.dicom.pixels import Evidence
 from dsnet.dicom.reader import Facts
 from dsnet.dicom.scan import ScannedFile, parent
+from dsnet.dicom.vocabulary import is_kernel_name
 from dsnet.private import Kind, PrivateCohort
 
 _IDENTITIES: dict[Kind, str] = {
@@ -24,6 +25,8 @@ _IDENTITIES: dict[Kind, str] = {
     "series": "series_instance_uid",
     "image": "sop_instance_uid",
 }
+
+_KERNEL_LENGTH = 16
 
 _HEADER = [field.name for field in fields(Header)]
 _EVIDENCE = [field.name for field in fields(Evidence)]
@@ -59,6 +62,9 @@ def tables(
     _add_keys(rows, private)
     _blank_withdrawn(rows, private.withdrawn())
     _add_stacks(rows)
+    rows["kernel"] = rows["kernel"].map(
+        {kernel: _published(kernel, private) for kernel in rows["kernel"].unique()}
+    )
     return _as(schemas.INDEX, _by_content(rows)), _as(schemas.MAP, rows)
 
 
@@ -85,8 +91,44 @@ def identifying_values(
         for file in files
         for value in facts[file.relative].identifying
     }
+    met |= {
+        (kernel, "ConvolutionKernel", "text", patient[file.relative])
+        for file in files
+        if (kernel := _kernel(facts[file.relative])) and not is_kernel_name(kernel)
+    }
     met |= {(value.text, value.kind, value.form, "") for value in beside}
     return pd.DataFrame(sorted(met), columns=list(schemas.IDENTIFYING.columns)).astype(str)
+
+
+def replaced_kernels(
+    files: Sequence[ScannedFile], facts: Mapping[str, Facts], private: PrivateCohort
+) -> pd.DataFrame:
+    """Return the kernels that the index does not name, with the placeholder of each.
+
+    Parameters
+    ----------
+    files, facts, private
+        As for `tables`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``kernel``, as in the index, and ``text``, as in the headers. For the private folder alone.
+    """
+    texts = sorted({_kernel(facts[file.relative]) for file in files})
+    rows = [(_published(text, private), text) for text in texts if not is_kernel_name(text)]
+    return pd.DataFrame(rows, columns=["kernel", "text"])
+
+
+def _kernel(facts: Facts) -> str:
+    return facts.header.kernel if facts.header else ""
+
+
+def _published(kernel: str, private: PrivateCohort) -> str:
+    """Return a kernel's name, or a placeholder where it may hold anything, a person's name too."""
+    if is_kernel_name(kernel):
+        return kernel[:_KERNEL_LENGTH].strip()
+    return private.pseudonym("kernel", kernel)
 
 
 def _row(file: ScannedFile, facts: Facts) -> dict[str, Any]:
@@ -140,8 +182,13 @@ def _blank_withdrawn(rows: pd.DataFrame, withdrawn: frozenset[str]) -> None:
 
 
 def _add_stacks(rows: pd.DataFrame) -> None:
-    """Add order and spacing of the slices of each series, apart for each direction in it."""
+    """Add order and spacing of the slices of each series, apart for each direction in it.
+
+    Also how many different images of one kind there are at a slice's position: more than one are
+    reconstructions that share a series.
+    """
     rows["slice_number"] = pd.array([None] * len(rows), "Int64")
+    rows["images_at_position"] = pd.array([None] * len(rows), "Int64")
     rows[["series_spacing_mm", "irregular_fraction"]] = np.nan
     placed = rows[rows["readable"] & rows["position_mm"].notna()]
     for _, part in placed.groupby(["series_key", "normal"], sort=False):
@@ -149,6 +196,9 @@ def _add_stacks(rows: pd.DataFrame) -> None:
         rows.loc[part.index, "slice_number"] = order.slice_number
         rows.loc[part.index, "series_spacing_mm"] = order.spacing_mm
         rows.loc[part.index, "irregular_fraction"] = order.irregular_fraction
+        decoded = part[part["decoded"]].assign(slice_number=rows["slice_number"])
+        same = decoded.groupby(["slice_number", "image_kind"])["pixel_hash"]
+        rows.loc[decoded.index, "images_at_position"] = same.transform("nunique")
 
 
 def _by_content(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
 from dsnet.files import sha256, write_csv, write_json
 from dsnet.ingest.cache import Cache, open_cache
-from dsnet.ingest.index import identifying_values, tables
+from dsnet.ingest.index import identifying_values, replaced_kernels, tables
 from dsnet.ingest.other_files import NotSearched, values_beside
 from dsnet.ingest.unexpected import check_unexpected, recurring
 from dsnet.ingest.workers import read_all
@@ -74,7 +74,9 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
     met = identifying_values(files, facts, identities, beside.values)
     _write_private(schemas.MAP, identities, known.map_path)
     _write_private(schemas.IDENTIFYING, met, known.identifying_path)
-    _write_not_searched(beside.not_searched, known.folder / "not_searched.csv")
+    not_searched = pd.DataFrame(beside.not_searched, columns=list(NotSearched._fields))
+    _write_if_any(not_searched, known.folder / "not_searched.csv")
+    _write_if_any(replaced_kernels(files, facts, known), known.folder / "kernels.csv")
     schemas.write(schemas.INDEX, rows, index)
     stamp = Source(
         cohort_id=known.cohort_id,
@@ -102,11 +104,11 @@ def _write_private(schema: pa.DataFrameSchema, frame: pd.DataFrame, path: Path) 
     path.chmod(0o600)
 
 
-def _write_not_searched(files: Sequence[NotSearched], path: Path) -> None:
-    """Name the files beside ``dicom/`` whose values the self-test does not know; mode 600."""
+def _write_if_any(frame: pd.DataFrame, path: Path) -> None:
+    """Write a private table, mode 600, if it has rows; else delete that of an earlier run."""
     path.unlink(missing_ok=True)
-    if files:
-        write_csv(path, pd.DataFrame(files))
+    if len(frame):
+        write_csv(path, frame)
         path.chmod(0o600)
 
 

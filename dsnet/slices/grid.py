@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,15 +87,75 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The store's grid on one image: upright as the image is, neither turned nor flipped.
+class Turn:
+    """The quarter turn or mirroring that brings an axial image into standard orientation.
 
-    An image of a patient who lies prone or was scanned feet first stays as it is: the detector is
-    not given the position, and mirroring is left to augmentation.
+    There, rows lead to the patient's left and columns to the back, however the patient lay on the
+    table: the front of a vertebral body is up. First rows and columns are exchanged, then the new
+    ones reversed.
+
+    Examples
+    --------
+    >>> Turn.of("LP")
+    Turn(transposed=False, x_reversed=False, y_reversed=False)
+    >>> Turn.of("RA").image(np.array([[1, 2], [3, 4]])).tolist()
+    [[4, 3], [2, 1]]
     """
+
+    transposed: bool = False
+    x_reversed: bool = False
+    y_reversed: bool = False
+
+    @classmethod
+    def of(cls, orientation: str) -> "Turn":
+        """Return the turn of an image.
+
+        Parameters
+        ----------
+        orientation : str
+            The column of `dsnet.schemas.INDEX`: where rows and columns lead. An image that is not
+            axial, or whose orientation is unknown, stays as it is.
+        """
+        across, down = sorted(orientation, key="RLAP".find) if len(orientation) == 2 else "LP"
+        if across not in "RL" or down not in "AP":
+            return cls()
+        return cls(orientation[:1] in ("A", "P"), across == "R", down == "A")
+
+    def image(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of the image in standard orientation."""
+        turned = image.T if self.transposed else image
+        return turned[:: -1 if self.y_reversed else 1, :: -1 if self.x_reversed else 1]
+
+    def spacing(self, spacing_mm: tuple[float, float]) -> tuple[float, float]:
+        """Return the spacing of the turned image, between rows and between columns."""
+        return (spacing_mm[1], spacing_mm[0]) if self.transposed else spacing_mm
+
+    def box(self, box: Edges, shape: tuple[int, int]) -> Edges:
+        """Return a box of the image as one of the turned image, whose shape is given."""
+        x_min, y_min, x_max, y_max = (box[1], box[0], box[3], box[2]) if self.transposed else box
+        return self._reversed((x_min, y_min, x_max, y_max), shape)
+
+    def box_back(self, box: Edges, shape: tuple[int, int]) -> Edges:
+        """Return a box of the turned image, whose shape is given, as one of the image."""
+        x_min, y_min, x_max, y_max = self._reversed(box, shape)
+        return (y_min, x_min, y_max, x_max) if self.transposed else (x_min, y_min, x_max, y_max)
+
+    def _reversed(self, box: Edges, shape: tuple[int, int]) -> Edges:
+        x_min, y_min, x_max, y_max = box
+        if self.x_reversed:
+            x_min, x_max = shape[1] - x_max, shape[1] - x_min
+        if self.y_reversed:
+            y_min, y_max = shape[0] - y_max, shape[0] - y_min
+        return x_min, y_min, x_max, y_max
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The store's grid on one image, which is turned into standard orientation first."""
 
     x: Axis
     y: Axis
+    turn: Turn = Turn()
 
     @classmethod
     def around(
@@ -104,22 +165,33 @@ class Grid:
         spacing_mm: tuple[float, float],
         size_px: int,
         pixel_mm: float,
+        *,
+        turn: Turn = Turn(),
     ) -> "Grid":
-        """Return the grid of `size_px` squared at `pixel_mm` about `centre_mm` (x, y)."""
+        """Return the grid of `size_px` squared at `pixel_mm` about `centre_mm` (x, y).
+
+        Centre, shape and spacing are those of the turned image.
+        """
         return cls(
             Axis.around(centre_mm[0], shape[1], spacing_mm[1], size_px, pixel_mm),
             Axis.around(centre_mm[1], shape[0], spacing_mm[0], size_px, pixel_mm),
+            turn,
         )
 
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.y.length_px, self.x.length_px
+
     def box_to_grid(self, box: Edges) -> Edges:
-        """Return the edges of `box` on the grid."""
+        """Return the edges on the grid of a `box` of the image, as the file has it."""
         x, y = self.x.to_grid, self.y.to_grid
-        return x(box[0]), y(box[1]), x(box[2]), y(box[3])
+        x_min, y_min, x_max, y_max = self.turn.box(box, self._shape)
+        return x(x_min), y(y_min), x(x_max), y(y_max)
 
     def box_to_image(self, box: Edges) -> Edges:
-        """Return the edges in the image of a `box` on the grid."""
+        """Return the edges in the image, as the file has it, of a `box` on the grid."""
         x, y = self.x.to_image, self.y.to_image
-        return x(box[0]), y(box[1]), x(box[2]), y(box[3])
+        return self.turn.box_back((x(box[0]), y(box[1]), x(box[2]), y(box[3])), self._shape)
 
     def resample(self, hu: NDArray[np.float64]) -> NDArray[np.int16]:
         """Return the image on the grid, in HU.
@@ -127,13 +199,15 @@ class Grid:
         Parameters
         ----------
         hu : numpy.ndarray of float64, shape (rows, columns)
+            As the file has it.
 
         Returns
         -------
         numpy.ndarray of int16, shape (size_px, size_px)
-            Rounded to the nearest HU; -1024 outside the image.
+            Turned into standard orientation and rounded to the nearest HU; -1024 outside the image.
         """
-        above_air: NDArray[np.float64] = self.y.weights() @ (hu - AIR_HU) @ self.x.weights().T
+        turned = self.turn.image(hu) - AIR_HU
+        above_air: NDArray[np.float64] = self.y.weights() @ turned @ self.x.weights().T
         rounded: NDArray[np.float64] = np.rint(above_air) + AIR_HU
         return np.minimum(rounded, _MOST_HU).astype(np.int16)
 

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from dsnet.dicom import header as dicom_header
 from dsnet.dicom import pixels, reader
 from dsnet.dicom.pixels import PixelError
-from dsnet.slices.grid import Edges, Grid, body_centre_mm
+from dsnet.slices.grid import Edges, Grid, Turn, body_centre_mm
 from dsnet.slices.store import AIR_HU
 
 
@@ -31,12 +31,13 @@ class ImageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One image to be stored: its row in the array, its file and pixel hash, its boxes."""
+    """One image to be stored: its row in the array, its file, facts of the index, and its boxes."""
 
     row: int
     file_key: str
     path: str
     pixel_hash: str
+    orientation: str
     boxes: tuple[Edges, ...]
 
 
@@ -56,7 +57,7 @@ def store_image(task: Task, path: Path, size_px: int, pixel_mm: float, bone_hu: 
     """
     try:
         hu, spacing_mm = read_hu(task.path, task.pixel_hash)
-        grid, image = render(hu, spacing_mm, size_px, pixel_mm)
+        grid, image = render(hu, spacing_mm, size_px, pixel_mm, task.orientation)
     except ImageError as error:
         return Outcome(error.fault)
     np.load(path, mmap_mode="r+")[task.row] = image
@@ -147,20 +148,35 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
 
 
 def render(
-    hu: NDArray[np.float64], spacing_mm: tuple[float, float], size_px: int, pixel_mm: float
+    hu: NDArray[np.float64],
+    spacing_mm: tuple[float, float],
+    size_px: int,
+    pixel_mm: float,
+    orientation: str = "LP",
 ) -> tuple[Grid, NDArray[np.int16]]:
-    """Return the grid about the body, and the image on it.
+    """Return the grid about the body, and the image on it in standard orientation.
+
+    Parameters
+    ----------
+    hu, spacing_mm
+        As `read_hu` returns them.
+    size_px, pixel_mm : int, float
+        Of the grid.
+    orientation : str
+        The column of `dsnet.schemas.INDEX`.
 
     Raises
     ------
     ImageError
         ``no_body`` if there is nothing to centre on.
     """
-    centre_mm = body_centre_mm(hu, spacing_mm)
+    turn = Turn.of(orientation)
+    turned, spacing_mm = turn.image(hu), turn.spacing(spacing_mm)
+    centre_mm = body_centre_mm(turned, spacing_mm)
     if centre_mm is None:
         raise ImageError("no_body")
-    rows, columns = hu.shape
-    grid = Grid.around(centre_mm, (rows, columns), spacing_mm, size_px, pixel_mm)
+    rows, columns = turned.shape
+    grid = Grid.around(centre_mm, (rows, columns), spacing_mm, size_px, pixel_mm, turn=turn)
     return grid, grid.resample(hu)
 
 

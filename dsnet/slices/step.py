@@ -129,8 +129,8 @@ def _name(cohort: str, dxa: Dxa) -> str:
 
 
 def _order(labelled: pd.DataFrame, files: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:
-    """Return the labels with their file's pixel hash and path, and `row`, in the store's order."""
-    facts = files[["file_key", "pixel_hash", "position_mm"]]
+    """Return the labels with facts and path of their files, and `row`, in the store's order."""
+    facts = files[["file_key", "pixel_hash", "position_mm", "orientation"]]
     facts = facts.merge(identities[["file_key", "relative_path"]], on="file_key")
     boxes = labelled.merge(facts, on="file_key", how="left")
     missing = boxes["relative_path"].isna()
@@ -156,7 +156,8 @@ def _tasks(ordered: pd.DataFrame, dicom: Path) -> list[Task]:
         first = boxes.iloc[0]
         edges = boxes[list(schemas.BOX)].itertuples(index=False, name=None)
         path = str(dicom / native(first["relative_path"]))
-        tasks.append(Task(row, first["file_key"], path, first["pixel_hash"], tuple(edges)))
+        facts = first["file_key"], path, first["pixel_hash"], first["orientation"]
+        tasks.append(Task(row, *facts, tuple(edges)))
     return tasks
 
 

@@ -30,11 +30,50 @@ def test_every_way_to_lie_on_the_table_is_axial(orientation: tuple[int, ...]) ->
 
 
 @pytest.mark.parametrize(
-    ("gantry_deg", "tilt_deg"), [(math.nan, 10), (0, 10), (-18.5, 18.5), (18.5, 18.5), (3, 10)]
+    ("gantry_deg", "tilt_deg"),
+    [
+        (math.nan, 10),
+        (0, 10),
+        (-18.5, 18.5),
+        (18.5, 18.5),
+        (3, 10),
+        (90, 90),
+        (255, 10),
+        (-341.5, 10),
+    ],
 )
 def test_the_larger_of_gantry_and_orientation_counts(gantry_deg: float, tilt_deg: float) -> None:
     where = plane(tilted(10), (0, 0, 0), SPACING_MM, gantry_deg)
     assert where.tilt_deg == pytest.approx(tilt_deg)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "letters", "rotation_deg"),
+    [
+        (AXIAL, "LP", 0),
+        ((-1, 0, 0, 0, -1, 0), "RA", 0),
+        ((-1, 0, 0, 0, 1, 0), "RP", 0),
+        ((0, 1, 0, -1, 0, 0), "PR", 0),
+        ((0, -1, 0, 1, 0, 0), "AL", 0),
+        ((0, 1, 0, 0, 0, -1), "PF", 0),
+        (tilted(18.5), "LP", 0),
+        ((0.8, 0.6, 0, -0.6, 0.8, 0), "LP", 36.87),
+        ((0.6, 0.8, 0, -0.8, 0.6, 0), "PR", 36.87),
+        ((math.sqrt(0.5), math.sqrt(0.5), 0, -math.sqrt(0.5), math.sqrt(0.5), 0), "LP", 45),
+    ],
+)
+def test_rows_and_columns_lead_to_the_nearest_axes(
+    orientation: tuple[float, ...], letters: str, rotation_deg: float
+) -> None:
+    where = plane(orientation, (0, 0, 0), SPACING_MM, math.nan)
+    assert where.orientation == letters
+    assert where.rotation_deg == pytest.approx(rotation_deg, abs=0.01)
+
+
+def test_without_a_plane_there_is_no_orientation() -> None:
+    where = plane((), (0, 0, 0), SPACING_MM, 5)
+    assert where.orientation == ""
+    assert math.isnan(where.rotation_deg)
 
 
 @given(st.floats(-80, 80), st.floats(-500, 500))

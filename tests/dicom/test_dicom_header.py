@@ -23,7 +23,8 @@ def test_an_ordinary_header() -> None:
     assert header.transfer_syntax == "Explicit VR Little Endian"
     assert (header.modality, header.image_kind, header.vendor) == ("CT", "original", "ge")
     assert (header.kernel, header.contrast) == ("BONEPLUS", "none")
-    assert (header.rows, header.columns) == (16, 16)
+    assert (header.rows, header.columns, header.frames, header.bits_stored) == (16, 16, None, 12)
+    assert (header.orientation, header.rotation_deg, header.rescale_type) == ("LP", 0, "HU")
     assert (header.row_spacing_mm, header.column_spacing_mm) == (0.5, 2.0)
     assert (header.slice_thickness_mm, header.tilt_deg, header.position_mm) == (4, 0, 7)
     assert header.geometry_fault == ""
@@ -80,6 +81,10 @@ def test_the_first_valid_date_counts(acquisition: str, series: str, study: str, 
         ({"ContrastBolusAgentSequence": coded("None")}, "none"),
         ({"ContrastBolusAgentSequence": coded("", "C-B0322")}, "present"),
         ({"ContrastBolusAgentSequence": coded("Iopamidol")}, "present"),
+        ({"SeriesDescription": "Abdomen venous 3.0 B60f"}, "described"),
+        ({"ProtocolName": "FDG_TK_KM"}, "described"),
+        ({"SeriesDescription": "L-SPINE W/O CONTRAST", "ProtocolName": "LSpine"}, "none"),
+        ({"SeriesDescription": "post contrast", "ContrastBolusAgent": "IOHEXOL"}, "present"),
     ],
 )
 def test_contrast(elements: dict[str, object], contrast: str) -> None:
@@ -105,6 +110,12 @@ def test_contrast(elements: dict[str, object], contrast: str) -> None:
 )
 def test_hu_scale(elements: dict[str, object], is_hu: bool) -> None:
     assert read(ct_slice(**elements)).hu_scale is is_hu
+
+
+def test_frames_and_rescale_type() -> None:
+    header = read(ct_slice(NumberOfFrames=4, RescaleType="us"))
+    assert (header.frames, header.rescale_type) == (4, "US")
+    assert read(ct_slice(RescaleType="Thornabee")).rescale_type == "?"
 
 
 def test_values_that_do_not_fit_count_as_blank() -> None:

@@ -3,10 +3,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsnet.dicom.vocabulary import (
+    describes_contrast,
     image_kind,
+    is_kernel_name,
     kernel,
     modality,
     names_contrast,
+    rescale_type,
     standard_name,
     vendor,
 )
@@ -83,28 +86,71 @@ def test_vendor(manufacturer: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "code"),
+    ("values", "text"),
     [
         ([], ""),
         ([" BONEPLUS "], "BONEPLUS"),
         (["Br38f", "3"], "Br38f\\3"),
-        (["STD+"], "STD+"),
-        (["FC30"], "FC30"),
-        (["Soft Tissue Reconstruction"], "Soft Tissue Reco"),
-        (["Thornabee^Greta"], "?"),
-        (["Müller"], "?"),
+        (["x" * 99], "x" * 64),
     ],
 )
-def test_kernel(values: list[str], code: str) -> None:
-    assert kernel(values) == code
+def test_kernel(values: list[str], text: str) -> None:
+    assert kernel(values) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "BONEPLUS", "Bone Plus", "HD BONE", "EDGE", "STANDARD", "STD+", "LUNG", "B60f", "U90u",
+        "Br64f\\3", "Qr69", "Hr60", "I31f", "YC", "YD", "D", "L", "UB", "XCB", "FC30", "FC86", "31",
+        "Soft Tissue Reconstruction", "BODY SHARP", "B_SHARP_C", "VSOFT",
+    ],
+)  # fmt: skip
+def test_names_of_vendors_are_kernels(text: str) -> None:
+    for name in (text, text.lower()):
+        assert is_kernel_name(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Thornabee^Greta", "Thornabee", "Kim", "Li", "000123", "AB1234", "Müller", "B60f Greta", "金"],
+)
+def test_what_may_be_a_person_is_no_kernel(text: str) -> None:
+    assert not is_kernel_name(text)
 
 
 @given(st.text(max_size=30))
 @settings(deadline=None, max_examples=50)
-def test_kernel_and_modality_let_no_free_text_through(text: str) -> None:
-    assert len(kernel([text])) <= 16
-    assert "^" not in kernel([text])
+def test_modality_and_rescale_type_let_no_free_text_through(text: str) -> None:
     assert modality(text) in ("", "?") or modality(text).isupper()
+    assert rescale_type(text) in ("", "?", "OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "PCT")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Abdomen venous", "ABD W/O & W CONTRAST", "C+", "Thorax +C", "mit KM", "FDG_TK_KM", "CTA",
+        "post IV contrast", "pre/post contrast", "arteriell 1.0", "AVEC INJECTION", "con mdc",
+        "Abd 1.25 CE", "Bolus tracking", "angiography", "CT myelogram", "enhanced", "Iopamidol 370",
+        "腹部增强", "平扫+增强", "动脉期", "造影", "조영",
+    ],
+)  # fmt: skip
+def test_descriptions_that_name_contrast(text: str) -> None:
+    assert describes_contrast(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "L-SPINE BONE 4.0", "CT L-SPINE W/O", "w/o contrast", "non-contrast", "unenhanced",
+        "NO IV CONTRAST", "Pre-contrast", "Thorax nativ", "ohne KM", "senza mdc", "SANS INJECTION",
+        "kontrasts\u0131z", "ABD C-", "portable", "CERVICAL", "ACE", "5 CM",
+        "腹部平扫", "非增强", "非造影",
+        "비조영",
+    ],
+)  # fmt: skip
+def test_descriptions_that_do_not(text: str) -> None:
+    assert not describes_contrast(text)
 
 
 def test_modality() -> None:

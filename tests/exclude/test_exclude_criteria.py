@@ -47,6 +47,8 @@ CODES = {
     "tumour": "E20",
     "bone_hyperplasia": "E21",
     "incomplete_levels": "E22",
+    "uid_conflict": "E24",
+    "multi_frame": "E25",
 }
 """Codes that were ever given; a ledger of years ago must mean the same."""
 
@@ -122,6 +124,32 @@ SPOILED = [
     ("not_original_axial", {"tilt_deg": 18.54}, "tilt 18.5 degrees"),
     ("bad_geometry", {"geometry_fault": "no_position"}, "no_position"),
     ("no_hu_scale", {"hu_scale": False}, "no rescale slope and intercept"),
+    ("no_hu_scale", {"hu_scale": False, "rescale_type": "US"}, "rescale type US"),
+    (
+        "no_hu_scale",
+        {"hu_scale": False, "rescale_type": "?"},
+        "rescale type that is no term of the standard",
+    ),
+    ("no_hu_scale", {"bits_stored": 8}, "8 bits a pixel"),
+    ("no_hu_scale", {"hu_min": -1024, "hu_max": -769}, "no value above -769 HU"),
+    ("no_hu_scale", {"hu_max": 62512, "metal_area_mm2": 9e4}, "values up to 62512 HU"),
+    ("no_hu_scale", {"hu_min": 0, "hu_max": 255}, "values from 0 to 255, as of 8 bits"),
+    ("no_hu_scale", {"hu_min": None, "hu_max": None}, "no grey value that is not padding"),
+    (
+        "multi_frame",
+        {"sop_class": "Enhanced CT Image Storage", "frames": 4, "geometry_fault": "no_orientation"},
+        "4 frames in one file: convert it to single frames, as with dcm4che's emf2sf",
+    ),
+    (
+        "multi_frame",
+        {"sop_class": "Legacy Converted Enhanced CT Image Storage", "hu_scale": False},
+        "no number of frames in one file: convert it to single frames, as with dcm4che's emf2sf",
+    ),
+    (
+        "multi_frame",
+        {"frames": 2, "hu_min": None, "hu_max": None},
+        "2 frames in one file: convert it to single frames, as with dcm4che's emf2sf",
+    ),
     ("contrast_enhanced", {"contrast": "present"}, "contrast agent in the header"),
     ("not_bone_kernel", {"kernel": "STANDARD"}, "kernel STANDARD of ge"),
     ("metal_artefact", {"metal_area_mm2": 10.0}, f"metal 10 mm2 on {key('F', 0)}"),
@@ -166,6 +194,16 @@ def test_a_withdrawn_file_has_no_other_reason() -> None:
     ("slug", "oddity", "text"),
     [
         ("not_original_axial", {"image_kind": "unknown"}, "image type not given"),
+        (
+            "not_original_axial",
+            {"orientation": "RA", "rotation_deg": 12.4},
+            "turned by 12 degrees in its plane",
+        ),
+        (
+            "contrast_enhanced",
+            {"contrast": "described"},
+            "contrast in the series or protocol description",
+        ),
         ("bad_geometry", {"irregular_fraction": 0.21}, "0.21 of the series' gaps uneven"),
         ("not_bone_kernel", {"kernel": "XY"}, "unlisted kernel XY of ge"),
         ("not_bone_kernel", {"kernel": ""}, "unlisted kernel not given of ge"),
@@ -194,11 +232,20 @@ def test_doubts_exclude_where_the_config_says_so() -> None:
 
 
 def test_thresholds_are_inclusive_as_they_are_printed() -> None:
-    files = evidence({"tilt_deg": 5.0, "irregular_fraction": 0.2}, {"metal_area_mm2": 9.99})
+    files = evidence(
+        {"tilt_deg": 5.0, "rotation_deg": 5.0, "irregular_fraction": 0.2},
+        {"metal_area_mm2": 9.99},
+        {"hu_min": -500, "hu_max": -500},
+        {"hu_max": 32767},
+        {"hu_min": -1, "hu_max": 255},
+        {"hu_min": 0, "hu_max": 256},
+        {"bits_stored": 9},
+        {"frames": 1},
+    )
     assert outcome(files).included.all()
 
 
-@pytest.mark.parametrize("sop_class", ["", "private", "Enhanced CT Image Storage"])
+@pytest.mark.parametrize("sop_class", ["", "private"])
 def test_an_unknown_sop_class_leaves_the_word_to_the_modality(sop_class: str) -> None:
     assert outcome(evidence({"sop_class": sop_class})).included.all()
 
@@ -212,6 +259,37 @@ class TestDuplicate:
         result = outcome(files)
         assert list(result.criterion) == ["duplicate", "", ""]
         assert why(result, "duplicate") == f"same SOP Instance UID as {key('F', 1)}"
+
+    @pytest.mark.parametrize(
+        ("other", "sentence"),
+        [
+            ({"pixel_hash": "e" * 64}, "differ in pixels or position"),
+            ({"position_mm": 9.0}, "differ in pixels or position"),
+            ({"patient": 2}, "differ in patient"),
+        ],
+    )
+    def test_one_uid_of_different_images_excludes_them_all(
+        self, other: dict[str, Any], sentence: str
+    ) -> None:
+        files = evidence({"uid": "1.7"}, {"uid": "1.7"}, {"uid": "1.7", **other}, {})
+        result = outcome(files)
+        assert list(result.criterion) == ["uid_conflict"] * 3 + [""]
+        assert why(result, "uid_conflict", 2) == f"3 files with this SOP Instance UID {sentence}"
+
+    def test_a_cut_copy_is_no_conflict(self) -> None:
+        cut = {"uid": "1.7", "decoded": False, "fault": "cut_pixels"}
+        assert self.slugs(evidence({"uid": "1.7"}, cut)) == ["", "undecodable_pixels"]
+
+    def test_two_reconstructions_at_one_position_are_kept_and_flagged(self) -> None:
+        two = {"position_mm": 3.0, "images_at_position": 2}
+        copy = {**two, "uid": "1.2.0"}
+        result = outcome(
+            evidence(two, two, copy, {**two, "image_kind": "derived"}, {"position_mm": 6.0})
+        )
+        assert list(result.criterion) == ["", "", "duplicate", "not_original_axial", ""]
+        assert result.flagged.tolist() == [True, True, False, False, False]
+        expected = "2 different images at this position of the series"
+        assert why(result, "duplicate", 1) == expected
 
     def test_files_without_a_uid_are_copies_of_none(self) -> None:
         same = {"uid_known": False, "pixel_hash": "h", "position_mm": 1.0}

@@ -9,7 +9,7 @@ from support.ct_builder import ct_slice, read, save
 
 from dsnet import schemas
 from dsnet.dicom.scan import ScannedFile, scan
-from dsnet.ingest.index import tables
+from dsnet.ingest.index import identifying_values, replaced_kernels, tables
 from dsnet.private import PrivateCohort
 
 
@@ -49,6 +49,52 @@ def test_known_identities_are_merged_across_folders(tmp_path: Path) -> None:
     assert rows["patient_key"].nunique() == 2
     private = PrivateCohort("a" * 16, bytes(32), tmp_path)
     assert rows.loc["x/1", "patient_key"] == private.pseudonym("patient", "000123")
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_a_kernel_that_may_be_a_name_is_replaced(tmp_path: Path) -> None:
+    kernels = {
+        "a": "BONEPLUS",
+        "b": "Thornabee",
+        "c": "Thornabee",
+        "d": "Soft Tissue Reconstruction",
+    }
+    for name, kernel in kernels.items():
+        save(ct_slice(ConvolutionKernel=kernel), tmp_path / name)
+    rows = made(tmp_path)
+    assert rows.loc[["a", "d"], "kernel"].tolist() == ["BONEPLUS", "Soft Tissue Reco"]
+    placeholder = rows.loc["b", "kernel"]
+    assert placeholder == rows.loc["c", "kernel"]
+    assert placeholder.startswith("K-")
+    assert placeholder != made(tmp_path, b"x" * 32).loc["b", "kernel"]
+    files = scan(tmp_path)
+    facts = {file.relative: read(Path(file.path)) for file in files}
+    private = PrivateCohort("a" * 16, bytes(32), tmp_path)
+    replaced = replaced_kernels(files, facts, private)
+    assert replaced.to_dict("records") == [{"kernel": placeholder, "text": "Thornabee"}]
+    _, identities = tables(files, facts, private)
+    met = identifying_values(files, facts, identities, [])
+    assert met.loc[met["value"] == "Thornabee", "kind"].tolist() == ["ConvolutionKernel"]
+
+
+def test_images_that_share_a_position_are_counted(tmp_path: Path) -> None:
+    hu = np.zeros((8, 8), int)
+    for name, value, elements in (
+        ("a", 1, {}),
+        ("b", 2, {}),
+        ("copy of b", 2, {}),
+        ("derived", 3, {"ImageType": ["DERIVED", "PRIMARY", "AXIAL"]}),
+        ("next", 4, {"ImagePositionPatient": [0, 0, 11]}),
+        ("other series", 5, {"SeriesInstanceUID": "1.2.9"}),
+        ("other side", 6, {"ImageOrientationPatient": [-1, 0, 0, 0, 1, 0]}),
+    ):
+        save(ct_slice(hu + value, **elements), tmp_path / name)
+    cut = save(ct_slice(hu + 7), tmp_path / "cut")
+    cut.write_bytes(cut.read_bytes()[:-9])
+    rows = made(tmp_path)["images_at_position"]
+    assert rows[["a", "b", "copy of b"]].tolist() == [2, 2, 2]
+    assert rows[["derived", "next", "other series", "other side"]].tolist() == [1, 1, 1, 1]
+    assert pd.isna(rows["cut"])
 
 
 def test_keys_made_from_paths_differ_between_cohorts(tmp_path: Path) -> None:

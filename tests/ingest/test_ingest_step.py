@@ -13,6 +13,8 @@ from support.ct_builder import ct_slice, save
 
 from dsnet import schemas
 from dsnet.config.cohort import Ingest
+from dsnet.dicom.reader import Facts
+from dsnet.dicom.scan import ScannedFile
 from dsnet.errors import UserError
 from dsnet.ingest import step, workers
 from dsnet.ingest.cache import Cache
@@ -80,16 +82,42 @@ def test_index_map_and_stamp(cohort: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="modes as POSIX has them")
 def test_only_the_owner_may_enter_the_private_folder(cohort: Path) -> None:
+    (cohort / "notes.json").write_text("{")
+    save(ct_slice(ConvolutionKernel="Thornabee"), cohort / "dicom" / "IM9")
     before = os.umask(0)
     try:
-        run(cohort)
+        index = run(cohort)
     finally:
         os.umask(before)
     private = private_of(cohort)
     files = [path for path in (cohort.parent / "private").rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".parquet", ".sqlite", ".key"}
+    assert {path.suffix for path in files} == {".parquet", ".sqlite", ".key", ".csv"}
+    source = json.loads((cohort.parent / "results" / "cohort" / "source.json").read_text())
+    assert source["not_searched"] == {"json": 1}
+    assert "json,notes.json,JSONDecodeError" in (private.folder / "not_searched.csv").read_text()
+    kernel = next(name for name in index["kernel"] if name.startswith("K-"))
+    assert f"{kernel},Thornabee" in (private.folder / "kernels.csv").read_text()
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE(private.folder.stat().st_mode) == 0o700
+
+
+def test_what_recurs_is_said_and_too_much_of_it_stops(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = Facts("unexpected_content", fault_class="KeyError", fault_frame="dicom/header.py:7 read")
+
+    def read_all(files: list[ScannedFile], *_: object) -> Iterator[workers.Chunk]:
+        yield [
+            (file, odd if file.relative.endswith("IM0") else Facts("cut_header")) for file in files
+        ]
+
+    monkeypatch.setattr(step, "read_all", read_all)
+    assert (run(cohort, max_unexpected=0.3)["fault"] == "unexpected_content").sum() == 2
+    assert "raised KeyError in dicom/header.py:7 read: this looks like" in capsys.readouterr().err
+    shutil.rmtree(cohort.parent / "results")
+    with pytest.raises(UserError, match="2 of 7"):
+        run(cohort)
+    assert len(pd.read_parquet(cohort.parent / "results" / "cohort" / "index.parquet")) == 7
 
 
 def test_no_identity_leaves_the_private_folder(cohort: Path) -> None:

@@ -1,10 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dsnet.slices.grid import Axis, Grid, body_centre_mm
+from dsnet.slices.grid import Axis, Grid, Turn, body_centre_mm
 from dsnet.slices.store import AIR_HU
 
 SPACING = st.floats(0.2, 3.0)
@@ -70,6 +72,44 @@ def test_box_to_image_undoes_box_to_grid() -> None:
     grid = Grid.around((120.0, 131.0), (256, 300), (0.7, 0.9), 128, 1.5)
     box = (100.0, 90.5, 140.0, 131.0)
     assert grid.box_to_image(grid.box_to_grid(box)) == pytest.approx(box, abs=1e-9)
+
+
+TURNS = [Turn(*flags) for flags in itertools.product([False, True], repeat=3)]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_box_turns_with_its_image(turn: Turn) -> None:
+    image = np.zeros((30, 40))
+    image[4:9, 11:25] = 1
+    turned = turn.image(image)
+    rows, columns = np.nonzero(turned)
+    box = (11.0, 4.0, 25.0, 9.0)
+    around = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert turn.box(box, turned.shape) == around
+    assert turn.box_back(around, turned.shape) == box
+    assert turn.spacing((0.7, 0.9)) == ((0.9, 0.7) if turn.transposed else (0.7, 0.9))
+    grid = Grid.around((20.0, 14.0), turned.shape, (0.7, 0.9), 64, 1.5, turn=turn)
+    assert grid.box_to_image(grid.box_to_grid(box)) == pytest.approx(box, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        ("LP", Turn()),
+        ("RA", Turn(x_reversed=True, y_reversed=True)),
+        ("RP", Turn(x_reversed=True)),
+        ("LA", Turn(y_reversed=True)),
+        ("PL", Turn(transposed=True)),
+        ("PR", Turn(transposed=True, x_reversed=True)),
+        ("AL", Turn(transposed=True, y_reversed=True)),
+        ("AR", Turn(transposed=True, x_reversed=True, y_reversed=True)),
+        ("", Turn()),
+        ("LF", Turn()),
+        ("PH", Turn()),
+    ],
+)
+def test_every_orientation_has_its_turn(orientation: str, turn: Turn) -> None:
+    assert Turn.of(orientation) == turn
 
 
 @pytest.mark.parametrize("size_px", [32, 33])

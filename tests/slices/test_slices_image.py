@@ -10,7 +10,7 @@ from scipy import ndimage
 from dsnet.config.cohort import Slices
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
-from dsnet.slices.image import ImageError, bone_fraction, read_hu, render
+from dsnet.slices.image import ImageError, Task, bone_fraction, read_hu, render, store_image
 
 WriteCt = Callable[..., Path]
 
@@ -63,6 +63,53 @@ def test_what_has_no_scale_is_unusable(
 ) -> None:
     path = write_ct(tmp_path / "im", np.full((8, 8), 1000, np.uint16), **elements)
     assert fault_of(path, seen(path)) == "unusable"
+
+
+DIRECTIONS = {"L": [1, 0, 0], "R": [-1, 0, 0], "P": [0, 1, 0], "A": [0, -1, 0]}
+
+
+@pytest.mark.parametrize("orientation", ["LP", "RA", "RP", "LA", "PL", "PR", "AL", "AR"])
+def test_an_image_turned_by_its_header_gives_the_same_grid(
+    tmp_path: Path, write_ct: WriteCt, orientation: str
+) -> None:
+    rng = np.random.default_rng(0)
+    standard = np.zeros((60, 50), np.uint16)
+    standard[10:50, 6:44] = rng.integers(1000, 1100, (40, 38))
+    standard[20:31, 15:24] = 1500
+    box, store = (15.0, 20.0, 24.0, 31.0), tmp_path / "store.npy"
+    np.lib.format.open_memmap(store, "w+", np.int16, (2, 32, 32)).flush()
+    # The same slice as a scanner writes it under this orientation.
+    stored, spacing_mm, turned_box = standard, [2.0, 2.5], box
+    if "R" in orientation:
+        stored = stored[:, ::-1]
+        turned_box = (50 - turned_box[2], turned_box[1], 50 - turned_box[0], turned_box[3])
+    if "A" in orientation:
+        stored = stored[::-1]
+        turned_box = (turned_box[0], 60 - turned_box[3], turned_box[2], 60 - turned_box[1])
+    if orientation[0] in "AP":
+        stored, spacing_mm = stored.T, spacing_mm[::-1]
+        turned_box = (turned_box[1], turned_box[0], turned_box[3], turned_box[2])
+    boxes = []
+    for row, (letters, pixels, spacing, edges) in enumerate(
+        [("LP", standard, [2.0, 2.5], box), (orientation, stored, spacing_mm, turned_box)]
+    ):
+        path = write_ct(
+            tmp_path / str(row),
+            np.ascontiguousarray(pixels),
+            PixelSpacing=spacing,
+            ImageOrientationPatient=DIRECTIONS[letters[0]] + DIRECTIONS[letters[1]],
+        )
+        facts = reader.read(str(path), Thresholds(2500, 1500))
+        assert facts.header is not None
+        assert facts.header.orientation == letters
+        task = Task(row, "F", str(path), seen(path), facts.header.orientation, (edges,))
+        outcome = store_image(task, store, 32, 4.0, 130.0)
+        assert (outcome.fault, outcome.bone) == ("", (1.0,))
+        boxes.append(outcome.boxes)
+    images = np.load(store)
+    assert images[0].max() > 300
+    np.testing.assert_array_equal(images[1], images[0])
+    assert boxes[1] == boxes[0]
 
 
 def test_air_has_no_body() -> None:

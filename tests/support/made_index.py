@@ -33,15 +33,21 @@ GOOD: dict[str, Any] = {
     "vendor": "ge",
     "kernel": "BONE",
     "contrast": "none",
+    "frames": None,
     "rows": 256,
     "columns": 256,
     "row_spacing_mm": 0.8,
     "column_spacing_mm": 0.8,
     "slice_thickness_mm": 3.0,
+    "orientation": "LP",
+    "rotation_deg": 0.0,
     "tilt_deg": 0.0,
     "series_spacing_mm": 3.0,
+    "images_at_position": 1,
     "irregular_fraction": 0.0,
     "geometry_fault": "",
+    "bits_stored": 12,
+    "rescale_type": "HU",
     "hu_scale": True,
     "hu_min": -1000.0,
     "hu_max": 900.0,
@@ -74,9 +80,11 @@ def cohort(*rows: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return index and map of slices that are good except for what each row gives.
 
     Beside the columns of the index a row may give ``patient`` (a digit; "" for none), ``study``,
-    ``series``, ``uid``, ``path``, ``patient_id`` and ``ct_date``.
+    ``series``, ``uid``, ``path``, ``patient_id`` and ``ct_date``. Rows of one ``uid`` are copies:
+    they have the pixels and the position of the first that is decoded, unless they give others.
     """
     files, identities = [], []
+    numbers: dict[str, int] = {}
     for number, row in enumerate(rows):
         values = {**GOOD, **row}
         patient = str(values.pop("patient", "1"))
@@ -86,14 +94,15 @@ def cohort(*rows: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
         path = values.pop("path", f"folder/{number:05d}.dcm")
         patient_id = values.pop("patient_id", f"00{patient}" if patient else "")
         ct_date = values.pop("ct_date", "2020-01-01" if patient else "")
+        first = numbers.setdefault(uid, number) if values["decoded"] else number
         file_key = key("F", number)
         image_key = key("I", uid.rpartition(".")[2]) if patient else ""
         patient_key = key("P", patient) if patient else ""
         files.append(
             {
-                "position_mm": 3.0 * number,
+                "position_mm": 3.0 * first,
                 "slice_number": number,
-                "pixel_hash": f"{number:064x}" if values["decoded"] else "",
+                "pixel_hash": f"{first:064x}" if values["decoded"] else "",
                 **values,
                 "file_key": file_key,
                 "image_key": image_key,
