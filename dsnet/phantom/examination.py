@@ -3,6 +3,7 @@
 Headers are true to the CT Image IOD (PS3.3 A.3).
 """
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydicom.uid import (
 
 from dsnet.phantom.identity import Identity, add_identifiers, add_overlay
 from dsnet.phantom.raster import Plane, digitise
+from dsnet.private import PHANTOM_UID_ROOT
 
 SYNTAXES = {
     "explicit": ExplicitVRLittleEndian,
@@ -215,8 +217,13 @@ class Examination:
     tilt_deg: float
 
     def uid(self, *parts: object) -> str:
-        """Return the UID that belongs to `parts`, the same in every run."""
-        return str(generate_uid(entropy_srcs=[f"dsnet phantom {self.seed} {self.number} {parts}"]))
+        """Return the UID that belongs to `parts`, the same in every run.
+
+        It begins with the phantom's root and the seed, so that no other cohort can be taken for the
+        phantom. 80 bits of SHA-256 follow: with a seed of ten digits, 64 characters at most.
+        """
+        digest = hashlib.sha256(f"dsnet phantom {self.seed} {self.number} {parts}".encode())
+        return f"{PHANTOM_UID_ROOT}{self.seed}.{int.from_bytes(digest.digest()[:10], 'big')}"
 
     def image_uid(self, series: int, index: int) -> str:
         """Return the SOP Instance UID of slice `index` of a series."""

@@ -5,13 +5,17 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import CTImageStorage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import UID, CTImageStorage
 from support.made_phantom import TINY, Made
 
 from dsnet.phantom import examination
 from dsnet.phantom.cases import ORDINARY
+from dsnet.phantom.examination import sample_scanner
 from dsnet.phantom.identity import sample_identity
 from dsnet.phantom.patient import Plan, write_patient
+from dsnet.private import PHANTOM_UID_ROOT
 
 # PS3.3 A.3, CT Image IOD: type 1 attributes hold a value, type 2 are at least there.
 TYPE_1 = """
@@ -61,6 +65,29 @@ def test_uids_belong_to_one_image_each(included: dict[str, pydicom.Dataset]) -> 
     uids = Counter(dataset.SOPInstanceUID for dataset in included.values())
     assert set(uids.values()) == {1}
     assert len({dataset.StudyInstanceUID for dataset in included.values()}) == 15
+
+
+def test_uids_name_the_phantom_and_its_seed(made: Made) -> None:
+    root = f"{PHANTOM_UID_ROOT}{TINY.seed}."
+    keywords = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+    for name, criterion in made.answers["files"].items():
+        if criterion != "unreadable":
+            dataset = pydicom.dcmread(made.dicom / name, stop_before_pixels=True)
+            assert all(dataset[keyword].value.startswith(root) for keyword in keywords)
+            assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(1, 4000), st.integers(0, 100))
+@settings(deadline=None, max_examples=50)
+def test_uids_are_valid_for_every_seed(seed: int, number: int, index: int) -> None:
+    rng = np.random.default_rng(0)
+    identity, scanner = (
+        sample_identity(rng, number),
+        sample_scanner(rng, "ge", "explicit", "bone", matrix_px=128, slices=2),
+    )
+    uid = examination.Examination(seed, number, identity, scanner, "", 0.0).image_uid(2, index)
+    assert UID(uid).is_valid
+    assert len(uid) <= 64
 
 
 def test_position_alone_orders_the_slices(made: Made) -> None:
