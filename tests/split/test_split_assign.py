@@ -81,6 +81,16 @@ def test_apportion_by_hand(
     assert tuple(counts.values()) == expected
 
 
+def test_the_largest_test_subset_leaves_a_patient_of_each_class_to_the_others(
+    make_tables: Callable[..., Any],
+) -> None:
+    patients = make_tables((3, 4, 5)).patients()
+    subsets = assign_patients(patients, Split(test_fraction=0.9, validation_fraction=0.9))
+    counted = pd.crosstab(patients["stratum"], subsets)
+    for name, test in zip(CLASSES, (1, 2, 3), strict=True):
+        assert counted.loc[name].to_dict() == {"test": test, "train": 1, "validation": 1}
+
+
 def test_another_seed_gives_another_test_subset(make_tables: Callable[..., Any]) -> None:
     tables = make_tables((12, 12, 12))
     test_subsets = set()
@@ -209,7 +219,8 @@ def test_every_image_has_a_subset_in_the_fractions_of_its_class_and_patients_ove
 ) -> None:
     tables = make_tables(counts, incomplete=1)
     split = tables.by_image(seed)
-    assert sorted(split["image_key"]) == sorted(tables.boxes["image_key"])
+    assert split["image_key"].tolist() == sorted(tables.boxes["image_key"])
+    assert split.index.tolist() == list(range(len(split)))
     assert is_leaky(split)
     assert set(split["leaky"]) == {"LEAKY"}
     for name in CLASSES:
