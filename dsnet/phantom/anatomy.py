@@ -152,9 +152,9 @@ def render(
     bone = Vertebra(position.level, position.height, width, depth, anatomy.turn_deg)
     _paint_couch(canvas, anatomy)
     canvas.distort(rng, 3.0, 40.0)
-    canvas.clip(_paint_trunk(canvas, anatomy, rng))
+    _paint_trunk(canvas, anatomy, rng)
     _paint_organs(canvas, anatomy, position.depth, rng)
-    canvas.clip(None)
+    canvas.unclip()
     _paint_ribs(canvas, anatomy, position.depth, rng)
     _paint_muscles(canvas, anatomy, position.depth, bone, rng)
     canvas.undistort()
@@ -181,7 +181,8 @@ def _box(canvas: Canvas, bone: Vertebra) -> tuple[int, int, int, int]:
     )
 
 
-def _paint_trunk(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> Shape:
+def _paint_trunk(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> None:
+    """Add skin, fat, abdominal wall and cavity, and clip `canvas` to the cavity."""
     x0, y0 = anatomy.centre_mm
     skin = _trunk(x0, y0, anatomy.half_width_mm, anatomy.half_depth_mm, groove_mm=7.0)
     front, side = 0.9 * anatomy.fat_mm, 0.8 * anatomy.fat_mm
@@ -193,8 +194,9 @@ def _paint_trunk(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> 
     canvas.blend(skin, canvas.coverage(distance), 12.0)
     canvas.blend(skin, canvas.coverage(distance + 2.0), FAT_HU + 7 * canvas.mottle(skin, rng, 9.0))
     canvas.paint(wall, MUSCLE_HU)
-    canvas.paint(cavity, FAT_HU + 8 + 9 * canvas.mottle(cavity, rng, 7.0))
-    return cavity
+    inside = canvas.coverage(canvas.distance(cavity))
+    canvas.blend(cavity, inside, FAT_HU + 8 + 9 * canvas.mottle(cavity, rng, 7.0))
+    canvas.clip(cavity, inside)
 
 
 def _trunk(x0: float, y0: float, a: float, b: float, groove_mm: float = 0.0) -> Shape:
@@ -202,8 +204,11 @@ def _trunk(x0: float, y0: float, a: float, b: float, groove_mm: float = 0.0) -> 
 
     def level(x: Plane, y: Plane) -> Plane:
         u, v = np.abs(x - x0) / a, (y - y0) / b
-        groove = groove_mm / b * np.exp(-((x / 17) ** 2))
-        v = np.where(v > 0, v / (1 - groove), -v)
+        if groove_mm:
+            groove = groove_mm / b * np.exp(-((x / 17) ** 2))
+            v = np.where(v > 0, v / (1 - groove), -v)
+        else:
+            v = np.abs(v)
         return np.asarray((u**2.35 + v**2.35) ** (1 / 2.35) - 1)
 
     return level_set(level, (x0 - a, y0 - b, x0 + a, y0 + b))

@@ -9,7 +9,6 @@ from datetime import date, timedelta
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.sr.codedict import codes
 
 _HEADS = (
     "Brask Corvel Drenth Eskild Fjorn Galdr Hestrav Isolf Jorvan Kesmar Lundrev Morvath Nestrod"
@@ -192,9 +191,9 @@ def _other_id(who: Identity) -> Dataset:
 
 def _equipment(who: Identity) -> Dataset:
     item = Dataset()
-    purpose, code = Dataset(), codes.DCM.AcquisitionEquipment
-    purpose.CodeValue, purpose.CodingSchemeDesignator = code.value, code.scheme_designator
-    purpose.CodeMeaning = code.meaning
+    purpose = Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator = "109101", "DCM"
+    purpose.CodeMeaning = "Acquisition Equipment"
     item.PurposeOfReferenceCodeSequence = Sequence([purpose])
     item.Manufacturer = "RELAY"
     item.InstitutionName, item.InstitutionAddress = who.hospital, who.address

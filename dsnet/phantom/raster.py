@@ -47,7 +47,7 @@ class Shape:
     def __or__(self, other: "Shape") -> "Shape":
         a, b = self.bounds, other.bounds
         return Shape(
-            lambda x, y: _soft_minimum(self.distance(x, y), other.distance(x, y)),
+            lambda x, y: soft_minimum(self.distance(x, y), other.distance(x, y)),
             (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])),
         )
 
@@ -111,7 +111,7 @@ def level_set(function: Callable[[Plane, Plane], Plane], bounds: Bounds) -> Shap
     return Shape(distance, bounds)
 
 
-def _soft_minimum(a: Plane, b: Plane, reach_mm: float = 2.5) -> Plane:
+def soft_minimum(a: Plane, b: Plane, reach_mm: float = 2.5) -> Plane:
     """Return the smaller distance, with the corner between the two shapes filled."""
     blend = np.clip(reach_mm - np.abs(a - b), 0, None) / reach_mm
     return np.asarray(np.minimum(a, b) - blend * blend * reach_mm / 4)
@@ -135,17 +135,19 @@ class Canvas:
         self.spacing_mm = spacing_mm
         self._columns: Plane = (steps + centre_mm[0]).astype(np.float32)
         self._rows: Plane = (steps + centre_mm[1]).astype(np.float32)
+        self._corner_mm = float(self._columns[0]), float(self._rows[0])
         self.hu: Plane = np.full((matrix_px, matrix_px), AIR_HU, np.float32)
-        self.clip(None)
+        self._within: Plane | None = None
         self.undistort()
 
-    def clip(self, shape: Shape | None) -> None:
-        """Paint within `shape` only from now on or, with None, everywhere."""
-        self._within = np.ones_like(self.hu)
-        if shape:
-            inside = np.zeros_like(self.hu)
-            inside[self.window(shape.bounds)] = self.coverage(self.distance(shape))
-            self._within = inside
+    def clip(self, shape: Shape, coverage: Plane) -> None:
+        """Paint within `shape` only from now on; `coverage` is that of its window."""
+        self._within = np.zeros_like(self.hu)
+        self._within[self.window(shape.bounds)] = coverage
+
+    def unclip(self) -> None:
+        """Paint everywhere from now on."""
+        self._within = None
 
     def undistort(self) -> None:
         """Paint shapes as they are from now on."""
@@ -169,10 +171,8 @@ class Canvas:
     def window(self, bounds: Bounds) -> tuple[slice, slice]:
         """Return the rows and columns that cover `bounds`, as far as they lie in the image."""
         x_min, y_min, x_max, y_max = bounds
-        return (
-            self._span(y_min - float(self._rows[0]), y_max - float(self._rows[0])),
-            self._span(x_min - float(self._columns[0]), x_max - float(self._columns[0])),
-        )
+        x, y = self._corner_mm
+        return self._span(y_min - y, y_max - y), self._span(x_min - x, x_max - x)
 
     def _span(self, low_mm: float, high_mm: float) -> slice:
         start = math.floor((low_mm - self._pad_mm) / self.spacing_mm)
@@ -182,8 +182,8 @@ class Canvas:
 
     def distance(self, shape: Shape) -> Plane:
         """Return the distance to `shape`'s edge for each pixel of its window."""
-        rows, columns = self.window(shape.bounds)
-        return shape.distance(self.x[rows, columns], self.y[rows, columns])
+        window = self.window(shape.bounds)
+        return shape.distance(self.x[window], self.y[window])
 
     def coverage(self, distance: Plane) -> Plane:
         """Return which share of each pixel a shape covers, from its edge's distance."""
@@ -191,15 +191,20 @@ class Canvas:
 
     def blend(self, shape: Shape, coverage: Plane, hu: float | Plane) -> None:
         """Mix `hu` into the window of `shape` by the share `coverage`."""
-        window = self.window(shape.bounds)
-        view = self.hu[window]
-        view += coverage * self._within[window] * (hu - view)
+        self._blend(self.window(shape.bounds), coverage, hu)
 
     def paint(self, shape: Shape, hu: float | Plane) -> None:
         """Fill `shape` with `hu`, a number or one value per pixel of its window."""
-        rows, columns = self.window(shape.bounds)
+        window = rows, columns = self.window(shape.bounds)
         if rows.start < rows.stop and columns.start < columns.stop:
-            self.blend(shape, self.coverage(self.distance(shape)), hu)
+            distance = shape.distance(self.x[window], self.y[window])
+            self._blend(window, self.coverage(distance), hu)
+
+    def _blend(self, window: tuple[slice, slice], coverage: Plane, hu: float | Plane) -> None:
+        view = self.hu[window]
+        if self._within is not None:
+            coverage = coverage * self._within[window]
+        view += coverage * (hu - view)
 
     def mottle(self, shape: Shape, rng: np.random.Generator, width_mm: float) -> Plane:
         """Return smooth noise for the window of `shape`, of mean 0 and standard deviation 1.

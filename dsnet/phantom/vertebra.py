@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from dsnet.phantom.bone import Cues
-from dsnet.phantom.raster import Canvas, Plane, Shape, capsule, ellipse, level_set
+from dsnet.phantom.raster import Canvas, Plane, Shape, capsule, ellipse, level_set, soft_minimum
 
 CORTEX_HU = 640.0
 ARCH_CORTEX_HU = 900.0
@@ -131,7 +131,8 @@ def paint_vertebra(canvas: Canvas, bone: Vertebra, cues: Cues, rng: np.random.Ge
     canvas.paint(sac.grow(1.0), -50.0)
     canvas.paint(sac.grow(-2.2), 28.0)
     whole = body | arch
-    to_body, to_whole = (_on(canvas, shape, whole) for shape in (body, whole))
+    to_body, to_arch = (_on(canvas, shape, whole) for shape in (body, arch))
+    to_whole = soft_minimum(to_body, to_arch)
     near_body = canvas.coverage(to_body - 1)
     ripple = 1 + 0.12 * np.clip(canvas.mottle(whole, rng, 9.0), -2, 2)
     shell_mm = ripple * (
