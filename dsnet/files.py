@@ -1,9 +1,11 @@
 """Files that are whole or absent: temporary name, then rename."""
 
+import csv
 import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,8 @@ if TYPE_CHECKING:  # the command line writes no tables, and pandas takes long to
     import pandas as pd
 
 _BLOCK_BYTES = 1 << 20
+_FORMULA_STARTS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
 
 @contextmanager
@@ -63,6 +67,48 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """Write `frame` as CSV without its index."""
     with whole(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_spreadsheet_csv(path: Path, frame: "pd.DataFrame", *, mode: int = 0o644) -> None:
+    """Write `frame` as CSV that people open in a spreadsheet: no cell becomes a formula.
+
+    Text in cells and headers that a spreadsheet would run begins with an apostrophe, which shows
+    that it was text; numbers, also negative ones, stay numbers. All text is quoted, so that no
+    separator within a cell begins another one. Programs that read the file back get the
+    apostrophes, too.
+
+    Parameters
+    ----------
+    path : Path
+    frame : pandas.DataFrame
+    mode : int
+        Of the file, from its first byte on: 0o600 for one of the private folder.
+
+    References
+    ----------
+    OWASP, CSV Injection, https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    safe = frame.rename(columns=inert)
+    safe = safe.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    with whole(path) as temporary:
+        temporary.touch(mode=mode)
+        safe.to_csv(temporary, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def inert(text: str) -> str:
+    r"""Return `text` with an apostrophe before it where a spreadsheet would run it.
+
+    These are texts that begin with ``=``, ``+``, ``-``, ``@``, a tab or a line end, also after
+    spaces and in full width, and that are no numbers.
+
+    Examples
+    --------
+    >>> [inert(text) for text in ('=HYPERLINK("x")', "-2.5", "-2+3", "@SUM(1)", "Anna")]
+    ['\'=HYPERLINK("x")', '-2.5', "'-2+3", "'@SUM(1)", 'Anna']
+    """
+    begins = text.lstrip(" ")[:1]
+    runs = begins in _FORMULA_STARTS and begins != "" and not _NUMBER.fullmatch(text)
+    return f"'{text}" if runs else text
 
 
 def write_parquet(path: Path, frame: "pd.DataFrame") -> None:

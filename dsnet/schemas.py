@@ -245,6 +245,9 @@ IDENTIFYING = pa.DataFrameSchema(
     },
 )
 
+DROPPED_NAME = "dropped.parquet"
+"""Beside it, in the same columns: what de-identification removed from the included slices."""
+
 LEDGER = pa.DataFrameSchema(
     name="ledger.csv",
     strict=True,
@@ -276,6 +279,8 @@ DEIDENTIFIED = pa.DataFrameSchema(
         "image_key": text_column(IMAGE_KEY),
         # Of the de-identified file.
         "sha256": text_column("[0-9a-f]{64}"),
+        # Why somebody should look at it, "" for no reason.
+        "flag": text_column(blank=True),
     },
 )
 

@@ -1,6 +1,6 @@
 """Sections of what people read and share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ FIGURES = (
     "patients",
 )
 """The figures that the workflow makes, in the order in which the report shows them."""
+
+
+Ocr = Literal["none", "flagged", "all"]
 
 
 class Report(Section):
@@ -43,6 +46,10 @@ class Deidentify(Section):
 
     processes: Annotated[int, Field(ge=0)] = 0
     """Writing processes; 0 means one for each core. Fewer where others need the machine."""
+    ocr: Ocr = "none"
+    """Which slices are searched for letters by OCR (the extra ocr): none, those that are
+    flagged, or all. Slices with letters are refused. All takes about a second a slice.
+    """
 
 
 class PhiCheck(Section):

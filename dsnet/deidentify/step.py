@@ -1,7 +1,8 @@
 """The de-identification step: every included slice as a DICOM file without identity."""
 
+import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -9,15 +10,25 @@ from typing import NamedTuple
 import pandas as pd
 import pydicom
 from pandera.pandas import DataFrameSchema
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
 from rich.progress import track
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config.output import Deidentify
-from dsnet.deidentify.burned_in import Reason, refusal
-from dsnet.deidentify.profile import Keys, Secret, remove_identity
+from dsnet.config.output import Deidentify, Ocr
+from dsnet.deidentify.burned_in import (
+    LETTERS,
+    Reason,
+    has_letters_outside_body,
+    ocr_engine,
+    refusal,
+    shows_text,
+)
+from dsnet.deidentify.profile import FormError, Keys, Secret, remove_identity, texts
 from dsnet.dicom import header
-from dsnet.dicom.pixels import PixelError, pixel_hash
+from dsnet.dicom.identifying import Value
+from dsnet.dicom.pixels import PixelError, decode, feed
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
@@ -52,11 +63,16 @@ class Task(NamedTuple):
 
 
 class Written(NamedTuple):
-    """The SHA-256 of the file written for a slice, or why there is none."""
+    """The SHA-256 of the file written for a slice and its flag, or why there is none.
+
+    `removed` is what the original held and the file does not.
+    """
 
     task: Task
-    sha256: str
-    reason: Reason | None
+    sha256: str = ""
+    flag: str = ""
+    reason: Reason | None = None
+    removed: frozenset[Value] = frozenset()
 
 
 def write_deidentified(
@@ -95,20 +111,58 @@ def write_deidentified(
         If the ledger names a file that the private map lacks.
     """
     known = Results(source.parents[1]).private(private, cohort)
+    if deidentify.ocr != "none":
+        ocr_engine()  # where it is not installed, before anything is written
     rows = schemas.read(schemas.LEDGER, ledger)
     paths = known.read_map()[["file_key", "relative_path", "pixel_hash"]]
     tasks = _tasks(rows, paths, CohortFolder(cohort).dicom, files.parent)
-    outcomes = list(
-        _progress(_written(tasks, Secret(known.key), deidentify.processes or cpus()), tasks)
-    )
-    _remove_stale(files.parent, {task.target for task, digest, _ in outcomes if digest})
-    kept = [(task.keys.image, digest) for task, digest, _ in outcomes if digest]
-    out = [(task.keys.image, task.file_key, reason) for task, _, reason in outcomes if reason]
+    work = partial(_write_chunk, secret=Secret(known.key), ocr=deidentify.ocr)
+    kept: list[tuple[str, ...]] = []
+    out: list[tuple[str, ...]] = []
+    removed: set[tuple[str, ...]] = set()
+    targets: set[str] = set()
+    for written in _progress(_written(tasks, work, deidentify.processes or cpus()), tasks):
+        keys = written.task.keys
+        if written.reason:
+            out.append((keys.image, written.task.file_key, written.reason))
+        else:
+            kept.append((keys.image, written.sha256, written.flag))
+            targets.add(written.task.target)
+        removed.update((text, kind, form, keys.patient) for kind, form, text in written.removed)
+    _remove_stale(files.parent, targets)
     schemas.write(schemas.DEIDENTIFIED, _frame(schemas.DEIDENTIFIED, kept), files)
     schemas.write(schemas.REFUSED, _frame(schemas.REFUSED, out), refused)
+    dropped = known.identifying_path.with_name(schemas.DROPPED_NAME)
+    schemas.write(schemas.IDENTIFYING, _frame(schemas.IDENTIFYING, removed), dropped)
+    dropped.chmod(0o600)
 
 
-def _frame(schema: DataFrameSchema, rows: Sequence[tuple[str, ...]]) -> pd.DataFrame:
+def summary(files: Path, refused: Path, ocr: Ocr) -> str:
+    """Return what people should read when a folder has been written.
+
+    Parameters
+    ----------
+    files, refused : Path
+        As `write_deidentified` wrote them.
+    ocr : {"none", "flagged", "all"}
+        The config key ``deidentify.ocr``.
+    """
+    written = schemas.read(schemas.DEIDENTIFIED, files)
+    flagged = int((written["flag"] != "").sum())
+    pixels = {
+        "none": "Pixels were not read: names burned into them are still there "
+        "(deidentify.ocr reads them).",
+        "flagged": "Only the pixels of flagged slices were read by OCR.",
+        "all": "OCR read the pixels of every slice; it may overlook letters.",
+    }
+    return (
+        f"{files.parent}: {len(written)} slices written (files.csv), {flagged} of them flagged "
+        f"({LETTERS}: look at them), {len(schemas.read(schemas.REFUSED, refused))} refused "
+        f"(refused.csv). {pixels[ocr]}"
+    )
+
+
+def _frame(schema: DataFrameSchema, rows: Iterable[tuple[str, ...]]) -> pd.DataFrame:
     return pd.DataFrame(sorted(rows), columns=list(schema.columns), dtype=str)
 
 
@@ -134,9 +188,10 @@ def _tasks(rows: pd.DataFrame, paths: pd.DataFrame, dicom: Path, out: Path) -> l
     ]
 
 
-def _written(tasks: Sequence[Task], secret: Secret, processes: int) -> Iterator[Written]:
+def _written(
+    tasks: Sequence[Task], work: Callable[[Sequence[Task]], list[Written]], processes: int
+) -> Iterator[Written]:
     chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
-    work = partial(_write_chunk, secret=secret)
     if processes == 1 or len(tasks) <= _FEW:
         for chunk in chunks:
             yield from work(chunk)
@@ -146,27 +201,56 @@ def _written(tasks: Sequence[Task], secret: Secret, processes: int) -> Iterator[
             yield from written
 
 
-def _write_chunk(chunk: Sequence[Task], secret: Secret) -> list[Written]:
-    return [write_slice(task, secret) for task in chunk]
+def _write_chunk(chunk: Sequence[Task], secret: Secret, ocr: Ocr) -> list[Written]:
+    """Write a few slices; what was removed is returned once, since slices share most of it."""
+    written, removed = [], set[tuple[str, Value]]()
+    for task in chunk:
+        one = write_slice(task, secret, ocr)
+        new = frozenset(text for text in one.removed if (task.keys.patient, text) not in removed)
+        removed.update((task.keys.patient, text) for text in new)
+        written.append(one._replace(removed=new))
+    return written
 
 
-def write_slice(task: Task, secret: Secret) -> Written:
+def write_slice(task: Task, secret: Secret, ocr: Ocr = "none") -> Written:
     """Write one slice without identity, in its own transfer syntax; print nothing."""
     target = Path(task.target)
     with quiet():
         try:
             dataset = pydicom.dcmread(task.source, force=True)
-            reason = refusal(dataset)
+            reason, flag = _look_at(dataset, task.pixel_hash, ocr)
             if reason is not None:
-                return Written(task, "", reason)
-            if pixel_hash(dataset, header.read(dataset)) != task.pixel_hash:
-                return Written(task, "", Reason.CHANGED)
+                return Written(task, reason=reason)
+            before = texts(dataset)
             remove_identity(dataset, task.keys, secret)
+            removed = frozenset(before - texts(dataset))
             with whole(target) as temporary:
                 dataset.save_as(temporary, enforce_file_format=True)
+        except FormError:
+            return Written(task, reason=Reason.FORM)
         except (*_UNWRITABLE, PixelError):
-            return Written(task, "", Reason.UNREADABLE)
-    return Written(task, sha256(target), None)
+            return Written(task, reason=Reason.UNREADABLE)
+    return Written(task, sha256(target), flag, removed=removed)
+
+
+def _look_at(dataset: Dataset, pixel_hash: str, ocr: Ocr) -> tuple[Reason | None, str]:
+    """Return why a slice is refused, or None, and its flag."""
+    reason, facts = refusal(dataset), header.read(dataset)
+    if reason is None and facts.sop_class != CTImageStorage.name:
+        reason = Reason.FORM
+    if reason is not None:
+        return reason, ""
+    frames = list(decode(dataset))
+    digest = hashlib.sha256()
+    for frame in frames:
+        feed(digest, frame, facts)
+    if len(frames) > 1 or digest.hexdigest() != pixel_hash:
+        return Reason.CHANGED, ""
+    hu = frames[0] * facts.slope + facts.intercept
+    flag = LETTERS if has_letters_outside_body(hu) else ""
+    if (ocr == "all" or (ocr == "flagged" and flag)) and shows_text(hu):
+        return Reason.TEXT, ""
+    return None, flag
 
 
 def _remove_stale(out: Path, kept: set[str]) -> None:

@@ -1,54 +1,34 @@
-"""Searching one file and the files within it: containers are recognised by their first bytes."""
+"""Containers, recognised by their first bytes, and the chunks that each holds."""
 
 import bz2
 import gzip
 import io
 import lzma
-import re
 import sqlite3
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
-import pandas as pd
+import pyarrow as pa
 
-from dsnet import schemas
-from dsnet.dicom.reader import quiet
 from dsnet.phi.binary_formats import (
+    arrow_chunks,
     dicom_chunks,
     npy_chunks,
     parquet_chunks,
-    pdf_chunks,
     pickle_chunks,
     png_chunks,
     sqlite_chunks,
 )
-from dsnet.phi.matching import Matcher
-from dsnet.phi.patterns import (
-    TYPED_DIGITS,
-    WHOLE_DIGITS,
-    IdentifyingValue,
-    Patterns,
-    fold,
-    make_patterns,
-    program_words,
-)
 from dsnet.phi.text_formats import (
     Chunk,
     File,
-    Numbers,
+    Raw,
     Text,
-    Values,
     as_text,
     csv_chunks,
-    decoded_name,
     json_chunks,
     text_chunks,
 )
@@ -64,8 +44,10 @@ DAMAGES = (
     NotImplementedError,
     OSError,
     RecursionError,
+    RuntimeError,  # zipfile's, for an encrypted archive
     TypeError,
     ValueError,
+    pa.ArrowException,
     sqlite3.Error,
     struct.error,
     tarfile.TarError,
@@ -74,173 +56,23 @@ DAMAGES = (
 )
 """What the libraries raise for a damaged container; its raw bytes are searched all the same."""
 
-_AS_TEXT = ("text", "csv", "json")
-_BLOCK_BYTES, _OVERLAP_BYTES = 1 << 24, 1 << 12
-_LARGEST_DECODED = 1 << 30
-_HEAD_BYTES = 1024
-_DEEPEST = 4
-_PATIENT_FILE = re.compile(r"(?:^|/)deidentified/(P-[0-9a-f]{16})/")
+HEAD_BYTES = 1024
+"""Bytes of a file that decide its kind."""
+
+AS_TEXT = ("text", "csv", "json")
+COVERED = ("bzip2", "dicom", "gzip", "lz4", "npy", "xz", "zip", "zstd")
+"""Containers whose decoders yield every byte: they are searched as raw bytes only when damaged."""
 
 
-class Source(NamedTuple):
-    """Where the patterns come from; small enough to be sent to each process.
+def chunks(kind: str, content: bytes) -> Iterator[Chunk]:
+    """Yield what a container holds.
 
-    Attributes
-    ----------
-    values : str
-        `dsnet.schemas.IDENTIFYING`.
-    published : str
-        `dsnet.schemas.INDEX`, whose kernels are published; need not exist.
-    allowed : str
-        Text file of values that the user allows, one a line; need not exist.
+    Raises
+    ------
+    one of `DAMAGES`
+        If it is damaged.
     """
-
-    values: str
-    published: str
-    allowed: str
-
-
-class Hit(NamedTuple):
-    """An identifying value in a file; `container` is "name" for the file's path."""
-
-    container: str
-    kind: str
-    value: str
-
-
-@dataclass
-class SearchResult:
-    """What was searched, and the hits.
-
-    Attributes
-    ----------
-    files, bytes : Counter
-        By container; those within another count as "zip > png".
-    hits : Counter
-        How often each occurs.
-    damaged : Counter
-        Containers that could not be decoded: their raw bytes alone were searched.
-    gone : int
-        Files that vanished before they were opened.
-    """
-
-    files: Counter[str] = field(default_factory=Counter)
-    bytes: Counter[str] = field(default_factory=Counter)
-    hits: Counter[Hit] = field(default_factory=Counter)
-    damaged: Counter[str] = field(default_factory=Counter)
-    gone: int = 0
-
-
-def search_file(path: Path, relative: str, source: Source) -> SearchResult:
-    """Return the hits in one file and in its path.
-
-    Parameters
-    ----------
-    path : Path
-    relative : str
-        Below the folder that is searched.
-    source : Source
-    """
-    matcher, result = _matcher(source), SearchResult()
-    own = _PATIENT_FILE.search("/" + relative)
-    search = _FileSearch(matcher, result, own[1] if own else "")
-    names = relative.split("/")
-    search.record("name", matcher.values([*names, decoded_name(relative)]))
-    try:
-        with path.open("rb") as stream:
-            _search_stream(search, names[-1], stream, path.stat().st_size)
-    except FileNotFoundError:
-        # Snakemake's records come and go while it runs.
-        result.gone += 1
-    return result
-
-
-def _search_stream(search: "_FileSearch", name: str, stream: BinaryIO, size: int) -> None:
-    kind = kind_of(name, stream.read(_HEAD_BYTES))
-    stream.seek(0)
-    if size <= _LARGEST_DECODED and kind != "binary":
-        with quiet():
-            search.container(name, stream.read(), "", 0)
-        return
-    if kind != "binary":
-        search.result.damaged[kind] += 1
-    search.result.files[kind] += 1
-    search.result.bytes[kind] += size
-    tail = b""
-    while block := stream.read(_BLOCK_BYTES):
-        search.record(kind, search.matcher.raw(tail + block, patient=search.patient))
-        tail = block[-_OVERLAP_BYTES:]
-
-
-@dataclass
-class _FileSearch:
-    matcher: Matcher
-    result: SearchResult
-    patient: str
-
-    def record(self, where: str, matches: Iterator[IdentifyingValue]) -> None:
-        for match in matches:
-            self.result.hits[Hit(where, match.kind, match.value)] += 1
-
-    def container(self, name: str, content: bytes, outside: str, depth: int) -> None:
-        kind = kind_of(name, content[:_HEAD_BYTES])
-        where = f"{outside} > {kind}" if outside else kind
-        self.result.files[where] += 1
-        self.result.bytes[where] += len(content)
-        if kind not in _AS_TEXT:
-            for start in range(0, len(content), _BLOCK_BYTES):
-                block = content[start : start + _BLOCK_BYTES + _OVERLAP_BYTES]
-                self.record(where, self.matcher.raw(block, patient=self.patient))
-        try:
-            for chunk in _DECODERS[kind](content):
-                if isinstance(chunk, File):
-                    self.record(where, self.matcher.values(chunk.name.split("/")))
-                    if depth < _DEEPEST:
-                        self.container(chunk.name, chunk.content, where, depth + 1)
-                    else:
-                        self.result.damaged[f"{where}, deeper"] += 1
-                        self.record(where, self.matcher.raw(chunk.content, patient=self.patient))
-                else:
-                    self.record(where, self._matches(chunk))
-        except DAMAGES:
-            self.result.damaged[where] += 1
-
-    def _matches(self, chunk: Text | Values | Numbers) -> Iterator[IdentifyingValue]:
-        if isinstance(chunk, Text):
-            digits = TYPED_DIGITS if chunk.typed else WHOLE_DIGITS
-            return self.matcher.text(chunk.text, patient=self.patient, min_digits=digits)
-        if isinstance(chunk, Values):
-            return self.matcher.values(chunk.texts, patient=self.patient)
-        return self.matcher.numbers(chunk.name, chunk.numbers)
-
-
-def read_patterns(source: Source) -> Patterns:
-    """Return what to search for, from the private folder."""
-    table = schemas.read(schemas.IDENTIFYING, Path(source.values))
-    grouped = table.groupby(["value", "kind", "form"], sort=True)["patient_key"].agg(frozenset)
-    values = grouped.reset_index().itertuples(index=False, name=None)
-    return make_patterns(
-        [IdentifyingValue(*row) for row in values],
-        vocabulary=program_words(),
-        published=_published(Path(source.published)),
-        allowed=_allowed(Path(source.allowed)),
-    )
-
-
-def _published(index: Path) -> set[str]:
-    if not index.exists():
-        return set()
-    return {fold(kernel) for kernel in pd.read_parquet(index, columns=["kernel"])["kernel"]}
-
-
-def _allowed(path: Path) -> set[str]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return {fold(line.strip()) for line in lines if line.strip()}
-
-
-@lru_cache(maxsize=1)
-def _matcher(source: Source) -> Matcher:
-    return Matcher(read_patterns(source))
+    yield from _DECODERS[kind](content)
 
 
 def kind_of(name: str, head: bytes) -> str:
@@ -249,10 +81,9 @@ def kind_of(name: str, head: bytes) -> str:
         if matches(head):
             return kind
     suffix = name.rpartition(".")[2].lower() if "." in name else ""
-    if b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        return "binary"
-    if _control_bytes(head):
-        return "binary"
+    marks = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+    if not head.startswith(marks) and (b"\0" in head or _control_bytes(head)):
+        return next((charset for charset in _WIDE_CHARSETS if _is_text(head, charset)), "binary")
     return {"csv": "csv", "tsv": "csv", "json": "json", "ipynb": "json"}.get(
         suffix, "json" if head.lstrip()[:1] in (b"{", b"[") else "text"
     )
@@ -262,12 +93,38 @@ def _control_bytes(head: bytes) -> bool:
     return sum(byte < 9 or 13 < byte < 27 for byte in head) > len(head) // 100
 
 
+def _is_text(head: bytes, charset: str) -> bool:
+    """Return whether bytes are text in a charset that no mark announces, Latin or CJK."""
+    try:
+        text = head[: len(head) // 4 * 4].decode(charset)
+    except UnicodeDecodeError:
+        return False
+    usual = sum(letter.isascii() or "\u2e80" < letter < "\ufa00" for letter in text)
+    return 2 * usual > len(text) > 0 and all(
+        letter.isprintable() or letter in "\t\r\n" for letter in text
+    )
+
+
+def _text_in(charset: str) -> Decoder:
+    def decode(content: bytes) -> Iterator[Chunk]:
+        yield Text(content.decode(charset, "replace"))
+
+    return decode
+
+
 def _zip(content: bytes) -> Iterator[Chunk]:
+    """Yield the files of an archive, and the bytes between them."""
+    gaps, end = [], 0
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        yield Text(as_text(archive.comment))
-        for entry in archive.infolist():
+        for entry in sorted(archive.infolist(), key=lambda entry: entry.header_offset):
             yield Text(as_text(entry.comment))
             yield File(entry.filename, archive.read(entry))
+            lengths = content[entry.header_offset + 26 : entry.header_offset + 30]
+            start = entry.header_offset + 30 + sum(struct.unpack("<HH", lengths))
+            gaps.append(content[end:start])
+            end = max(end, start + entry.compress_size)
+        yield Text(as_text(archive.comment))
+    yield Raw(b"\0".join([*gaps, content[end:]]))
 
 
 def _tar(content: bytes) -> Iterator[Chunk]:
@@ -279,9 +136,25 @@ def _tar(content: bytes) -> Iterator[Chunk]:
 
 def _compressed(decompress: Callable[[bytes], bytes]) -> Decoder:
     def decode(content: bytes) -> Iterator[Chunk]:
+        # Names and comments stand before the stream, and bytes of another file may follow it.
+        yield Text((content[:HEAD_BYTES] + b"\n" + content[-HEAD_BYTES:]).decode("latin-1"))
         yield File("content", decompress(content))
 
     return decode
+
+
+def _by_arrow(compression: str) -> Decoder:
+    def decompress(content: bytes) -> bytes:
+        stream = pa.input_stream(pa.BufferReader(content), compression=compression)
+        return bytes(stream.read())
+
+    return _compressed(decompress)
+
+
+def _unopened(content: bytes) -> Iterator[Chunk]:
+    """Yield nothing of an archive that only its own program opens."""
+    raise NotImplementedError(f"{len(content)} bytes")
+    yield  # a generator
 
 
 def _nothing(content: bytes) -> Iterator[Chunk]:
@@ -289,14 +162,21 @@ def _nothing(content: bytes) -> Iterator[Chunk]:
     yield from ()
 
 
+_WIDE_CHARSETS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+
 _MAGIC: list[tuple[str, Callable[[bytes], bool]]] = [
     ("parquet", lambda head: head.startswith(b"PAR1")),
+    ("arrow", lambda head: head.startswith(b"ARROW1\0\0")),
     ("png", lambda head: head.startswith(b"\x89PNG\r\n\x1a\n")),
     ("npy", lambda head: head.startswith(b"\x93NUMPY")),
     ("zip", lambda head: head.startswith((b"PK\x03\x04", b"PK\x05\x06"))),
     ("gzip", lambda head: head.startswith(b"\x1f\x8b")),
     ("bzip2", lambda head: head.startswith(b"BZh")),
     ("xz", lambda head: head.startswith(b"\xfd7zXZ\0")),
+    ("zstd", lambda head: head.startswith(b"\x28\xb5\x2f\xfd")),
+    ("lz4", lambda head: head.startswith(b"\x04\x22\x4d\x18")),
+    ("7z", lambda head: head.startswith(b"7z\xbc\xaf\x27\x1c")),
+    ("rar", lambda head: head.startswith(b"Rar!\x1a\x07")),
     ("sqlite", lambda head: head.startswith(b"SQLite format 3\0")),
     ("pdf", lambda head: head.startswith(b"%PDF-")),
     ("dicom", lambda head: head[128:132] == b"DICM"),
@@ -309,6 +189,7 @@ _DECODERS: dict[str, Decoder] = {
     "csv": csv_chunks,
     "json": json_chunks,
     "parquet": parquet_chunks,
+    "arrow": arrow_chunks,
     "dicom": dicom_chunks,
     "png": png_chunks,
     "npy": npy_chunks,
@@ -316,9 +197,14 @@ _DECODERS: dict[str, Decoder] = {
     "tar": _tar,
     "pickle": pickle_chunks,
     "sqlite": sqlite_chunks,
-    "pdf": pdf_chunks,
     "gzip": _compressed(gzip.decompress),
     "bzip2": _compressed(bz2.decompress),
     "xz": _compressed(lzma.decompress),
+    "zstd": _by_arrow("zstd"),
+    "lz4": _by_arrow("lz4"),
+    **{charset: _text_in(charset) for charset in _WIDE_CHARSETS},
+    "7z": _unopened,
+    "rar": _unopened,
+    "pdf": _nothing,  # its streams are inflated wherever they stand
     "binary": _nothing,
 }

@@ -1,18 +1,30 @@
-"""Matching the patterns against text, columns of values, numbers and raw bytes.
+"""Matching the patterns against text, columns of values, numbers, raw bytes and arrays.
 
 The text is split into words, and their set is compared with the patterns' words, so that the time
-depends on the text alone; a phrase is searched only where its longest word occurs.
+depends on the text alone; a phrase is searched only where its longest word occurs. Bytes are
+compared with the patterns of other encodings by tables of their first four bytes.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsnet.dicom.dates import dates
-from dsnet.phi.patterns import TYPED_DIGITS, WHOLE_DIGITS, WORD, IdentifyingValue, Patterns, fold
+from dsnet.dicom.dates import dates, possible_dates
+from dsnet.phi.patterns import (
+    CJK_ENCODINGS,
+    GLUED,
+    TYPED_DIGITS,
+    WHOLE_DIGITS,
+    WORD,
+    Match,
+    Patterns,
+    cjk_runs,
+    fold,
+)
 
 _NOT_IDENTIFYING = re.compile(
     r"(?<![\w.])[-+]?\d*\.(?!0+(?![\w.]))\d+(?:e[-+]?\d+)?(?![\w.])|#[0-9a-f]{3,8}\b"
@@ -20,17 +32,26 @@ _NOT_IDENTIFYING = re.compile(
 """Decimal fractions, except whole numbers written as such, and colours."""
 
 _UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?!\d)")
-_WIDE_WORD = re.compile("[0-9a-z\x80-\xff]{6,}")
 _ID_COLUMN = re.compile(r"(^|[\W_])(id|pid|mrn|patient|accession)([\W_]|$)", re.I)
+_DATE_COLUMN = re.compile(r"date|birth|dob|day|time", re.I)
+_DIGEST = re.compile(r"(?<![^\W_])(?=[0-9a-f]*\d)[0-9a-f]{16,}(?![^\W_])")
+_EIGHT_DIGITS = re.compile(r"(?<!\d)\d{8}(?!\d)")
+_LONGEST_WHOLE = 64
+_FIELD = re.compile(r"[^\t\r\n,;:=|<>\"'()\[\]{}]+")
+"""A field of a log, a table or a markup, as punctuation separates them."""
 
 RAW_SHORTEST = 6
 """Characters of a printable string among raw bytes: shorter ones occur by chance."""
 
-_ASCII = np.zeros(256, bool)
-_ASCII[0x20:0x7F] = True
-_LATIN_PAIR = np.zeros(1 << 16, bool)
-_LATIN_PAIR[0x20:0x7F] = True
-_LATIN_PAIR[0xA0:0x100] = True
+_RAW_WORD, _CERTAIN_PHRASE = 4, 8
+"""Letters of a word that is a suspect in such a string, and of a phrase that is none."""
+
+_YEAR_MARKS = {
+    mark.encode(encoding): encoding
+    for mark, encodings in (("年", CJK_ENCODINGS), ("년", (*CJK_ENCODINGS[:5], "euc_kr")))
+    for encoding in encodings
+}
+"""The bytes of the word for year that follows the number of a year."""
 
 
 class Matcher:
@@ -42,11 +63,11 @@ class Matcher:
     """
 
     def __init__(self, patterns: Patterns) -> None:
-        self._patterns = patterns
+        self.patterns = patterns
 
     def text(
         self, text: str, *, patient: str = "", min_digits: int = WHOLE_DIGITS
-    ) -> Iterator[IdentifyingValue]:
+    ) -> Iterator[Match]:
         """Yield the values that `text` contains.
 
         Parameters
@@ -63,122 +84,278 @@ class Matcher:
         yield from self._words(words, min_digits)
         yield from self._phrases(words, folded)
         yield from self._uids_and_days(folded, patient)
+        for run in cjk_runs(folded):
+            yield from self._cjk(run)
+        for field in {
+            field.strip() for field in _FIELD.findall(folded)
+        } & self.patterns.fields.keys():
+            yield self.patterns.fields[field]
 
-    def values(self, values: Iterable[str], *, patient: str = "") -> Iterator[IdentifyingValue]:
-        """Yield what a column of text values contains; a short number counts as a whole value."""
+    def values(self, values: Iterable[str], *, patient: str = "") -> Iterator[Match]:
+        """Yield what a column of text values contains; short names and numbers as whole values."""
         texts = set(values)
         yield from self.text("\n".join(texts), patient=patient)
-        whole = self._patterns.whole
-        for text in {" ".join(WORD.findall(fold(text))) for text in texts if len(text) < 64}:
+        whole = self.patterns.whole
+        short = (text for text in texts if len(text) < _LONGEST_WHOLE)
+        for text in {" ".join(WORD.findall(fold(text))) for text in short}:
             if text in whole:
                 yield whole[text]
 
-    def numbers(self, name: str, numbers: Iterable[int]) -> Iterator[IdentifyingValue]:
+    def path(self, relative: str, *hidden: str) -> Iterator[Match]:
+        """Yield what a path contains, also where it is glued to other letters.
+
+        Parameters
+        ----------
+        relative : str
+        hidden : str
+            Texts that the path encodes.
+        """
+        names = relative.split("/")
+        yield from self.values([*names, *(name.partition(".")[0] for name in names), *hidden])
+        folded = _DIGEST.sub(" ", fold(relative))
+        for start in range(len(folded) - GLUED + 1):
+            for pattern, match in self._glued.get(folded[start : start + GLUED], ()):
+                end = start + len(pattern)
+                if folded.startswith(pattern, start) and not (
+                    pattern.isdigit()
+                    and (folded[end : end + 1].isdigit() or folded[start - 1 : start].isdigit())
+                ):
+                    yield match
+        for digits in _EIGHT_DIGITS.findall(folded):
+            yield from self._uids_and_days(digits, "")
+
+    def numbers(self, name: str, numbers: Iterable[int]) -> Iterator[Match]:
         """Yield what a column of whole numbers contains.
 
-        Measurements may equal an ID by chance. A number counts if it is long, if the column's
-        `name` says that it holds identities, or if half of at least three different numbers do.
+        Measurements may equal an ID by chance. A number is a hit if it is long, if the column's
+        `name` says that it holds identities, or if half of at least three different numbers do;
+        else it is a suspect.
         """
         texts = {str(number) for number in numbers}
         equal = {
-            text: value
+            text: match
             for text in texts
-            if (value := self._patterns.words.get(text) or self._patterns.whole.get(text))
+            if (match := self.patterns.words.get(text) or self.patterns.whole.get(text))
         }
         named = bool(_ID_COLUMN.search(name))
         mostly = len(equal) >= 3 and 2 * len(equal) >= len(texts)
-        for text, value in equal.items():
+        for text, match in equal.items():
             if named or mostly or len(text) >= TYPED_DIGITS:
-                yield value
-        if self._patterns.days:
-            yield from self._uids_and_days(" ".join(t for t in texts if len(t) == 8), "")
+                yield match
+            elif len(text) >= WHOLE_DIGITS:
+                yield match._replace(suspect=True)
+        if self.patterns.days:
+            first = ("19", "20") if not _DATE_COLUMN.search(name) else ("",)
+            days = (text.zfill(8) for text in texts if 7 <= len(text) <= 8)
+            yield from self._uids_and_days(" ".join(t for t in days if t.startswith(first)), "")
 
-    def raw(self, content: bytes, *, patient: str = "") -> Iterator[IdentifyingValue]:
-        """Yield what bytes contain as UTF-8, Latin-1 or UTF-16, words of six bytes and more."""
-        text = fold(printable_strings(content))
-        words = {word for word in WORD.findall(text) if len(word) >= RAW_SHORTEST}
-        yield from self._words(words, TYPED_DIGITS)
-        yield from self._phrases(words, text)
-        yield from self._uids_and_days(text, patient)
-        if self._wide:
-            wide = set(_WIDE_WORD.findall(content.decode("latin-1").lower()))
-            for word in self._wide.keys() & wide:
-                yield self._wide[word]
+    def strings(self, text: str, *, patient: str = "") -> Iterator[Match]:
+        """Yield what the printable strings of raw bytes contain, short words as suspects."""
+        folded = fold(text)
+        words = set(WORD.findall(folded))
+        short = {word for word in words if len(word) < RAW_SHORTEST}
+        yield from self._words(words - short, TYPED_DIGITS)
+        for match in self._words({word for word in short if len(word) >= _RAW_WORD}, TYPED_DIGITS):
+            yield match._replace(suspect=True)
+        yield from self._phrases(words, folded, certain=_CERTAIN_PHRASE)
+        yield from self._uids_and_days(folded, patient, certain_only=True)
+
+    def encoded(self, content: bytes) -> Iterator[Match]:
+        """Yield the words beyond ASCII that bytes contain in any encoding, and 1944年7月15日."""
+        yield from self._encoded.matches(content)
+        for mark, encoding in _YEAR_MARKS.items() if self.patterns.days else ():
+            at = content.find(mark)
+            while at >= 0:
+                # As many bytes before it as four digits take, and after it as the rest does.
+                window = content[max(0, at - 4 * len(mark)) : at + 16 * len(mark)]
+                yield from self._uids_and_days(fold(window.decode(encoding, "ignore")), "")
+                at = content.find(mark, at + 1)
+
+    def integers(self, array: NDArray[np.integer]) -> Iterator[Match]:
+        """Yield what an array of integers of at least two bytes spells.
+
+        These are numbers that equal an ID, long words in UTF-16 and UTF-32 and, where the values
+        allow it, text in ASCII. Values of soft tissue in HU are those of letters, so that shorter
+        words would be chance.
+        """
+        yield from self._code_units.matches(array.tobytes())
+        if array.dtype.itemsize >= 4:
+            known = np.isin(array, self._numbers)
+            yield from self.numbers("", np.unique(array[known]).tolist())
+        units = array.view(f"u{array.dtype.itemsize}")
+        if array.dtype.itemsize > 2 or bool(np.any((units >= 0x2020) & (units <= 0x7E7E))):
+            yield from self.strings("\n".join(_ascii_strings(array.tobytes())))
 
     @cached_property
-    def _wide(self) -> dict[str, IdentifyingValue]:
-        """Words with letters beyond ASCII, as their bytes read in Latin-1."""
-        words = {}
-        for value in self._patterns.words.values():
-            for word in WORD.findall(value.value) if not value.value.isascii() else ():
-                for form in (word, word.lower(), word.upper(), word.capitalize()):
-                    for encoding in ("utf-8", "latin-1"):
-                        words[form.encode(encoding, "ignore").decode("latin-1").lower()] = value
-        return {
-            word: value
-            for word, value in words.items()
-            if not word.isascii() and len(word) >= RAW_SHORTEST
-        }
+    def _glued(self) -> dict[str, list[tuple[str, Match]]]:
+        index = defaultdict(list)
+        for word, match in self.patterns.words.items():
+            if len(word) >= GLUED:
+                index[word[:GLUED]].append((word, match))
+        return dict(index)
 
-    def _words(self, words: set[str], min_digits: int) -> Iterator[IdentifyingValue]:
-        for word in self._patterns.words.keys() & words:
+    @cached_property
+    def _encoded(self) -> "ByteIndex":
+        return ByteIndex(self.patterns.encoded())
+
+    @cached_property
+    def _code_units(self) -> "ByteIndex":
+        return ByteIndex(self.patterns.code_units(), step=2)
+
+    @cached_property
+    def _numbers(self) -> NDArray[np.int64]:
+        words = (word for word in self.patterns.words if word.isdigit() and len(word) < 19)
+        return np.array(sorted(map(int, words)), np.int64)
+
+    def _words(self, words: set[str], min_digits: int) -> Iterator[Match]:
+        for word in self.patterns.words.keys() & words:
             if len(word) >= min_digits or not word.isdigit():
-                yield self._patterns.words[word]
+                yield self.patterns.words[word]
 
-    def _phrases(self, words: set[str], folded: str) -> Iterator[IdentifyingValue]:
-        for longest in self._patterns.phrases.keys() & words:
-            for phrase, value in self._patterns.phrases[longest]:
+    def _phrases(self, words: set[str], folded: str, certain: int = 0) -> Iterator[Match]:
+        """Yield phrases; those of fewer letters than `certain` as suspects."""
+        for longest in self.patterns.phrases.keys() & words:
+            for phrase, match in self.patterns.phrases[longest]:
                 if words.issuperset(word for word in phrase if len(word) >= RAW_SHORTEST) and (
                     _phrase_regex(phrase).search(folded)
                 ):
-                    yield value
+                    short = sum(map(len, phrase)) < certain
+                    yield match._replace(suspect=match.suspect or short)
 
-    def _uids_and_days(self, folded: str, patient: str) -> Iterator[IdentifyingValue]:
-        for uid in self._patterns.uids.keys() & set(_UID.findall(folded)):
-            yield self._patterns.uids[uid]
-        if self._patterns.days:
-            for day in self._patterns.days.keys() & dates(folded):
-                for value in self._patterns.days[day]:
-                    if not patient or patient in value.patients:
-                        yield value
+    def _cjk(self, run: str) -> Iterator[Match]:
+        for start in range(len(run) - 1):
+            for text, match in self.patterns.cjk.get(run[start : start + 2], ()):
+                if run.startswith(text, start):
+                    yield match
+
+    def _uids_and_days(
+        self, folded: str, patient: str, *, certain_only: bool = False
+    ) -> Iterator[Match]:
+        for uid in self.patterns.uids.keys() & set(_UID.findall(folded)):
+            yield self.patterns.uids[uid]
+        days = self.patterns.days
+        if not days:
+            return
+        certain = days.keys() & dates(folded)
+        possible = set() if certain_only else days.keys() & possible_dates(folded)
+        for day in certain | possible:
+            for match in days[day]:
+                if not patient or patient in match.value.patients:
+                    yield match._replace(suspect=match.suspect or day not in certain)
 
 
+@lru_cache(maxsize=4096)
 def _phrase_regex(phrase: Sequence[str]) -> re.Pattern[str]:
     """Return the expression for words with one to three separators between them."""
     between = r"(?:[^\w\n]|_){1,3}"
     return re.compile(rf"(?<![^\W_]){between.join(map(re.escape, phrase))}(?![^\W_])")
 
 
+class ByteIndex:
+    """Finds many patterns of at least four bytes at once.
+
+    Parameters
+    ----------
+    patterns : mapping of bytes to Match
+    step : {1, 2}
+        2 where patterns begin at even offsets alone, as in an array of 16-bit integers, of which
+        those beside a word may look like letters.
+    """
+
+    def __init__(self, patterns: Mapping[bytes, Match], *, step: int = 1) -> None:
+        self._step = step
+        # With each pattern, whether it is a word that ends at letters and digits.
+        self._by_start: dict[int, list[tuple[bytes, bool, Match]]] = defaultdict(list)
+        for pattern, match in patterns.items():
+            is_word = step == 1 and not any(True for _ in cjk_runs(match.value.value))
+            start = int.from_bytes(pattern[:4], "little")
+            self._by_start[start].append((pattern, is_word, match))
+        self._starts = np.array(sorted(self._by_start), np.uint32)
+        # Whether any pattern has a pair of bytes at that position, for each pair.
+        shortest = min(map(len, patterns), default=4)
+        self._tables = np.zeros((min(shortest // 2, 4), 1 << 16), bool)
+        for position, table in enumerate(self._tables):
+            for pattern in patterns:
+                table[int.from_bytes(pattern[2 * position : 2 * position + 2], "little")] = True
+
+    def matches(self, content: bytes) -> Iterator[Match]:
+        """Yield each pattern that occurs, once; a word not where it is glued to ASCII letters."""
+        seen = set()
+        for pattern, match in self._occurrences(content) if self._by_start else ():
+            if pattern not in seen:
+                seen.add(pattern)
+                yield match
+
+    def _occurrences(self, content: bytes) -> Iterator[tuple[bytes, Match]]:
+        first, second, *others = self._tables
+        for offset in range(0, min(2, len(content)), self._step):
+            pairs = np.frombuffer(content, "<u2", (len(content) - offset) // 2, offset)
+            likely = np.flatnonzero(first[pairs[:-1]] & second[pairs[1:]])
+            for position, table in enumerate(others, start=2):
+                likely = likely[likely < len(pairs) - position]
+                likely = likely[table[pairs[likely + position]]]
+            starts = pairs[likely] | pairs[likely + 1].astype(np.uint32) << 16
+            for index in np.flatnonzero(np.isin(starts, self._starts)).tolist():
+                begin = offset + 2 * int(likely[index])
+                for pattern, is_word, match in self._by_start[int(starts[index])]:
+                    end = begin + len(pattern)
+                    around = content[max(0, begin - 1) : begin] + content[end : end + 1]
+                    if content.startswith(pattern, begin) and not (is_word and _touches(around)):
+                        yield pattern, match
+
+
+def _touches(around: bytes) -> bool:
+    """Return whether a letter or digit of ASCII stands on either side."""
+    return any(chr(byte).isalnum() for byte in around if byte < 0x80)
+
+
 def printable_strings(content: bytes) -> str:
     """Return every sequence of six and more printable characters, one a line.
 
-    As the program ``strings`` does, but in UTF-16 as well: sequences are of ASCII, or of the
-    Latin-1 range in UTF-16 of either byte order and alignment.
+    As the program ``strings`` does, but in UTF-16 and UTF-32 as well: sequences are of ASCII, or
+    of the Latin-1 range in UTF-16 and UTF-32 of either byte order and any alignment.
     """
-    return "\n".join([*_ascii_strings(content), *_utf16_strings(content)])
+    strings = [*_ascii_strings(content)]
+    for bytes_each in (2, 4):
+        strings += _wide_strings(content, bytes_each)
+    return "\n".join(strings)
 
 
 def _ascii_strings(content: bytes) -> Iterator[str]:
-    for start, end in _spans(_ASCII[np.frombuffer(content, np.uint8)]):
+    for start, end in _spans(np.frombuffer(content, np.uint8) - np.uint8(0x20) < 0x5F):
         yield content[start:end].decode("ascii")
 
 
-def _utf16_strings(content: bytes) -> Iterator[str]:
-    for offset in (0, 1):
-        pairs = np.frombuffer(content, "<u2", (len(content) - offset) // 2, offset)
-        for start, end in _spans(_LATIN_PAIR[pairs], shortest=RAW_SHORTEST - 1):
-            first, last = offset + 2 * start, offset + 2 * end
-            text = content[first:last:2].decode("latin-1")
+def _wide_strings(content: bytes, bytes_each: int) -> Iterator[str]:
+    for offset in range(min(bytes_each, len(content))):
+        count = (len(content) - offset) // bytes_each
+        units = np.frombuffer(content, f"<u{bytes_each}", count, offset)
+        kind = units.dtype.type
+        latin = (units - kind(0x20) < kind(0x5F)) | (units - kind(0xA0) < kind(0x60))
+        for start, end in _spans(latin, shortest=RAW_SHORTEST - 1):
+            first, last = offset + bytes_each * start, offset + bytes_each * end
+            text = content[first:last:bytes_each].decode("latin-1")
             if len(text) >= RAW_SHORTEST:
                 yield text
-            # Big-endian text reads as little-endian from its second byte on, except for its
+            # Big-endian text reads as little-endian from its last byte on, except for its
             # last character, which need not be followed by a zero.
             yield text + content[last : last + 1].decode("latin-1")
 
 
 def _spans(mask: NDArray[np.bool_], shortest: int = RAW_SHORTEST) -> Iterator[tuple[int, int]]:
     """Yield first and last (excluded) index of each long sequence of True."""
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    starts, ends = edges[::2], edges[1::2]
-    long = ends - starts >= shortest
-    yield from zip(starts[long].tolist(), ends[long].tolist(), strict=True)
+    if len(mask) < shortest:
+        return
+    begins = mask
+    length = 1
+    while length < shortest:  # doubled, so that six positions take three comparisons
+        step = min(length, shortest - length)
+        begins = begins[: len(begins) - step] & begins[step:]
+        length += step
+    indices = np.flatnonzero(begins)
+    if not indices.size:
+        return
+    cuts = np.flatnonzero(np.diff(indices) > 1)
+    starts = indices[np.r_[0, cuts + 1]]
+    ends = indices[np.r_[cuts, indices.size - 1]] + shortest
+    yield from zip(starts.tolist(), ends.tolist(), strict=True)

@@ -1,58 +1,82 @@
 """What to search for: patterns made from the identifying values.
 
 A value is searched as a phrase of words (letters and digits) between word boundaries, in any case
-and with any separators, so that ``Long^Anna`` matches "LONG, Anna". A value is left out only for
-one of the reasons of `Skip`, and each is counted.
+and with any separators, so that ``Long^Anna`` matches "LONG, Anna"; names in Chinese, Japanese and
+Korean letters, which are written without spaces, are searched anywhere in a text. A value is left
+out only for one of the reasons of `Skip`, and each is counted. A match that may well be chance is a
+suspect: it is counted and fails nothing.
 """
 
-import ast
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
-
-from pydicom.datadict import dictionary_description, keyword_dict
 
 from dsnet.dicom.dates import dates
 
 WORD = re.compile(r"[^\W_]+")
 
+_HAN = r"\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+CJK = rf"{_HAN}\u3041-\u30ff\uac00-\ud7af"
+"""Chinese, Japanese and Korean letters, for a character class."""
+
+_CJK_RUN = re.compile(f"[{CJK}]{{2,}}")
+_CJK_GAP = re.compile(rf"(?<=[{CJK}])[ \t^=·・_]{{1,2}}(?=[{CJK}])")
+
 SHORTEST = 4
-"""Characters of the shortest value that is searched for."""
+"""Characters of the shortest value that is searched for within text; a name of two or three Latin
+letters is searched for as a whole cell, string, DICOM value or file name."""
 
 WHOLE_DIGITS, TYPED_DIGITS = 6, 8
 """A number of fewer digits than the first counts only where it is a whole value (a cell, a string,
 a DICOM value, a file name); of fewer than the second, not where a number is a measurement: in a
 numeric column, a JSON number or raw bytes."""
 
+GLUED = 6
+"""Characters of the shortest value that is searched for within the words of a file name."""
+
 _LONGEST_PHRASE = 12
+_LONGEST_CJK = 32
 _SHORTEST_UID = 16
+_FREE_CJK = 4
+"""Letters of the shortest free text that is searched for: two are ``腰椎``, the lumbar spine."""
+
 _PLACEHOLDERS = frozenset({"0001-01-01", "1900-01-01", "1970-01-01"})
 _DECIMAL = re.compile(r"[-+]?\d*[.,]\d+(?:e[-+]?\d+)?")
 _FREE = re.compile(r"Description$|Comments$|^ProtocolName$|^private element$|^annotation$|^path$")
 """Kinds of free text, in which scanners and tools write what identifies no one: ``clinical.csv``
 is a path."""
 
-_TEMPLATES = {".html", ".j2", ".js", ".css", ".csv"}
-_INVENTED = "phantom"
-"""The package whose names stand for patients' names, and so are no vocabulary."""
+_RARE = 20
+"""A single word of letters that de-identification removed is distinctive where at most one patient
+in this many has it; words of devices and protocols are common to many."""
+
+_UNICODE = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_LATIN_ENCODINGS = (*_UNICODE, "cp1252", "cp1250", "cp1254")
+_OTHER_ENCODINGS = (*_UNICODE, "cp1251", "koi8-r", "iso8859-5", "cp1253")
+CJK_ENCODINGS = (*_UNICODE, "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
+_SHORTEST_BYTES, _CERTAIN_BYTES = 4, 6
+"""Bytes of the shortest pattern among raw bytes, and of the shortest that chance does not make."""
+
+_SHORTEST_UNITS, _CERTAIN_UNITS = 8, 10
+"""The same for the letters that an array of integers may spell: values of soft tissue in HU are
+those of letters, so that a store of a million slices spells names of six letters by chance."""
 
 
 class Skip(StrEnum):
     """Why a value is not searched for."""
 
-    SHORT = "fewer than four letters and digits"
+    SHORT = "fewer than four letters and digits, and no name of two or three letters"
     VOCABULARY = "words of the program or of DICOM alone"
     SHARED = "free text that most patients share"
     MEASUREMENT = "a decimal number"
     PLACEHOLDER = "a date that stands for none"
     PUBLISHED = "a scanner setting that the index publishes"
     ALLOWED = "allowed in data/private/phi_allow.txt"
+    COMMON = "removed by de-identification, but not distinctive"
 
 
 class IdentifyingValue(NamedTuple):
@@ -64,44 +88,142 @@ class IdentifyingValue(NamedTuple):
     patients: frozenset[str]
 
 
+class Match(NamedTuple):
+    """A value in an output, and whether that may well be chance."""
+
+    value: IdentifyingValue
+    suspect: bool = False
+
+
+class Vocabulary(NamedTuple):
+    """What stands in outputs because the program writes it, folded.
+
+    Attributes
+    ----------
+    words : collection of str
+        All words of its texts.
+    values : collection of str
+        What it writes as a whole value: names of columns and keys, and constants.
+    """
+
+    words: Collection[str] = frozenset()
+    values: Collection[str] = frozenset()
+
+
 @dataclass
 class Patterns:
     """Everything to search for, by how it is searched.
 
     Attributes
     ----------
-    words : dict of str to IdentifyingValue
+    words : dict of str to Match
         Single words, folded.
     phrases : dict of str to list
-        Phrases by their longest word: the words, and the value that they come from.
-    whole : dict of str to IdentifyingValue
-        Numbers that count only as a whole value.
-    uids : dict of str to IdentifyingValue
-    days : dict of str to list of IdentifyingValue
+        Phrases by their longest word: the words, and what they match.
+    whole, fields : dict of str to Match
+        Words that count only as a whole value, such as short names and numbers; and names that
+        count as a field of a text, which punctuation separates.
+    cjk : dict of str to list
+        Strings of Chinese, Japanese or Korean letters by their first two.
+    uids : dict of str to Match
+    days : dict of str to list of Match
         By YYYY-MM-DD.
     searched, skipped : Counter
         Values by kind, and by reason.
     """
 
-    words: dict[str, IdentifyingValue] = field(default_factory=dict)
-    phrases: dict[str, list[tuple[tuple[str, ...], IdentifyingValue]]] = field(default_factory=dict)
-    whole: dict[str, IdentifyingValue] = field(default_factory=dict)
-    uids: dict[str, IdentifyingValue] = field(default_factory=dict)
-    days: dict[str, list[IdentifyingValue]] = field(default_factory=dict)
+    words: dict[str, Match] = field(default_factory=dict)
+    phrases: dict[str, list[tuple[tuple[str, ...], Match]]] = field(default_factory=dict)
+    whole: dict[str, Match] = field(default_factory=dict)
+    fields: dict[str, Match] = field(default_factory=dict)
+    cjk: dict[str, list[tuple[str, Match]]] = field(default_factory=dict)
+    uids: dict[str, Match] = field(default_factory=dict)
+    days: dict[str, list[Match]] = field(default_factory=dict)
     searched: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
 
-    def add_words(self, words: tuple[str, ...], value: IdentifyingValue) -> None:
+    def add_words(self, words: tuple[str, ...], match: Match) -> None:
         """Add a phrase; a phrase of one word, except a short number, as a word."""
         if all(word.isdigit() for word in words) and sum(map(len, words)) < WHOLE_DIGITS:
-            self.whole.setdefault(" ".join(words), value)
+            _put(self.whole, " ".join(words), match)
         elif len(words) == 1:
-            self.words.setdefault(words[0], value)
+            self.words.setdefault(words[0], match)
         else:
-            entry = (words[:_LONGEST_PHRASE], value)
+            entry = (words[:_LONGEST_PHRASE], match)
             entries = self.phrases.setdefault(max(entry[0], key=len), [])
             if all(phrase != entry[0] for phrase, _ in entries):
                 entries.append(entry)
+
+    def add_cjk(self, text: str, match: Match) -> None:
+        """Add a string of Chinese, Japanese or Korean letters; a hit replaces a suspect."""
+        text = text[:_LONGEST_CJK]
+        entries = self.cjk.setdefault(text[:2], [])
+        same = [index for index, (other, _) in enumerate(entries) if other == text]
+        if not same:
+            entries.append((text, match))
+        elif not match.suspect:
+            entries[same[0]] = (text, match)
+
+    def encoded(self) -> dict[bytes, Match]:
+        """Return words beyond ASCII as the bytes that they are in several encodings.
+
+        Those of names in Chinese, Japanese and Korean are joined by nothing, a space and ``^``.
+        """
+        patterns: dict[bytes, Match] = {}
+        for match in self.words.values():
+            for word in WORD.findall(match.value.value):
+                if not word.isascii() and not _CJK_RUN.search(word):
+                    latin = all(letter.isascii() or letter < "\u0250" for letter in word)
+                    encodings = _LATIN_ENCODINGS if latin else _OTHER_ENCODINGS
+                    for form in {word, word.lower(), word.upper(), word.capitalize()}:
+                        _add_encoded(patterns, form, encodings, match)
+        for entries in self.cjk.values():
+            for text, match in entries:
+                for form in {text, *_separated(unicodedata.normalize("NFKC", match.value.value))}:
+                    _add_encoded(patterns, form, CJK_ENCODINGS, match)
+        return patterns
+
+    def code_units(self) -> dict[bytes, Match]:
+        """Return long words as the 16- and 32-bit integers that they are in Unicode."""
+        patterns: dict[bytes, Match] = {}
+        for match in self.words.values():
+            for word in WORD.findall(match.value.value):
+                if len(word) < _SHORTEST_UNITS or word.isdigit():
+                    continue
+                long = match._replace(suspect=match.suspect or len(word) < _CERTAIN_UNITS)
+                for form in {word, word.lower(), word.upper(), word.capitalize()}:
+                    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+                        patterns.setdefault(form.encode(encoding, "ignore"), long)
+        return patterns
+
+
+def _put(matches: dict[str, Match], text: str, match: Match) -> None:
+    """Add a match; a hit replaces a suspect."""
+    if text not in matches or matches[text].suspect:
+        matches[text] = match
+
+
+def _separated(text: str) -> Iterator[str]:
+    """Yield each ideographic group of a PN value with its separator, and with spaces."""
+    for group in (group.strip(" ^") for group in text.split("=")):
+        if re.fullmatch(f"[{CJK} ^]+", group):
+            yield from (group, group.replace("^", " "))
+
+
+def _add_encoded(
+    patterns: dict[bytes, Match], text: str, encodings: Iterable[str], match: Match
+) -> None:
+    for encoding in encodings:
+        try:
+            content = text.encode(encoding)
+        except UnicodeEncodeError:  # a character that this encoding lacks
+            continue
+        if len(content) >= _SHORTEST_BYTES:
+            short = len(content) < _CERTAIN_BYTES or content.isalpha()
+            suspect = match.suspect or short
+            known = patterns.get(content)
+            if known is None or known.suspect:
+                patterns[content] = match._replace(suspect=suspect)
 
 
 def fold(text: str) -> str:
@@ -109,10 +231,28 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
+def without_marks(text: str) -> str:
+    """Return `text` without diacritics: ``größlmüller`` becomes ``grosslmuller``."""
+    letters = unicodedata.normalize("NFKD", text.replace("ß", "ss").replace("ø", "o"))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def close_gaps(text: str) -> str:
+    """Return `text` without separators between Chinese, Japanese or Korean letters."""
+    return _CJK_GAP.sub("", text)
+
+
+def cjk_runs(text: str) -> Iterator[str]:
+    """Yield the sequences of Chinese, Japanese or Korean letters, separators left out."""
+    if not text.isascii():
+        yield from _CJK_RUN.findall(close_gaps(text))
+
+
 def make_patterns(
     values: Iterable[IdentifyingValue],
     *,
-    vocabulary: Collection[str],
+    dropped: Iterable[IdentifyingValue] = (),
+    vocabulary: "Vocabulary",
     published: Collection[str] = (),
     allowed: Collection[str] = (),
 ) -> Patterns:
@@ -121,23 +261,53 @@ def make_patterns(
     Parameters
     ----------
     values : iterable of IdentifyingValue
-    vocabulary : collection of str
-        Folded words that count only in a phrase with others, or, in free text, never.
+    dropped : iterable of IdentifyingValue
+        What de-identification removed: searched for only where it is distinctive, since most of it
+        is settings of scanners.
+    vocabulary : Vocabulary
+        Words that count only in a phrase with others, or, in free text, never.
     published : collection of str
         Folded values that an output holds by intent, such as kernels.
     allowed : collection of str
         Folded values that the user has reviewed and allows.
     """
     patterns, listed = Patterns(), list(values)
-    patients = frozenset[str]().union(*(value.patients for value in listed)) - {""}
+    removed = list(dropped)
+    patients = frozenset[str]().union(*(value.patients for value in listed + removed)) - {""}
     for value in listed:
-        reason = _skip(value, vocabulary, published, allowed, len(patients))
-        if reason is not None:
-            patterns.skipped[reason] += 1
-            continue
+        reason = _skip(value, vocabulary.words, published, allowed, len(patients))
+        _count(patterns, value, reason, vocabulary)
+    searched = {fold(value.value) for value in listed}
+    for value in removed:
+        if fold(value.value) not in searched:
+            reason = _skip(value, vocabulary.words, published, allowed, len(patients))
+            if reason is None and not _is_distinctive(value, vocabulary.words, len(patients)):
+                reason = Skip.COMMON
+            _count(patterns, value, reason, vocabulary)
+    return patterns
+
+
+def _count(
+    patterns: Patterns, value: IdentifyingValue, reason: Skip | None, vocabulary: Vocabulary
+) -> None:
+    if reason is None:
         patterns.searched[value.kind] += 1
         _add(patterns, value, vocabulary)
-    return patterns
+    else:
+        patterns.skipped[reason] += 1
+
+
+def _is_distinctive(value: IdentifyingValue, vocabulary: Collection[str], patients: int) -> bool:
+    """Return whether a removed value occurs in an output only if it leaked."""
+    if patients >= 3 and 2 * len(value.patients) > patients:
+        return False
+    if value.form in ("date", "uid", "name"):
+        return True
+    words = WORD.findall(fold(value.value))
+    new = [word for word in words if len(word) >= SHORTEST and word not in vocabulary]
+    if len(words) == 1 and words[0].isalpha() and words[0].isascii():
+        return bool(new) and len(value.patients) <= max(1, patients // _RARE)
+    return any(len(word) >= WHOLE_DIGITS or not word.isdigit() for word in new)
 
 
 def _skip(
@@ -153,7 +323,7 @@ def _skip(
         return Skip.ALLOWED
     if value.form == "date":
         return Skip.PLACEHOLDER if value.value in _PLACEHOLDERS else None
-    if sum(map(len, words)) < SHORTEST:
+    if sum(map(len, words)) < SHORTEST and not _is_short_name(value, words):
         return Skip.SHORT
     if value.form != "uid" and _DECIMAL.fullmatch(text):
         return Skip.MEASUREMENT
@@ -162,11 +332,21 @@ def _skip(
     return _skip_words(value, words, vocabulary, patients)
 
 
+def _is_short_name(value: IdentifyingValue, words: Sequence[str]) -> bool:
+    """Return whether a value of two or three letters is searched for all the same."""
+    if any(True for _ in cjk_runs(fold(value.value))):
+        return not _FREE.search(value.kind)
+    letters = "".join(words)
+    return value.form == "name" and len(letters) >= 2 and letters.isalpha()
+
+
 def _skip_words(
     value: IdentifyingValue, words: Sequence[str], vocabulary: Collection[str], patients: int
 ) -> Skip | None:
     free = bool(_FREE.search(value.kind))
-    if free or len(words) == 1:
+    cjk = any(len(run) >= (_FREE_CJK if free else 2) for run in cjk_runs(fold(value.value)))
+    name = value.form == "name"
+    if (free or len(words) == 1) and not cjk and not name:
         distinctive = [word for word in words if len(word) >= SHORTEST and word not in vocabulary]
         if not distinctive and not (len(words) == 1 and words[0].isdigit()):
             return Skip.VOCABULARY
@@ -175,76 +355,101 @@ def _skip_words(
     return None
 
 
-def _add(patterns: Patterns, value: IdentifyingValue, vocabulary: Collection[str]) -> None:
-    text = fold(value.value)
+def _add(patterns: Patterns, value: IdentifyingValue, vocabulary: Vocabulary) -> None:
+    text, match = fold(value.value), Match(value)
     words = tuple(WORD.findall(text))
     if value.form == "date":
-        patterns.days.setdefault(value.value, []).append(value)
+        patterns.days.setdefault(value.value, []).append(match)
     elif value.form == "uid" and len(value.value) >= _SHORTEST_UID:
-        patterns.uids.setdefault(value.value, value)
+        patterns.uids.setdefault(value.value, match)
     elif len(words) == 1 and len(text) == 8 and (days := dates(text)):
         for day in days:
-            patterns.days.setdefault(day, []).append(value)
+            patterns.days.setdefault(day, []).append(match)
+    elif value.form == "name":
+        _add_name(patterns, match, text, vocabulary)
     else:
-        patterns.add_words(words, value)
-        # A table that stored it as a number has lost its leading zeros.
-        if len(words) == 1 and text.isdigit() and len(text.lstrip("0")) >= WHOLE_DIGITS:
-            patterns.add_words((text.lstrip("0"),), value)
-        if value.form == "name":
-            for phrase in _name_phrases(text, vocabulary):
-                patterns.add_words(phrase, value)
+        _add_text(patterns, match, text, words)
 
 
-def _name_phrases(text: str, vocabulary: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """Yield family and given name in both orders, and each word of a PN value alone.
+def _add_text(patterns: Patterns, match: Match, text: str, words: tuple[str, ...]) -> None:
+    shortest = _FREE_CJK if _FREE.search(match.value.kind) else 2
+    runs = [run for run in cjk_runs(text) if len(run) >= shortest]
+    for run in runs:
+        patterns.add_cjk(run, match._replace(suspect=len(run) == 2))
+    if sum(map(len, words)) < SHORTEST:
+        return
+    patterns.add_words(words, match)
+    # A table that stored it as a number has lost its leading zeros.
+    if len(words) == 1 and text.isdigit() and len(text.lstrip("0")) >= WHOLE_DIGITS:
+        patterns.add_words((text.lstrip("0"),), match)
 
-    A word of the vocabulary counts within a phrase only: a patient may be called Long.
+
+def _add_name(patterns: Patterns, match: Match, text: str, vocabulary: Vocabulary) -> None:
+    """Add a PN value: family and given name in both orders, and each name alone.
+
+    A word of the vocabulary counts in a phrase or as a whole value only: a patient may be called
+    Long.
     """
     for group in text.split("="):
-        components = [tuple(WORD.findall(component)) for component in group.split("^")]
-        family, given = (*components, (), ())[:2]
-        for phrase in (family + given, given + family):
-            if len(phrase) > 1 and sum(map(len, phrase)) >= SHORTEST:
-                yield phrase
-        for word in (word for component in components for word in component):
-            if len(word) >= SHORTEST and word not in vocabulary:
-                yield (word,)
+        names = [tuple(WORD.findall(component)) for component in group.split("^")]
+        family, given = (*names, (), ())[:2]
+        for phrase in (tuple(WORD.findall(group)), family + given, given + family):
+            if len(phrase) > 1:
+                _add_full_name(patterns, match, phrase)
+        for word in (word for name in names for word in name):
+            _add_name_word(patterns, match, word, vocabulary)
+        for name in (family, given):
+            if len(name) == 1 and 2 <= len(name[0]) < SHORTEST:
+                _add_short_name(patterns, match, name[0], vocabulary)
+        _add_cjk_name(patterns, match, group)
 
 
-@lru_cache(maxsize=1)
-def program_words() -> frozenset[str]:
-    """Return, in lower case, the words that stand in outputs because the program writes them.
-
-    These are the names and string literals of its modules, the words of its templates, and DICOM's
-    data dictionary. Comments and docstrings do not count: they hold examples.
-    """
-    package = Path(__file__).resolve().parents[1]
-    texts = [dictionary_description(tag) for tag in keyword_dict.values()]
-    for path in package.rglob("*"):
-        if path.relative_to(package).parts[0] == _INVENTED:
-            continue
-        if path.suffix == ".py":
-            texts += _literals(path.read_text(encoding="utf-8"))
-        elif path.suffix in _TEMPLATES:
-            texts.append(path.read_text(encoding="utf-8"))
-    return frozenset(word for text in texts for word in WORD.findall(text.lower()))
+def _add_full_name(patterns: Patterns, match: Match, phrase: tuple[str, ...]) -> None:
+    for spelling in _spelled(phrase):
+        if sum(map(len, spelling)) >= SHORTEST:
+            patterns.add_words(spelling, match)
+        else:
+            _put(patterns.whole, " ".join(spelling), match)
+            _put(patterns.fields, " ".join(spelling), match)
 
 
-def _literals(source: str) -> Iterator[str]:
-    tree = ast.parse(source)
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in docstrings
-        ):
-            yield node.value
-        elif isinstance(node, ast.Name):
-            yield node.id
-        elif isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
+def _add_name_word(patterns: Patterns, match: Match, word: str, vocabulary: Vocabulary) -> None:
+    for (spelling,) in _spelled((word,)):
+        if len(spelling) >= SHORTEST and spelling not in vocabulary.words:
+            patterns.add_words((spelling,), match)
+        elif len(spelling) >= SHORTEST:
+            _add_short_name(patterns, match, spelling, vocabulary)
+
+
+def _add_short_name(patterns: Patterns, match: Match, name: str, vocabulary: Vocabulary) -> None:
+    """Add a name as a whole value; one that the program itself writes is a suspect there."""
+    _put(patterns.whole, name, match._replace(suspect=name in vocabulary.values))
+    if name.isalpha():
+        _put(patterns.fields, name, match._replace(suspect=name in vocabulary.words))
+
+
+def _spelled(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield words as they are, without diacritics, and with ae, oe and ue for umlauts."""
+    yield words
+    if all(word.isascii() for word in words):
+        return
+    plain = tuple(without_marks(word) for word in words)
+    umlauts = {"ä": "ae", "ö": "oe", "ü": "ue"}
+    german = tuple(
+        without_marks("".join(umlauts.get(letter, letter) for letter in word)) for word in words
+    )
+    yield from {spelling for spelling in (plain, german) if spelling != words and all(spelling)}
+
+
+def _add_cjk_name(patterns: Patterns, match: Match, group: str) -> None:
+    """Add a whole name of two and more letters; a family or given name of two is a suspect."""
+    components = [close_gaps(part) for part in group.split("^")]
+    whole = close_gaps(group)
+    for run in cjk_runs(whole):
+        patterns.add_cjk(run, match)
+    family, given = (*components, "", "")[:2]
+    if given and _CJK_RUN.fullmatch(given + family):
+        patterns.add_cjk(given + family, match)
+    for part in components:
+        if part != whole and _CJK_RUN.fullmatch(part):
+            patterns.add_cjk(part, match._replace(suspect=len(part) == 2))

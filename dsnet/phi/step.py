@@ -10,10 +10,18 @@ from typing import Any, NamedTuple
 
 from rich.progress import track
 
+from dsnet import schemas
 from dsnet.config.output import PhiCheck
 from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.phi.containers import Hit, SearchResult, Source, read_patterns, search_file
+from dsnet.phi.search import (
+    Hit,
+    SearchResult,
+    Source,
+    load_patterns,
+    ranges,
+    search_file,
+)
 from dsnet.processes import cpus, open_pool
 from dsnet.results import SOURCE, Results, read_source
 from dsnet.step import run
@@ -24,22 +32,40 @@ ALLOWED = "phi_allow.txt"
 _NOT_SEARCHED = ("conda", "conda-archive", "locks", "singularity")
 """Below ``.snakemake``: installed software."""
 
+NOT_SEARCHED = (
+    "pixels: text burned into images, and images of documents",
+    "names in another script or transliteration than in the data, initials, and single letters",
+    "numbers of fewer than four digits; of fewer than six within text; of fewer than eight among "
+    "raw bytes and in arrays",
+    "dates as a count of days or seconds, in Chinese numerals, or in other calendars than the "
+    "Gregorian and the Japanese",
+    "ages, times of day, and other measurements",
+    "base32, base85, EBCDIC, encrypted files, and archives other than zip, tar, gzip, bzip2, xz, "
+    "zstd and lz4 (counted in searched_as_raw_bytes_alone)",
+    "words of fewer than eight letters that an array of integers spells in UTF-16 or UTF-32",
+    "the structure of files over 1 GiB: their bytes are searched",
+)
+"""The report lists what the search cannot find."""
+
 _FEW = 20
-_CHUNK = 8
+_CHUNK, _CHUNK_BYTES = 8, 1 << 26
 
 
 class Task(NamedTuple):
-    """A file to search, and its path in the report."""
+    """A file to search, or a range of a large one, and its path in the report."""
 
     path: Path
     report_path: str
+    start: int = 0
+    bytes: int = 0
 
 
 class Summary(NamedTuple):
-    """How many values were searched for, and in how many files."""
+    """How many values were searched for, in how many files, and how many suspects there are."""
 
     searched: int
     files: int
+    suspects: int
 
 
 class Finding(NamedTuple):
@@ -102,11 +128,24 @@ def check(
         )
     _check_cohort(folders, results)
     known = results.private(private)
-    index = results.cohort / "index.parquet"
-    source = Source(str(known.identifying_path), str(index), str(private / ALLOWED))
-    patterns = read_patterns(source)
+    source = Source(
+        str(known.identifying_path),
+        str(known.identifying_path.with_name(schemas.DROPPED_NAME)),
+        str(results.cohort / "index.parquet"),
+        str(private / ALLOWED),
+    )
+    patterns = load_patterns(source)
     tasks = list(_tasks(folders, private, report))
-    result, findings = _search_all(tasks, source, params.processes)
+    files = sum(task.start == 0 for task in tasks)
+    result, matches = _search_all(tasks, source, params.processes)
+    hits = [finding for finding in matches if not finding.hit.suspect]
+    certain = {(path, hit.kind, hit.value) for path, hit in hits}
+    suspects = [
+        finding
+        for finding in matches
+        if (finding.path, finding.hit.kind, finding.hit.value) not in certain
+    ]
+    named = {finding.path for finding in matches if finding.hit.container == "name"}
     write_json(
         report,
         {
@@ -116,19 +155,21 @@ def check(
             "values_by_kind": dict(sorted(patterns.searched.items())),
             "skipped": sum(patterns.skipped.values()),
             "skipped_by_reason": dict(sorted(patterns.skipped.items())),
-            "files": len(tasks),
+            "files": files,
             "bytes": sum(size for kind, size in result.bytes.items() if " > " not in kind),
             "gone_while_searching": result.gone,
             "files_by_container": dict(sorted(result.files.items())),
             "bytes_by_container": dict(sorted(result.bytes.items())),
             "searched_as_raw_bytes_alone": dict(sorted(result.damaged.items())),
             "seconds": round(time.monotonic() - begun, 1),
-            "hits": _hit_rows(findings),
+            "hits": _rows(hits, named),
+            "suspects": _rows(suspects, named),
+            "not_searched": list(NOT_SEARCHED),
         },
     )
-    if findings:
-        raise _hits_error(findings, report)
-    return Summary(sum(patterns.searched.values()), len(tasks))
+    if hits:
+        raise _hits_error(hits, report)
+    return Summary(sum(patterns.searched.values()), files, len(suspects))
 
 
 def _check_cohort(folders: Sequence[Path], results: Results) -> None:
@@ -156,30 +197,32 @@ def _tasks(folders: Sequence[Path], private: Path, report: Path) -> Iterator[Tas
             if folder.name == ".snakemake" and relative.parts[0] in _NOT_SEARCHED:
                 continue
             if not any(path.resolve().is_relative_to(folder) for folder in excluded):
-                yield Task(path, f"{folder.name}/{relative.as_posix()}")
+                report_path = f"{folder.name}/{relative.as_posix()}"
+                yield from (Task(path, report_path, *part) for part in ranges(path))
 
 
 def _search_all(
     tasks: Sequence[Task], source: Source, processes: int
 ) -> tuple[SearchResult, list[Finding]]:
-    total, findings = SearchResult(), []
+    total, findings = SearchResult(), dict[Finding, None]()
     for task, result in _progress(_results(tasks, source, processes or cpus()), len(tasks)):
         for counter in ("files", "bytes", "damaged"):
             getattr(total, counter).update(getattr(result, counter))
         total.gone += result.gone
-        findings += [Finding(task.report_path, hit) for hit in result.hits]
-    return total, findings
+        findings |= {Finding(task.report_path, hit): None for hit in result.hits}
+    return total, list(findings)
 
 
 def _results(
     tasks: Sequence[Task], source: Source, processes: int
 ) -> Iterator[tuple[Task, SearchResult]]:
-    if processes == 1 or len(tasks) <= _FEW:
+    small = len(tasks) <= _FEW and all(task.start == 0 for task in tasks)
+    if processes == 1 or small:
         for task in tasks:
-            yield task, search_file(*task, source)
+            yield task, _search(task, source)
         return
     with open_pool(processes) as pool:
-        chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
+        chunks = list(_chunks(tasks))
         futures: list[Future[list[SearchResult]]] = [
             pool.submit(_search_chunk, chunk, source) for chunk in chunks
         ]
@@ -188,7 +231,23 @@ def _results(
 
 
 def _search_chunk(chunk: Sequence[Task], source: Source) -> list[SearchResult]:
-    return [search_file(*task, source) for task in chunk]
+    return [_search(task, source) for task in chunk]
+
+
+def _search(task: Task, source: Source) -> SearchResult:
+    return search_file(task.path, task.report_path, source, task.start)
+
+
+def _chunks(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Yield tasks for one process: a few small files, or one large one."""
+    chunk: list[Task] = []
+    for task in tasks:
+        if chunk and (len(chunk) == _CHUNK or sum(t.bytes for t in chunk) >= _CHUNK_BYTES):
+            yield chunk
+            chunk = []
+        chunk.append(task)
+    if chunk:
+        yield chunk
 
 
 def _progress(
@@ -198,9 +257,8 @@ def _progress(
     yield from track(results, "searching files", total, disable=not sys.stderr.isatty())
 
 
-def _hit_rows(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return the hits without their values, and without paths that are themselves a hit."""
-    named = {finding.path for finding in findings if finding.hit.container == "name"}
+def _rows(findings: Sequence[Finding], named: set[str]) -> list[dict[str, Any]]:
+    """Return findings without their values, and without paths that are themselves identifying."""
     rows = Counter(
         (
             "a path that is itself identifying" if finding.path in named else finding.path,

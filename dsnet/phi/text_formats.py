@@ -12,10 +12,28 @@ from typing import Any
 from urllib.parse import unquote
 
 _DATA_URI = re.compile(r"data:[\w/+.;=-]*;base64,([A-Za-z0-9+/=]+)")
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_BYTE_ESCAPES = re.compile(r"(?:\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2}))+")
+_BYTE_ESCAPE = re.compile(r"\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
+"""Bytes as Python, C and git write them."""
+
+_QUOTED = re.compile(r"(?:=[0-9A-F]{2})+")
+"""Bytes in quoted-printable (RFC 2045)."""
+
+_WRAPPED = re.compile(r"([A-Za-z0-9+/]{60,76})\r?\n[ \t]*(?=[A-Za-z0-9+/])")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_HEX = re.compile(r"(?<![0-9A-Za-z])(?:0x)?((?:[0-9a-fA-F]{2}){4,})(?![0-9A-Za-z])")
+_SPACED_HEX = re.compile(
+    r"(?<!\w)(?:0x)?[0-9a-fA-F]{2}(?:[ :,-]{1,2}(?:0x)?[0-9a-fA-F]{2}){3,}(?!\w)"
+)
+_SHORTEST_ENCODED, _MOST_CUTS = 4, 12
+"""Bytes of the shortest encoded text that is looked at."""
+
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+_ZLIB = tuple(bytes((0x78, level)) for level in (0x01, 0x5E, 0x9C, 0xDA))
+
 _INTEGER = re.compile(r"[-+]?\d+(?:\.0*)?")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-inf|", re.I)
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,21 @@ class Numbers:
 
 
 @dataclass(frozen=True)
+class Raw:
+    """Bytes without a structure."""
+
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Integers:
+    """An array of integers of at least two bytes: pixels, masks, indices."""
+
+    content: bytes
+    dtype: str
+
+
+@dataclass(frozen=True)
 class File:
     """A file within a file."""
 
@@ -49,7 +82,7 @@ class File:
     content: bytes
 
 
-Chunk = Text | Values | Numbers | File
+Chunk = Text | Values | Numbers | Raw | Integers | File
 
 
 def decoded_name(relative: str) -> str:
@@ -60,16 +93,13 @@ def decoded_name(relative: str) -> str:
     *folders, name = relative.split("/")
     while folders and folders[-1].startswith("@"):
         name = folders.pop()[1:] + name
-    if not _BASE64.fullmatch(name):
-        return ""
-    try:
-        return base64.b64decode(name + "=" * (-len(name) % 4), altchars=b"-_").decode("utf-8")
-    except ValueError:
-        return ""
+    return _utf8(_from_base64(name)) if _BASE64.fullmatch(name) else ""
 
 
 def as_text(content: bytes) -> str:
-    """Return bytes as text: UTF-8, UTF-16 with its mark, else Latin-1."""
+    """Return bytes as text: UTF-8, UTF-16 or UTF-32 with its mark, else Latin-1."""
+    if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return content.decode("utf-32", "replace")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", "replace")
     try:
@@ -79,23 +109,103 @@ def as_text(content: bytes) -> str:
 
 
 def text_chunks(content: bytes) -> Iterator[Chunk]:
-    """Yield a text (HTML, SVG, logs, ...) as it is and, where that differs, decoded."""
-    text = as_text(content)
-    yield Text(text)
-    yield from _decoded(text)
+    """Yield a text (HTML, SVG, logs, ...)."""
+    yield Text(as_text(content))
 
 
-def _decoded(text: str) -> Iterator[Chunk]:
-    """Yield what a text encodes: entities, escapes, embedded files."""
+def decoded_chunks(text: str, *, typed: bool = False) -> Iterator[Chunk]:
+    """Yield what a text encodes: entities, escapes, base64, hexadecimal and embedded files.
+
+    Parameters
+    ----------
+    text : str
+    typed : bool
+        As for `Text`; of the text that is yielded.
+    """
     if "base64," in text:
         for number, code in enumerate(_DATA_URI.findall(text)):
-            yield File(f"embedded{number}", base64.b64decode(code + "=" * (-len(code) % 4)))
+            yield File(f"embedded{number}", _from_base64(code))
         text = _DATA_URI.sub(" ", text)
-    plain = html.unescape(text) if "&" in text else text
-    plain = unquote(plain) if "%" in plain else plain
-    plain = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), plain)
-    if plain != text:
-        yield Text(plain)
+    if lines := _unescaped_lines(text):
+        yield Text("\n".join(lines), typed=typed)
+    texts, others = [], []
+    for content in _encoded_bytes(text):
+        if content.startswith(_COMPRESSED) or content.startswith(_ZLIB):
+            yield File("encoded", content)
+        if printable := _utf8(content):
+            texts.append(printable)
+        else:
+            others.append(content)
+    if texts:
+        yield Values(texts)
+    if others:
+        yield Raw(b"\0\0".join(others))
+
+
+def _unescaped_lines(text: str) -> list[str]:
+    """Return the lines that read differently without entities and escapes."""
+    lines = []
+    for line in text.split("\n"):
+        plain = html.unescape(line) if "&" in line else line
+        plain = unquote(plain) if "%" in plain else plain
+        if "\\" in plain:
+            plain = _UNICODE_ESCAPE.sub(lambda match: chr(int(match[1], 16)), plain)
+            plain = _BYTE_ESCAPES.sub(_unescaped, plain)
+        if plain != line:
+            lines.append(plain)
+        if "=" in line and (quoted := _QUOTED.sub(_unquoted, line)) != line:
+            lines.append(quoted)
+    return lines
+
+
+def _unescaped(escapes: re.Match[str]) -> str:
+    codes = [
+        int(octal, 8) if octal else int(hexadecimal, 16)
+        for hexadecimal, octal in _BYTE_ESCAPE.findall(escapes[0])
+    ]
+    return as_text(bytes(codes))
+
+
+def _unquoted(codes: re.Match[str]) -> str:
+    return as_text(bytes.fromhex(codes[0].replace("=", "")))
+
+
+def _encoded_bytes(text: str) -> Iterator[bytes]:
+    """Yield the bytes that the words of a text are in base64 and in hexadecimal, each once."""
+    words = set(_BASE64.findall(_WRAPPED.sub(r"\1", text)))
+    for word in words:
+        # A path may stand before the code, and after it, separated by letters of the code.
+        cuts = [0, *(match.end() for match in re.finditer(r"[/_+-]", word))][:_MOST_CUTS]
+        for first, start in enumerate(cuts):
+            for end in (*(cut - 1 for cut in cuts[first + 1 :]), len(word)):
+                if end - start >= 2 * _SHORTEST_ENCODED:
+                    yield _from_base64(word[start:end])
+    for code in {*_HEX.findall(text), *_SPACED_HEX.findall(text)}:
+        digits = re.sub(r"0x|[^0-9a-fA-F]", "", code)
+        yield bytes.fromhex(digits)
+
+
+def _from_base64(code: str) -> bytes:
+    """Return the bytes of a code in either alphabet, with or without padding; b"" for none."""
+    code = code.rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+    try:
+        return base64.b64decode(code + "=" * (-len(code) % 4))
+    except ValueError:
+        return b""
+
+
+def _utf8(content: bytes) -> str:
+    """Return printable text, or "" where bytes are none."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return (
+        text
+        if len(text.strip()) > 1
+        and all(letter.isprintable() or letter in "\t\r\n" for letter in text)
+        else ""
+    )
 
 
 def csv_chunks(content: bytes) -> Iterator[Chunk]:
@@ -122,7 +232,7 @@ def _column(name: str, cells: list[str]) -> Iterator[Chunk]:
 
 
 def json_chunks(content: bytes) -> Iterator[Chunk]:
-    """Yield a document whole, its strings (base64 decoded too) and its numbers by key."""
+    """Yield a document whole, its strings and its numbers by key."""
     text = as_text(content)
     try:
         nodes = list(leaves("", json.loads(text)))
@@ -130,11 +240,7 @@ def json_chunks(content: bytes) -> Iterator[Chunk]:
         yield from text_chunks(content)
         return
     yield Text(text, typed=True)
-    texts = [leaf for _, leaf in nodes if isinstance(leaf, str)]
-    yield Values(texts)
-    encoded = [decoded_name(leaf) for leaf in texts if len(leaf) < 4096]
-    yield Values([leaf for leaf in encoded if leaf])
-    yield from _decoded("\n".join(texts))
+    yield Values([leaf for _, leaf in nodes if isinstance(leaf, str)])
     by_name: dict[str, list[int]] = {}
     for name, leaf in nodes:
         if isinstance(leaf, int | float) and not isinstance(leaf, bool) and leaf == leaf // 1:

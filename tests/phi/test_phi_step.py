@@ -1,22 +1,22 @@
 import base64
 import gzip
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from dsnet.pseudonym import open_vault
-from support.planted_phi import WRITERS
+from support.planted_phi import WRITERS, make_project, search
 
 from dsnet import schemas
-from dsnet.cohort.folder import CohortFolder
-from dsnet.config.output import PhiCheck
 from dsnet.errors import UserError
 from dsnet.phi import step
-from dsnet.phi.step import ALLOWED, Summary, Task, check
+from dsnet.phi.search import RANGE_BYTES
+from dsnet.phi.step import ALLOWED, Task
 
 PATIENT = "P-0123456789abcdef"
 OTHER = "P-fedcba9876543210"
@@ -42,25 +42,9 @@ VALUES = [
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Return a folder with a cohort, its private values and empty results."""
-    cohort, private = tmp_path / "cohort", tmp_path / "private"
-    (cohort / "dicom").mkdir(parents=True)
-    (tmp_path / "results").mkdir()
-    vault = open_vault(private, CohortFolder(cohort), create=True)
-    frame = pd.DataFrame(VALUES, columns=list(schemas.IDENTIFYING.columns))
-    schemas.write(schemas.IDENTIFYING, frame, vault.identifying_path)
+    """Return a folder with a cohort's private values and empty results."""
+    make_project(tmp_path, VALUES)
     return tmp_path
-
-
-def run(project: Path, processes: int = 1) -> Summary:
-    return check(
-        [project / "results"],
-        PhiCheck(processes=processes),
-        cohort=project / "cohort",
-        private=project / "private",
-        index=project / "results" / "index.parquet",
-        report=project / "results" / "phi_check.json",
-    )
 
 
 def report(project: Path) -> dict:
@@ -70,7 +54,7 @@ def report(project: Path) -> dict:
 def hits_of(project: Path) -> set[tuple[str, str]]:
     """Return file and kind of each hit; the report names no value."""
     with suppress(UserError):
-        run(project)
+        search(project)
     content = (project / "results" / "phi_check.json").read_text(encoding="utf-8")
     assert not any(f'"{value}"' in content for value, *_ in VALUES)
     return {(hit["path"].removeprefix("results/"), hit["kind"]) for hit in report(project)["hits"]}
@@ -188,8 +172,8 @@ def test_a_damaged_container_is_searched_as_bytes(project: Path) -> None:
 
 
 def test_values_that_cross_blocks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsnet.phi.containers._BLOCK_BYTES", 64)
-    monkeypatch.setattr("dsnet.phi.containers._OVERLAP_BYTES", 32)
+    monkeypatch.setattr("dsnet.phi.search._BLOCK_BYTES", 64)
+    monkeypatch.setattr("dsnet.phi.search._OVERLAP_BYTES", 32)
     for offset in range(50, 64):
         content = bytes(offset) + b"Braskacker" + bytes(99)
         (project / "results" / f"{offset}.bin").write_bytes(content)
@@ -199,14 +183,14 @@ def test_values_that_cross_blocks(project: Path, monkeypatch: pytest.MonkeyPatch
 def test_what_the_user_allows_is_counted(project: Path) -> None:
     (project / "results" / "log.txt").write_text("DIR000")
     (project / "private" / ALLOWED).write_text("dir000\n")
-    assert run(project).searched == len(VALUES) - 6
+    assert search(project).searched == len(VALUES) - 6
     assert report(project)["skipped_by_reason"]["allowed in data/private/phi_allow.txt"] == 1
 
 
 def test_a_file_that_vanishes_is_counted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = project / "results" / "gone.txt"
     monkeypatch.setattr(step, "_tasks", lambda *_: iter([Task(gone, "results/gone.txt")]))
-    run(project)
+    search(project)
     assert report(project)["gone_while_searching"] == 1
 
 
@@ -215,7 +199,7 @@ def test_what_is_packed_too_deep_is_counted(project: Path) -> None:
     for _ in range(7):
         content = gzip.compress(content)
     (project / "results" / "deep.gz").write_bytes(content)
-    run(project)
+    search(project)
     assert sum(report(project)["searched_as_raw_bytes_alone"].values()) == 1
 
 
@@ -224,27 +208,139 @@ def test_the_private_folder_is_not_searched(project: Path) -> None:
     (project / "private").rename(inside)
     (inside / "notes.txt").write_text("Braskacker")
     (project / "private").symlink_to(inside)
-    assert run(project).files == 0
+    assert search(project).files == 0
 
 
 def test_nothing_to_search_is_an_error(project: Path) -> None:
     (project / "results").rmdir()
     with pytest.raises(UserError, match="expected a folder to search"):
-        run(project)
+        search(project)
 
 
 def test_the_step_fails_in_one_sentence_over_processes(project: Path) -> None:
+    results = project / "owner"
     for number in range(24):
-        (project / "results" / f"{number}.txt").write_text("Braskacker" if number == 7 else "")
-    alone = hits_of(project)
-    command = [sys.executable, "-m", "dsnet.phi.step", "--params", '{"processes": 2}']
-    command += ["--cohort", "cohort"]
-    command += ["--private", "private", "--index", "none", "--results", "results", "--logs", "logs"]
-    command += ["--records", ".snakemake", "--report", "results/phi_check.json"]
+        (results / f"{number}.txt").write_text("Braskacker" if number == 7 else "")
+    command = [sys.executable, "-m", "dsnet.phi.step", "--phi-check", '{"processes": 2}']
+    command += ["--private", "private", "--results", "owner", "--logs", "logs"]
+    command += ["--records", ".snakemake", "--report", "phi_check.json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=project, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "1 of them (PatientName) in 1 files" in done.stderr
     assert "Braskacker" not in done.stderr
-    assert alone == {("7.txt", "PatientName")}
-    assert len(report(project)["hits"]) == 1
+    (hit,) = json.loads((project / "phi_check.json").read_text())["hits"]
+    assert (hit["path"], hit["kind"]) == ("owner/7.txt", "PatientName")
+
+
+def suspects(project: Path) -> set[tuple[str, str]]:
+    """Return file and kind of each suspect of the last search, which may not have failed."""
+    rows = report(project)["suspects"]
+    return {(row["path"].removeprefix("results/"), row["kind"]) for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("measured.csv", "voxels\n506445\n12\n", "PatientID"),
+        ("born.txt", "15.8.62", "PatientBirthDate"),
+        ("row.txt", "1962 8 15", "PatientBirthDate"),
+        ("field.yaml", "length: long\n", "PatientName"),
+    ],
+)
+def test_what_may_be_chance_is_counted_and_fails_nothing(
+    project: Path, name: str, content: str, kind: str
+) -> None:
+    (project / "results" / name).write_text(content)
+    assert search(project).suspects == 1
+    assert suspects(project) == {(name, kind)}
+
+
+def test_a_date_on_which_the_file_was_written_is_a_suspect(project: Path) -> None:
+    path = project / "results" / "run.log"
+    path.write_text("2017-11-11 done")
+    os.utime(path, (1510401600, 1510401600))  # noon of that day, UTC
+    search(project)
+    assert suspects(project) == {("run.log", "StudyDate")}
+
+
+def test_the_report_lists_what_is_not_searched(project: Path) -> None:
+    search(project)
+    assert any("pixels" in line for line in report(project)["not_searched"])
+
+
+def test_a_store_of_integers_is_searched_for_what_it_spells(project: Path) -> None:
+    """Values of soft tissue are those of letters, and must not be read as text."""
+    noise = np.random.default_rng(0).normal(60, 25, (20, 64, 64)).astype("<i2")
+    np.save(project / "results" / "clean.npy", noise)
+    for kind in ("<i2", ">i2", "<i4", "<u2"):
+        spelled = noise.astype(kind)
+        spelled[3, 5, 7:17] = [ord(letter) for letter in "BRASKACKER"]
+        np.save(project / "results" / f"{kind[1:]}{kind[0] == '<'}.npy", spelled)
+    ids = np.zeros(9, "<i8")
+    ids[4] = 10271831
+    np.save(project / "results" / "ids.npy", ids)
+    text = np.frombuffer(b"\0\0Braskacker\0\0", "<i2")
+    np.save(project / "results" / "bytes.npy", text)
+    assert {name for name, _ in hits_of(project)} == {
+        "i2True.npy",
+        "i2False.npy",
+        "i4True.npy",
+        "u2True.npy",
+        "ids.npy",
+        "bytes.npy",
+    }
+    assert suspects(project) == set()
+
+
+def test_large_files_are_searched_in_ranges(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsnet.phi.search.RANGE_BYTES", 4096)
+    monkeypatch.setattr("dsnet.phi.search._OVERLAP_BYTES", 64)
+    size = 30_000
+    store = np.zeros(size // 2, "<i2")
+    for at in (10, 2045, size // 4, size // 2 - 12):  # the second one crosses two ranges
+        store[at : at + 10] = [ord(letter) for letter in "Braskacker"]
+        np.save(project / "results" / f"store{at}.npy", store)
+        store[at : at + 10] = 0
+        content = bytearray(size)
+        content[2 * at : 2 * at + 10] = b"Braskacker"
+        (project / "results" / f"{at}.bin").write_bytes(content)
+    assert len(hits_of(project)) == 8
+    assert report(project)["files"] == 8
+    assert report(project)["bytes"] == sum(
+        path.stat().st_size for path in (project / "results").iterdir() if path.suffix != ".json"
+    )
+
+
+def test_processes_share_a_large_file(project: Path) -> None:
+    with (project / "results" / "large.bin").open("wb") as stream:
+        stream.seek(RANGE_BYTES + 5000)
+        stream.write(b" Braskacker ")
+    with suppress(UserError):
+        search(project, processes=2)
+    assert [hit["path"] for hit in report(project)["hits"]] == ["results/large.bin"]
+
+
+def test_values_that_deidentification_removed(project: Path) -> None:
+    """Values that are rare or hold digits are searched for, and what many patients share is not."""
+    rows = [("SOMATOM Force", "ManufacturerModelName", "text", f"P-{n:016x}") for n in range(40)]
+    rows += [("HFS", "PatientPosition", "text", PATIENT), ("512", "Rows", "text", PATIENT)]
+    rows += [("Wendelholm", "StationName", "text", PATIENT)]
+    rows += [("CT99KX71", "unknown element", "text", PATIENT)]
+    rows += [("Quarrington", "private element", "text", f"P-{n:016x}") for n in range(15)]
+    frame = pd.DataFrame(rows, columns=list(schemas.IDENTIFYING.columns))
+    path = next((project / "private").glob("*/map.parquet")).with_name(schemas.DROPPED_NAME)
+    schemas.write(schemas.IDENTIFYING, frame, path)
+    (project / "results" / "log.txt").write_text(
+        "SOMATOM Force, HFS, 512, Wendelholm, CT99KX71, Quarrington"
+    )
+    assert hits_of(project) == {("log.txt", "StationName"), ("log.txt", "unknown element")}
+    common = "removed by de-identification, but not distinctive"
+    assert report(project)["skipped_by_reason"][common] == 2
+
+
+def test_damaged_and_encrypted_archives_are_counted(project: Path) -> None:
+    (project / "results" / "a.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(90))
+    (project / "results" / "b.zip").write_bytes(b"PK\x03\x04" + bytes(40) + b"Braskacker")
+    assert hits_of(project) == {("b.zip", "PatientName")}
+    assert report(project)["searched_as_raw_bytes_alone"] == {"7z": 1, "zip": 1}
