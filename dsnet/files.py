@@ -63,6 +63,29 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """Return the JSON object that a step wrote.
+
+    Parameters
+    ----------
+    path : Path
+    *keys : str
+        That it must have.
+
+    Raises
+    ------
+    UserError
+        If it is missing or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _not_written(path.name, "no such file, or no JSON") from error
+    if not isinstance(content, dict) or not set(keys) <= set(content):
+        raise _not_written(path.name, "something else")
+    return content
+
+
 def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """Write `frame` as CSV without its index."""
     with whole(path) as temporary:
@@ -141,4 +164,13 @@ def _unwritable(path: Path, error: OSError) -> UserError:
         expected="a folder that can be written",
         came=f"that {_UNWRITABLE[error.errno or 0]}",
         remedy="free or unlock it, or set the config key results to another folder",
+    )
+
+
+def _not_written(name: str, came: str) -> UserError:
+    return UserError(
+        name,
+        expected="the JSON object of an earlier step",
+        came=came,
+        remedy="run the workflow, which makes it first",
     )

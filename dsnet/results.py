@@ -5,7 +5,6 @@ and JSON file below it and checks that they belong together; it needs no private
 data, so that it works on a pulled clone and on a cluster's node.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsnet.errors import UserError
-from dsnet.files import sha256
+from dsnet.files import read_json, sha256
 from dsnet.private import (
     PrivateCohort,
     cohort_ids,
@@ -317,29 +316,6 @@ def read_source(folder: Path) -> Source:
     return Source(**{name: values[name] for name in Source.__dataclass_fields__})
 
 
-def read_json(path: Path, *keys: str) -> Json:
-    """Return the JSON object that a step wrote.
-
-    Parameters
-    ----------
-    path : Path
-    *keys : str
-        That it must have.
-
-    Raises
-    ------
-    UserError
-        If it is missing or something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _not_written(path.name, "no such file, or no JSON") from error
-    if not isinstance(content, dict) or not set(keys) <= set(content):
-        raise _not_written(path.name, "something else")
-    return content
-
-
 def identify(
     folder: Path,
     private: Path,
@@ -462,13 +438,4 @@ def _apart(name: str, other: str) -> UserError:
         expected=f"the file that was written together with {other}",
         came="one of another run",
         remedy="run the workflow again, so that all files come from one run",
-    )
-
-
-def _not_written(name: str, came: str) -> UserError:
-    return UserError(
-        name,
-        expected="the JSON object of an earlier step",
-        came=came,
-        remedy="run the workflow, which makes it first",
     )

@@ -17,10 +17,11 @@ from dsnet.config.cohort import Ingest
 from dsnet.config.output import Deidentify, PhiCheck
 from dsnet.deidentify.step import write_deidentified
 from dsnet.errors import UserError
+from dsnet.files import read_json
 from dsnet.ingest.step import ingest
 from dsnet.phi.step import check
 from dsnet.private import PHANTOM_UID_ROOT, cohort_ids
-from dsnet.results import SOURCE, Results, check_source, read_json
+from dsnet.results import SOURCE, Results, check_source
 
 PEOPLE = {"a": ("000111", "Brannock^Ida"), "b": ("000222", "Thornabee^Greta")}
 

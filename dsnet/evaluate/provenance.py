@@ -1,13 +1,12 @@
 """What numbers are made from: the cohort, its split, and the grid of its slices."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
 from dsnet import schemas
 from dsnet.errors import UserError
-from dsnet.files import sha256
+from dsnet.files import read_json, sha256
 from dsnet.schemas import LEAKY, is_leaky
 
 
@@ -75,13 +74,13 @@ def data_note(provenance: Mapping[str, Any]) -> str:
 
 
 def _read(digest: Path, **wanted: type) -> dict[str, Any]:
+    facts = read_json(digest, *wanted)
     try:
-        facts = json.loads(digest.read_text(encoding="utf-8"))
         return {name: convert(facts[name]) for name, convert in wanted.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(
             digest.name,
             expected=f"the digest of the slice store, with {', '.join(wanted)}",
-            came="no such file or something else in it",
+            came="something else in it",
             remedy="run the workflow, which makes it first",
         ) from error

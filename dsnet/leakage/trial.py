@@ -6,7 +6,6 @@ on it as on the cohort. Everything that comes from a split by image lies below a
 LEAKY.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from dsnet.config.cohort import Split
 from dsnet.config.evaluate import Leakage
 from dsnet.errors import UserError
 from dsnet.evaluate.resampling import level_profiles
-from dsnet.files import sha256, write_json
+from dsnet.files import read_json, sha256, write_json
 from dsnet.schemas import CLASSES, LEVELS, SLICES, SPLIT, is_leaky
 from dsnet.split.assign import assign_images, most_severe
 from dsnet.split.proof import overlap
@@ -67,7 +66,7 @@ def prepare(
             came="a split by image",
             remedy="set split.unit to patient; leakage.csv makes the other one itself",
         )
-    facts = json.loads(digest.read_text(encoding="utf-8"))
+    facts = read_json(digest)
     if trial == "LEAKY/true":
         images = split_by_image(rows, splitting)
     elif trial == "patient/shuffled":

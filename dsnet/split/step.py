@@ -125,8 +125,11 @@ def _read_import(path: Path) -> pd.DataFrame:
             _IMPORT_NAME, expected="a CSV file", came="no file", remedy="correct the path"
         )
     try:
+        with path.open(encoding="utf-8-sig") as stream:
+            header = stream.readline()
         table = pd.read_csv(
             path,
+            sep=max(",;\t", key=header.count),  # as in every other table that a user brings
             dtype=str,
             index_col=False,
             keep_default_na=False,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dsnet.evaluate.intervals import METHODS
 from dsnet.evaluate.resampling import ALPHA
-from dsnet.files import write_text
+from dsnet.files import read_json, write_text
 from dsnet.step import run
 from dsnet.tables.methods import (
     Entry,
@@ -19,7 +19,6 @@ from dsnet.tables.methods import (
     evaluation_note,
     is_baseline,
     read_csv,
-    read_json,
     read_report,
     title_of,
 )

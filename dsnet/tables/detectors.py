@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.evaluate.provenance import data_note
-from dsnet.files import write_csv, write_json
+from dsnet.files import read_json, write_csv, write_json
 from dsnet.schemas import CLASSES
 from dsnet.step import run
 from dsnet.tables.methods import (
@@ -19,7 +19,6 @@ from dsnet.tables.methods import (
     evaluated_on,
     percent,
     read_entries,
-    read_json,
 )
 from dsnet.tables.paper import reported
 

@@ -8,10 +8,10 @@ import pandas as pd
 
 from dsnet.errors import UserError
 from dsnet.evaluate.provenance import data_note
-from dsnet.files import write_csv
+from dsnet.files import read_json, write_csv
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import Entry, Json, method_of, percent, read_json, read_report
+from dsnet.tables.methods import Entry, Json, method_of, percent, read_report
 from dsnet.tables.paper import TABLE3, Method, reported
 
 STATISTICS = ("accuracy", "auc", "recall")

@@ -1,6 +1,5 @@
 """The methods that tables and figures show: what they are called, and the files they come from."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 
 from dsnet.errors import UserError
 from dsnet.evaluate.provenance import data_note
+from dsnet.files import read_json
 
 Json = dict[str, Any]
 
@@ -173,21 +173,6 @@ def read_entries(
 def read_report(metrics: Path, name: str) -> Json:
     """Return the metrics of one method, ``{name}.json`` below the folder `metrics`."""
     return read_json(metrics / f"{name}.json")
-
-
-def read_json(path: Path) -> Json:
-    """Return the content of a JSON file that an earlier step wrote.
-
-    Raises
-    ------
-    UserError
-        If it is missing or no JSON.
-    """
-    try:
-        content: Json = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _missing(path, "JSON") from error
-    return content
 
 
 def read_csv(path: Path) -> pd.DataFrame:

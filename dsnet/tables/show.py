@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from dsnet.errors import UserError
+from dsnet.files import read_json
 from dsnet.step import run
-from dsnet.tables.methods import Json, read_csv, read_json, title_of
+from dsnet.tables.methods import Json, read_csv, title_of
 
 FOOTNOTE = (
     "Below each figure: its 95 % interval (random: {scope}), and what the paper "

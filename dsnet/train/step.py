@@ -38,7 +38,7 @@ from dsnet.detect.weights import load_start, read_state
 from dsnet.errors import UserError
 from dsnet.evaluate.average_precision import ap50
 from dsnet.evaluate.scene import scene
-from dsnet.files import sha256, write_json
+from dsnet.files import read_json, sha256, write_json
 from dsnet.slice_tables import is_leaky
 from dsnet.step import run
 from dsnet.train.augment import augment
@@ -109,7 +109,7 @@ def train(
         If the start weights cannot be had, the loss is not finite, the same training runs already,
         or the devices are not those that `params` asks for.
     """
-    facts = json.loads(digest.read_text(encoding="utf-8"))
+    facts = read_json(digest, *_DATA)
     training, validation = (
         SliceDataset(subset, store=store, boxes=boxes, split=split, windows=detector.windows)
         for subset in ("train", "validation")
