@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.errors import UserError
-from dsnet.files import whole
+from dsnet.files import write_spreadsheet_csv
 
 SIDES = ("ct", "dxa")
 
@@ -189,9 +189,7 @@ def write_id_match(lone: Sequence[Lone], path: Path) -> None:
         for one in lone
         for other, how in one.near or (("", ""),)
     ]
-    with whole(path) as temporary:
-        temporary.touch(mode=0o600)  # before there is anything to read
-        pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(temporary, index=False)
+    write_spreadsheet_csv(path, pd.DataFrame(rows, columns=list(_COLUMNS)), mode=0o600)
 
 
 class _Likeness:

@@ -19,7 +19,7 @@ from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
-from dsnet.files import sha256, write_csv, write_json
+from dsnet.files import sha256, write_json, write_spreadsheet_csv
 from dsnet.ingest.cache import Cache, open_cache
 from dsnet.ingest.index import identifying_values, replaced_kernels, tables
 from dsnet.ingest.other_files import NotSearched, values_beside
@@ -108,8 +108,7 @@ def _write_if_any(frame: pd.DataFrame, path: Path) -> None:
     """Write a private table, mode 600, if it has rows; else delete that of an earlier run."""
     path.unlink(missing_ok=True)
     if len(frame):
-        write_csv(path, frame)
-        path.chmod(0o600)
+        write_spreadsheet_csv(path, frame, mode=0o600)
 
 
 def _cache_path(private: Path, cohort: Path) -> Path:

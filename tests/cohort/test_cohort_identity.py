@@ -1,8 +1,16 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.cohort.identity import Lone, check_some_match, lone_ids, near_misses
+from dsnet.cohort.identity import (
+    Lone,
+    check_some_match,
+    lone_ids,
+    near_misses,
+    write_id_match,
+)
 from dsnet.errors import UserError
 
 WIDE = "\uff30\uff17"
@@ -89,3 +97,11 @@ def test_a_table_of_other_patients_stops() -> None:
     check_some_match("clinical table", ["1"], [])
     with pytest.raises(UserError, match=r"clinical table: .* found 2 patients, none of them among"):
         check_some_match("clinical table", ["01", "02", ""], ["1", "2", "3"])
+
+
+def test_the_list_holds_no_live_formula(tmp_path: Path) -> None:
+    path = tmp_path / "id_match.csv"
+    write_id_match(lone_ids(['=HYPERLINK("http://x")'], ["0042"]), path)
+    text = path.read_text(encoding="utf-8")
+    assert "\"'=HYPERLINK" in text
+    assert "0042" in text

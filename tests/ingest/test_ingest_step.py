@@ -94,9 +94,11 @@ def test_only_the_owner_may_enter_the_private_folder(cohort: Path) -> None:
     assert {path.suffix for path in files} == {".parquet", ".sqlite", ".key", ".csv"}
     source = json.loads((cohort.parent / "results" / "cohort" / "source.json").read_text())
     assert source["not_searched"] == {"json": 1}
-    assert "json,notes.json,JSONDecodeError" in (private.folder / "not_searched.csv").read_text()
+    assert (
+        '"json","notes.json","JSONDecodeError"' in (private.folder / "not_searched.csv").read_text()
+    )
     kernel = next(name for name in index["kernel"] if name.startswith("K-"))
-    assert f"{kernel},Thornabee" in (private.folder / "kernels.csv").read_text()
+    assert f'"{kernel}","Thornabee' in (private.folder / "kernels.csv").read_text()
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE(private.folder.stat().st_mode) == 0o700
 

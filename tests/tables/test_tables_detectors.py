@@ -175,7 +175,7 @@ def test_detectors_evaluated_otherwise_are_refused(results: Results, other: dict
 
 def test_missing_metrics(results: Results) -> None:
     (results.folder / "metrics/resnet50/ds.json").unlink()
-    with pytest.raises(UserError, match=r"ds\.json: expected the JSON file of an earlier step"):
+    with pytest.raises(UserError, match=r"ds\.json: expected the JSON object of an earlier step"):
         results.tabulate()
 
 

@@ -21,7 +21,7 @@ from dsnet.cohort.annotations.plausibility import Centre, Problem, order_problem
 from dsnet.cohort.annotations.read import Reader
 from dsnet.config.cohort import Annotations
 from dsnet.errors import UserError
-from dsnet.files import whole
+from dsnet.files import write_spreadsheet_csv
 from dsnet.schemas import ANNOTATIONS, BOX
 
 _FORMATS_WITH_SIZE = frozenset({"coco", "labelme", "voc"})
@@ -72,10 +72,8 @@ def collect(
         return match(annotations, files, params)
     finally:
         if near is not None:
-            with whole(near) as temporary:
-                temporary.touch(mode=0o600)  # before there is anything to read
-                columns = ["table", "row", "file_name", "same_name"]
-                pd.DataFrame(files.near, columns=columns).to_csv(temporary, index=False)
+            columns = ["table", "row", "file_name", "same_name"]
+            write_spreadsheet_csv(near, pd.DataFrame(files.near, columns=columns), mode=0o600)
 
 
 @dataclass(slots=True)
