@@ -358,9 +358,9 @@ def _check_recorded(cohort: Path) -> None:
         if isinstance(paths, dict)
         for path, state in paths.items()
     }
-    changes.pop("data/phantom", None)
-    if changes.get(cohort.as_posix()) == "deleted":
-        del changes[cohort.as_posix()]
+    for raw in ("data/phantom", "data/phantom-answers.json", cohort.as_posix()):
+        if changes.get(raw) in ("deleted", "not in cache"):
+            del changes[raw]
     if changes:
         raise UserError(
             "dvc status",

@@ -382,15 +382,19 @@ def check_source(folder: Path, private: Path, cohort: Path) -> None:
     """Make sure that a cohort folder may be ingested into a results folder; called by the workflow.
 
     Before anything is planned, since Snakemake deletes outputs before it makes them again. Nothing
-    is checked where there are no results yet, or no raw data (as after ``dvc pull``).
+    is checked where there are no results yet, no raw data or no private map (as after a clone and
+    ``dvc pull``).
 
     Raises
     ------
     UserError
         If the results are another cohort's, or were made with another key.
     """
-    if (folder / SOURCE).exists() and (cohort / "dicom").is_dir():
-        Results(folder).private(private, cohort)
+    if not (folder / SOURCE).exists() or not (cohort / "dicom").is_dir():
+        return
+    results = Results(folder)
+    if (private / results.source.cohort_id / "map.parquet").exists():
+        results.private(private, cohort)
 
 
 def _open_checked(

@@ -177,8 +177,8 @@ def test_differences_equal_obuchowski_and_rockette(seed: int, trainings: int) ->
     total = spread((one - other)[:, 0], np.cov((one - other)[:, 1:]))
     assume(total.variance > total.patients)
     p, half = obuchowski_rockette(one, other)
-    assert made["value"] == pytest.approx((one - other)[:, 0].mean(), abs=1e-7)
-    assert made["p"] == pytest.approx(p, abs=1e-7)
+    assert made["value"] == pytest.approx((one - other)[:, 0].mean(), abs=1e-6)
+    assert made["p"] == pytest.approx(p, abs=1e-6)
     assert made["high"] - made["low"] == pytest.approx(2 * half, abs=1e-6)
 
 
@@ -191,7 +191,7 @@ def test_one_pair_of_trainings_has_no_p_value() -> None:
     values = resampled(3, 1, 0.1)
     made = difference_over_seeds(values)
     low, high = np.quantile(values[0, 1:], [0.025, 0.975])
-    assert (made["low"], made["high"]) == pytest.approx((low, high), abs=1e-7)
+    assert (made["low"], made["high"]) == pytest.approx((low, high), abs=1e-6)
     assert made["p"] is None
 
 
