@@ -5,8 +5,8 @@ which every reader sees every case, and its analysis is used: N. A. Obuchowski a
 Commun. Stat. Simul. Comput. 24, 285-308, 1995, with the degrees of freedom of S. L. Hillis, Stat.
 Med. 26, 596-619, 2007. The variance of a mean over k trainings is the covariance of two trainings
 over patients, plus the variance between trainings by k. The first comes from resampling patients,
-the second from the k values themselves: to resample five trainings with replacement as one
-resamples patients gives intervals that are too short (docs/statistics.md has the figures).
+the second from the k values themselves: to resample so few trainings with replacement, as patients
+are resampled, would make it too small by 1 / k (docs/statistics.md compares both).
 
 With one training there is no variance between trainings to be seen, and every interval is about
 this training alone.
