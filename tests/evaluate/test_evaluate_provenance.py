@@ -36,7 +36,9 @@ def test_says_what_the_numbers_are_made_from(files: tuple[Path, Path]) -> None:
 
 
 def test_missing_digest(files: tuple[Path, Path]) -> None:
-    with pytest.raises(UserError, match=r"nothing\.json: expected the JSON object of an earlier step"):
+    with pytest.raises(
+        UserError, match=r"nothing\.json: expected the JSON object of an earlier step"
+    ):
         read_provenance(files[0].with_name("nothing.json"), files[1])
 
 
@@ -44,5 +46,7 @@ def test_missing_digest(files: tuple[Path, Path]) -> None:
 def test_missing_key(files: tuple[Path, Path], key: str) -> None:
     facts = {name: value for name, value in FACTS.items() if name != key}
     files[0].write_text(json.dumps(facts))
-    with pytest.raises(UserError, match=r"slices\.json: expected the JSON object of an earlier step"):
+    with pytest.raises(
+        UserError, match=r"slices\.json: expected the JSON object of an earlier step"
+    ):
         read_grid(files[0])
