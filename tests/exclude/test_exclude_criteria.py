@@ -87,6 +87,24 @@ def test_scopes_are_those_of_the_ledger() -> None:
     }
 
 
+def test_what_has_no_image_or_no_label_is_final() -> None:
+    assert {rule.slug for rule in CRITERIA if rule.final} == {
+        "withdrawn",
+        "unreadable",
+        "undecodable_pixels",
+        "uid_conflict",
+        "duplicate",
+        "not_ct",
+        "multi_frame",
+        "bad_geometry",
+        "no_hu_scale",
+        "no_annotation",
+        "not_lumbar",
+        "no_dxa",
+        "no_t_score",
+    }
+
+
 def test_the_table_lists_thresholds_and_what_is_switched_off() -> None:
     listed = {one.slug: one for one in criteria_table(params(cement={"enabled": False}))}
     assert [slug for slug, one in listed.items() if not one.enabled] == ["cement"]
@@ -242,7 +260,10 @@ def test_thresholds_are_inclusive_as_they_are_printed() -> None:
         {"bits_stored": 9},
         {"frames": 1},
     )
-    assert outcome(files).included.all()
+    result = outcome(files)
+    assert result.included.all()
+    assert not result.findings["bad_geometry"].flags.any()
+    assert not outcome(evidence({"dense_area_mm2": 29.99})).flagged.any()
 
 
 @pytest.mark.parametrize("sop_class", ["", "private"])
