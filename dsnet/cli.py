@@ -193,21 +193,23 @@ def phi_check(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Search outputs for every identifying value met at ingestion; status 1 if there is one."""
-    from dsnet.phi.step import check  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.phi.step import check, unread_sources  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting(show_private=show_private):
         _check_terminal(show_private)
         config = _config(configfile)
         folder = results or config.results
         written = report or folder / "phi_check.json"
+        owner = Results(folder)
         found = check(
             folders or [folder, Path("logs"), Path(".snakemake")],
             config.phi_check,
-            Results(folder),
+            owner,
             private=config.private,
             report=written,
         )
         typer.echo(f"{found.searched} values in {found.files} files: no hit ({written})")
+        typer.echo(unread_sources(owner), nl=False)
 
 
 @app.command()

@@ -165,13 +165,20 @@ def _scan(root: Path) -> list[tuple[bytes, os.stat_result]]:
     base = os.fsencode(root)
     stack = [base]
     while stack:
-        with os.scandir(stack.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    stack.append(entry.path)
-                else:
-                    files.append((os.path.relpath(entry.path, base), _stat(entry)))
+        for entry in _entries(stack.pop()):
+            if entry.is_dir():
+                stack.append(entry.path)
+            else:
+                files.append((os.path.relpath(entry.path, base), _stat(entry)))
     return files
+
+
+def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError:  # ingestion counts it among what it could not search
+        return []
 
 
 def _stat(entry: os.DirEntry[bytes]) -> os.stat_result:

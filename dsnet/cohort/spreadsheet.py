@@ -4,7 +4,6 @@ import csv
 import io
 import re
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -343,13 +342,17 @@ def _read_workbook(path: Path, required: Sequence[str], column_of: Callable[[str
 def _opened(path: Path, *, formulas: bool) -> Iterator[Any]:
     """Yield a workbook with the values that its formulas gave, or with the formulas themselves."""
     from openpyxl import load_workbook  # noqa: PLC0415 - slow, and only for workbooks
-    from openpyxl.utils.exceptions import InvalidFileException  # noqa: PLC0415 - as above
+
+    from dsnet.dicom.reader import is_of_machine  # noqa: PLC0415 - as above
 
     try:
-        with warnings.catch_warnings():  # openpyxl's, of styles and extensions that it leaves out
-            warnings.simplefilter("ignore")
-            book = load_workbook(path, data_only=not formulas)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, InvalidFileException) as error:
+        # The file is opened here, since openpyxl leaves a damaged one open.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions that openpyxl leaves out
+            book = load_workbook(file, data_only=not formulas)
+    except Exception as error:  # a damaged part raises whatever reads it: zip, XML, numbers, dates
+        if is_of_machine(error):
+            raise
         raise UserError(
             path.name,
             expected="a readable Excel workbook",

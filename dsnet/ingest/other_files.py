@@ -122,7 +122,7 @@ def values_beside(cohort: CohortFolder, slices: Iterable[str]) -> Beside:
         except Exception as error:  # one odd file must not stop the cohort
             if is_of_machine(error):
                 raise
-            cause = type(error).__name__
+            cause = type(error.__cause__ or error).__name__  # below the sentence of a UserError
         if cause:
             kind = "other" if cause == _NOT_READ else _kind(file.relative)
             not_searched.append(NotSearched(kind, file.relative, cause))

@@ -104,7 +104,9 @@ def phi_check(
     UserError
         If there is a hit.
     """
-    check([results, logs, records], phi_check, Results(results), private=private, report=report)
+    owner = Results(results)
+    check([results, logs, records], phi_check, owner, private=private, report=report)
+    print(unread_sources(owner), end="")
 
 
 def check(
@@ -155,6 +157,7 @@ def check(
             "values_by_kind": dict(sorted(patterns.searched.items())),
             "skipped": sum(patterns.skipped.values()),
             "skipped_by_reason": dict(sorted(patterns.skipped.items())),
+            "cohort_files_not_read": results.source.not_searched,
             "files": files,
             "bytes": sum(size for kind, size in result.bytes.items() if " > " not in kind),
             "gone_while_searching": result.gone,
@@ -170,6 +173,18 @@ def check(
     if hits:
         raise _hits_error(hits, report)
     return Summary(sum(patterns.searched.values()), files, len(suspects))
+
+
+def unread_sources(results: Results) -> str:
+    """Return the line on cohort files whose identities are unknown, or "" where all were read."""
+    kinds = results.source.not_searched
+    if not kinds:
+        return ""
+    counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+    return (
+        f"{sum(kinds.values())} of the cohort's files beside dicom/ could not be read ({counts}), "
+        "so their identities were not searched for: see not_searched.csv in the private folder\n"
+    )
 
 
 def _check_cohort(folders: Sequence[Path], results: Results) -> None:

@@ -1,3 +1,4 @@
+import zipfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,37 @@ def test_a_workbook_reads_as_its_reader_sees_it(tmp_path: Path) -> None:
 def test_what_is_no_workbook_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "dxa.xlsx").write_bytes(b"patient_id,exam_date\n")
     with pytest.raises(UserError, match=r"dxa\.xlsx: expected a readable Excel workbook"):
+        read_table(tmp_path / "dxa.xlsx", ["id"])
+
+
+@pytest.mark.parametrize(
+    "part", ["[Content_Types].xml", "xl/workbook.xml", "xl/styles.xml", "xl/worksheets/sheet1.xml"]
+)
+@pytest.mark.parametrize("content", [b"<a><b></a>", b"", b"\xff\xfe\x00junk"])
+def test_a_workbook_with_a_damaged_part_is_one_sentence(
+    tmp_path: Path, part: str, content: bytes
+) -> None:
+    made, _ = book(["id"], ["007"])
+    made.save(tmp_path / "whole.xlsx")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.xlsx") as whole,
+        zipfile.ZipFile(tmp_path / "dxa.xlsx", "w") as damaged,
+    ):
+        for name in whole.namelist():
+            damaged.writestr(name, content if name == part else whole.read(name))
+    with pytest.raises(UserError, match=r"dxa\.xlsx: expected a readable Excel workbook"):
+        read_table(tmp_path / "dxa.xlsx", ["id"])
+
+
+def test_a_machine_without_memory_is_no_damaged_workbook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(openpyxl, "load_workbook", full)
+    (tmp_path / "dxa.xlsx").touch()
+    with pytest.raises(MemoryError):
         read_table(tmp_path / "dxa.xlsx", ["id"])
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,26 @@ def test_a_link_that_leads_nowhere_is_fingerprinted(cohort: CohortFolder) -> Non
     before = cohort.fingerprint()
     (cohort.dicom / "gone").symlink_to("nowhere")
     assert cohort.fingerprint() != before
+
+
+def test_a_folder_that_may_not_be_entered_stops_nothing(
+    cohort: CohortFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cohort.path / "closed").mkdir()
+    (cohort.path / "closed" / "1").touch()
+    opened, enter = cohort.fingerprint(), os.scandir
+
+    def scandir(folder: bytes) -> Iterator[os.DirEntry[bytes]]:
+        if folder.endswith(b"closed"):
+            raise PermissionError
+        return enter(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    closed = cohort.fingerprint()
+    (cohort.path / "closed" / "1").unlink()
+    (cohort.path / "closed").rmdir()
+    assert closed != opened
+    assert closed == cohort.fingerprint()
 
 
 @pytest.mark.parametrize("table", ["dxa", "clinical", "review"])

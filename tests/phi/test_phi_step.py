@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.planted_phi import WRITERS, make_project, search
+from typer.testing import CliRunner
 
 from dsnet import schemas
+from dsnet.cli import app
 from dsnet.errors import UserError
 from dsnet.phi import step
 from dsnet.phi.search import RANGE_BYTES
 from dsnet.phi.step import ALLOWED, Task
+from dsnet.results import Results
 
 PATIENT = "P-0123456789abcdef"
 OTHER = "P-fedcba9876543210"
@@ -215,6 +218,27 @@ def test_nothing_to_search_is_an_error(project: Path) -> None:
     (project / "results").rmdir()
     with pytest.raises(UserError, match="expected a folder to search"):
         search(project)
+
+
+def test_cohort_files_that_could_not_be_read_are_counted(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert step.unread_sources(Results(project / "owner")) == ""
+    path = project / "owner" / "cohort" / "source.json"
+    source = json.loads(path.read_text()) | {"not_searched": {"table": 1, "workbook": 2}}
+    path.write_text(json.dumps(source))
+    search(project)
+    assert report(project)["cohort_files_not_read"] == {"table": 1, "workbook": 2}
+    monkeypatch.chdir(project)
+    (project / "config").mkdir()
+    (project / "config" / "config.yaml").write_text(
+        "cohort: made\nresults: owner\nprivate: private\n"
+    )
+    done = CliRunner().invoke(app, ["phi-check"])
+    assert done.exit_code == 0, done.output
+    assert "3 of the cohort's files beside dicom/ could not be read (table 1, workbook 2)" in (
+        done.stdout
+    )
 
 
 def test_the_step_fails_in_one_sentence_over_processes(project: Path) -> None:
