@@ -15,6 +15,10 @@ class AttentionOptions(Section):
 
     init: Literal["identity", "plain"] = "identity"
     """identity: y = x + gamma A(x) with gamma from 0; plain: y = A(x) (interpretation 5)."""
+    gamma: Literal["positive", "free"] = "positive"
+    """positive: never below 0, where it would turn a gate round; free: of either sign
+    (interpretation 5).
+    """
     sites: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Backbone stages after which a module stands, by their names in torchvision: [layer4], or
     ["18"] for features[18]; null is the paper's (interpretation 6).
@@ -132,6 +136,10 @@ class Train(Section):
     """
     learning_rate: Length = 0.01
     """Largest learning rate of SGD."""
+    gamma_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Learning rate of attention's gamma, as a share of that: one number for a whole map has a far
+    larger gradient than a weight.
+    """
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """SGD's momentum."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4

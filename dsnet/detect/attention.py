@@ -284,11 +284,15 @@ class Residual(nn.Module):
 
     A pretrained network keeps its features until training moves gamma. Weight decay, which would
     pull gamma back to 0, must leave it out; its value after training tells how much A contributes.
+    Below 0, gamma would turn a gate round: SE's y = x (1 + gamma s) would give the channels of
+    largest s the smallest weight. `project_gammas` keeps it out of there.
 
     Parameters
     ----------
     module : Module
         A: keeps the shape of its input.
+    positive : bool
+        Whether `project_gammas` applies.
 
     Examples
     --------
@@ -297,9 +301,10 @@ class Residual(nn.Module):
     True
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *, positive: bool = True) -> None:
         super().__init__()
         self.module = module
+        self.positive = positive
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -308,13 +313,19 @@ class Residual(nn.Module):
         return x + self.gamma * attended
 
 
-def gammas(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return every gamma of `network` by the name of its module."""
+def residuals(network: nn.Module) -> dict[str, Residual]:
+    """Return every `Residual` of `network` by its name."""
     return {
-        name: module.gamma
-        for name, module in network.named_modules()
-        if isinstance(module, Residual)
+        name: module for name, module in network.named_modules() if isinstance(module, Residual)
     }
+
+
+def project_gammas(network: nn.Module) -> None:
+    """Set each gamma below 0 to 0, after a step of the optimiser: projected gradient descent."""
+    with torch.no_grad():
+        for residual in residuals(network).values():
+            if residual.positive:
+                residual.gamma.clamp_(min=0)
 
 
 ATTENTION: dict[Attention, Callable[[int, AttentionOptions], nn.Module]] = {
@@ -348,4 +359,4 @@ def attention_module(name: Attention, channels: int, options: AttentionOptions) 
     module = ATTENTION[name](channels, options)
     if name == "none" or options.init == "plain":
         return module
-    return Residual(module)
+    return Residual(module, positive=options.gamma == "positive")

@@ -84,6 +84,8 @@ class Entry:
         How many of these groups, from the last, train by default when pretrained; torchvision's.
     published : mapping
         From a key of `PUBLISHED`, where torchvision has one.
+    published_norms : bool
+        Whether these were trained with norms.
     """
 
     stages: Stages
@@ -95,6 +97,7 @@ class Entry:
     starts: tuple[str, ...]
     trainable_layers: int
     published: Mapping[str, Published]
+    published_norms: bool = True
 
 
 def resnet50(norm: Norm, stride: int) -> nn.Module:
@@ -104,18 +107,25 @@ def resnet50(norm: Norm, stride: int) -> nn.Module:
     return network
 
 
-def vgg16(_norm: Norm, stride: int) -> nn.Module:
-    """Return the features of VGG-16 without norms, https://arxiv.org/abs/1409.1556.
+def vgg16(norm: Norm, stride: int) -> nn.Module:
+    """Return the features of VGG-16, https://arxiv.org/abs/1409.1556.
+
+    Each ReLU becomes norm and ReLU: torchvision's vgg16_bn with the numbers of vgg16, so that
+    convolutions and attention sites keep their names. With the identity as norm it is vgg16.
 
     A pooling without its step down is one of 3x3 pixels, as in SSD, https://arxiv.org/abs/1512.02325.
     """
     with torch.device("meta"):  # its classifier alone would take half a gigabyte
         features: nn.Sequential = models.vgg16(init_weights=False).features
     features.to_empty(device="cpu")
-    for layer in features:
+    channels = 0
+    for index, layer in enumerate(features):
         if isinstance(layer, nn.Conv2d):  # torchvision's own first weights
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.constant_(layer.get_parameter("bias"), 0)
+            channels = layer.out_channels
+        elif isinstance(layer, nn.ReLU):
+            features[index] = nn.Sequential(norm(channels), layer)
     if stride < 32:
         features[30] = nn.MaxPool2d(kernel_size=3, stride=1, padding=1)
     if stride < 16:
@@ -254,6 +264,7 @@ BACKBONE: dict[Backbone, Entry] = {
         starts=("0", "4", "9", "16", "23"),
         trainable_layers=4,
         published={"imagenet": Published(models.VGG16_Weights.IMAGENET1K_V1, "features.")},
+        published_norms=False,
     ),
     "mobilenet_v2": Entry(
         stages=mobilenet_v2,

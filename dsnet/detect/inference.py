@@ -1,14 +1,17 @@
 """Running a detector on images, and its detections as a table (docs/interpretations.md#16b)."""
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
+from dsnet.detect.attention import residuals
 from dsnet.detect.dataset import SliceDataset
 from dsnet.slice_tables import BOX, CLASSES
 
@@ -66,6 +69,39 @@ def detect(network: FasterRCNN, images: list[Tensor]) -> list[dict[str, Tensor]]
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         detections = network([image.to(device) for image in images])
     return [{name: values.cpu() for name, values in one.items()} for one in detections]
+
+
+def branch_shares(network: FasterRCNN, dataset: SliceDataset) -> dict[str, float]:
+    """Return how large the branch of each attention is, relative to its input.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+    dataset : SliceDataset
+        Images on which it is measured.
+
+    Returns
+    -------
+    dict of float
+        By the name of each `dsnet.detect.attention.Residual`: the root mean square of gamma A(x),
+        divided by that of x.
+    """
+    squares: dict[str, list[float]] = {name: [0.0, 0.0] for name in residuals(network)}
+
+    def add(sums: list[float], _module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        for number, values in enumerate((output - inputs[0], inputs[0])):
+            sums[number] += values.double().square().sum().item()
+
+    hooks = [
+        module.register_forward_hook(partial(add, squares[name]))
+        for name, module in residuals(network).items()
+    ]
+    try:
+        predict(network, dataset)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: math.sqrt(branch / whole) for name, (branch, whole) in squares.items()}
 
 
 def _table(keys: list[str], detections: list[dict[str, Tensor]]) -> pd.DataFrame:

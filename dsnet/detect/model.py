@@ -133,10 +133,17 @@ def frozen_norm(config: Detector) -> bool:
 
 
 def _norm(config: Detector, backbone: Backbone) -> Norm:
+    """Return the norm of the base: trained, frozen, or none in a VGG16 that has none to load.
+
+    docs/interpretations.md#9
+    """
+    source = start_weights(config, backbone)
+    pretrained = source in PUBLISHED
+    if not BACKBONE[backbone].published_norms and (pretrained or frozen_norm(config)):
+        return lambda _channels: nn.Identity()
     if not frozen_norm(config):
         return nn.BatchNorm2d
-    name = start_weights(config, backbone)
-    eps = published_weights(backbone, name).eps if name in PUBLISHED else 1e-5
+    eps = published_weights(backbone, source).eps if pretrained else 1e-5
     norm: Norm = partial(FrozenBatchNorm2d, eps=eps)
     return norm
 

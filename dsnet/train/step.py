@@ -27,12 +27,12 @@ from torchvision.models.detection import FasterRCNN
 
 from dsnet import slice_tables as schemas
 from dsnet.config.detector import Detector, Train, Variant
-from dsnet.detect.attention import gammas
+from dsnet.detect.attention import project_gammas, residuals
 from dsnet.detect.backbone import ATTENTION_PREFIX
 from dsnet.detect.dataset import Example, SliceDataset
 from dsnet.detect.device import reproducible, this_machine
 from dsnet.detect.heads import class_loss
-from dsnet.detect.inference import predict
+from dsnet.detect.inference import branch_shares, predict
 from dsnet.detect.model import build, frozen_norm, trainable_layers
 from dsnet.detect.weights import load_start, read_state
 from dsnet.errors import UserError
@@ -160,6 +160,8 @@ def train(
         epoch = best_epoch(rows, params)
         if epoch < len(rows):
             network.load_state_dict(read_state(folder.weights(epoch)))
+        attention = _attention_facts(network.to(machine.device), validation)
+        network.cpu()
         save(network.state_dict(), weights)
         columns = list(schemas.HISTORY.columns)
         table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], float))
@@ -171,7 +173,8 @@ def train(
             "images_per_epoch": per_epoch,
             "class_weights": class_weight and dict(zip(schemas.CLASSES, class_weight, strict=True)),
             "seconds": round(sum(row["seconds"] for row in rows), 1),
-            **_network_facts(network),
+            **_sizes(network),
+            **attention,
             "backbone_layers_trained": trainable_layers(detector, variant.backbone),
             "norms_frozen": frozen_norm(detector),
         }
@@ -213,7 +216,6 @@ def fit(
         start = time.monotonic()
         losses = train_one_epoch(fabric, model, optimizer, training, config, seed=seed, epoch=epoch)
         row = {"epoch": epoch + 1, **losses, **dict.fromkeys(_VALIDATION)}
-        row["learning_rate"] = optimizer.param_groups[0]["lr"]
         last = epoch + 1 == config.epochs
         if fabric.is_global_zero and (last or (epoch + 1) % config.validate_every == 0):
             row |= validate(network, validation)
@@ -241,7 +243,7 @@ def train_one_epoch(
     seed: int,
     epoch: int,
 ) -> dict[str, float]:
-    """Run the epoch's batches once; return the mean of each loss, and of their sum.
+    """Run the epoch's batches once; return the mean losses, their sum and the last learning rate.
 
     Raises
     ------
@@ -256,7 +258,7 @@ def train_one_epoch(
     for number, batch in enumerate(batches):
         rate = learning_rate(epoch * len(batches) + number, config.epochs * len(batches), config)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate"]
         # torchvision samples proposals from torch's global generator.
         torch.manual_seed(torch_seed(Stream.PROPOSALS, seed, epoch, number * world + rank))
         share = device_share(batch, rank, world)
@@ -279,6 +281,7 @@ def train_one_epoch(
                 model, optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False
             )
         optimizer.step()
+        project_gammas(model)
 
         losses.append({name: value.item() * weight for name, value in by_name.items()})
         if fabric.is_global_zero and sys.stdout.isatty():  # no log holds a progress line
@@ -289,7 +292,7 @@ def train_one_epoch(
     means = {"loss": sum(means.values()), **means}
     # Each process saw its share of the batches.
     whole: Any = fabric.all_reduce(torch.tensor(list(means.values()), dtype=torch.float64))
-    return dict(zip(means, whole.tolist(), strict=True))
+    return {**dict(zip(means, whole.tolist(), strict=True)), "learning_rate": rate}
 
 
 def learning_rate(step: int, steps: int, config: Train) -> float:
@@ -317,12 +320,19 @@ def learning_rate(step: int, steps: int, config: Train) -> float:
 
 
 def sgd(network: nn.Module, config: Train, precision: str) -> torch.optim.SGD:
-    """Return the optimiser; no weight decay on gamma (docs/interpretations.md#5)."""
-    scales = {id(gamma) for gamma in gammas(network).values()}
+    """Return the optimiser; gamma has its own rate, and no weight decay.
+
+    docs/interpretations.md#5
+    """
+    scales = {id(residual.gamma) for residual in residuals(network).values()}
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     # Groups in the order of the network's weights: the norm of all gradients is summed in it.
     groups = [
-        {"params": list(weights), "weight_decay": 0.0 if is_gamma else config.weight_decay}
+        {
+            "params": list(weights),
+            "rate": config.gamma_rate if is_gamma else 1.0,
+            "weight_decay": 0.0 if is_gamma else config.weight_decay,
+        }
         for is_gamma, weights in groupby(trained, key=lambda weight: id(weight) in scales)
     ]
     return torch.optim.SGD(
@@ -383,8 +393,8 @@ def _fingerprint(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
 
-def _network_facts(network: nn.Module) -> dict[str, Any]:
-    """Return the network's size, how much of it was trained, and each gamma."""
+def _sizes(network: nn.Module) -> dict[str, int]:
+    """Return how many weights the network has, and how many of them are trained or attention's."""
     every = list(network.named_parameters())
     return {
         "parameters": sum(weight.numel() for _, weight in every),
@@ -392,7 +402,15 @@ def _network_facts(network: nn.Module) -> dict[str, Any]:
         "parameters_attention": sum(
             weight.numel() for name, weight in every if ATTENTION_PREFIX in name
         ),
-        "gamma": {name: gamma.item() for name, gamma in gammas(network).items()},
+    }
+
+
+def _attention_facts(network: FasterRCNN, dataset: SliceDataset) -> dict[str, Any]:
+    """Return each gamma, and the size of its branch relative to its input on `dataset`."""
+    branches = residuals(network)
+    return {
+        "gamma": {name: branch.gamma.item() for name, branch in branches.items()},
+        "branch_share": branch_shares(network, dataset) if branches else {},
     }
 
 

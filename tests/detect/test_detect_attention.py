@@ -11,7 +11,17 @@ from torch.nn import functional
 from torchvision.ops import SqueezeExcitation
 
 from dsnet.config.detector import AttentionOptions
-from dsnet.detect.attention import ATTENTION, DS, ECA, SE, SK, Residual, attention_module
+from dsnet.detect.attention import (
+    ATTENTION,
+    DS,
+    ECA,
+    SE,
+    SK,
+    Residual,
+    attention_module,
+    project_gammas,
+    residuals,
+)
 
 CHANNELS = 6
 
@@ -205,6 +215,23 @@ def test_identity_until_gamma_moves(name: str) -> None:
         module.gamma.fill_(0.5)
     module.eval()
     torch.testing.assert_close(module(x), x + 0.5 * module.module(x))
+
+
+@pytest.mark.parametrize(("gamma", "kept"), [(-0.5, 0.0), (0.0, 0.0), (0.7, 0.7)])
+def test_a_gate_cannot_turn_round(gamma: float, kept: float) -> None:
+    network = nn.Sequential(
+        attention_module("se", 8, AttentionOptions()),
+        attention_module("se", 8, AttentionOptions(gamma="free")),
+        nn.Conv2d(8, 8, 1),
+    )
+    before = network[2].weight.clone()
+    with torch.no_grad():
+        for residual in residuals(network).values():
+            residual.gamma.fill_(gamma)
+    project_gammas(network)
+    values = [residual.gamma.item() for residual in residuals(network).values()]
+    assert values == pytest.approx([kept, gamma])
+    assert torch.equal(network[2].weight, before)
 
 
 def test_every_option_reaches_the_module() -> None:

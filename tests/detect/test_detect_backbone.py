@@ -25,6 +25,7 @@ from torchvision.models.detection.ssd import _vgg_extractor
 from dsnet.config.detector import Backbone, Detector
 from dsnet.detect.backbone import (
     BACKBONE,
+    Norm,
     PhaseConv2d,
     attention_channels,
     build_backbone,
@@ -36,6 +37,13 @@ from dsnet.detect.backbone import (
 from dsnet.errors import UserError
 
 SIZE_PX = 64
+
+
+def norm_of(name: Backbone) -> Norm:
+    """Return a norm with which the stages are those of a published checkpoint."""
+    if BACKBONE[name].published_norms:
+        return nn.BatchNorm2d
+    return lambda _channels: nn.Identity()
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +105,7 @@ def test_tensors_are_named_and_shaped_as_published(name: Backbone) -> None:
         stages = plain if name == "resnet50" else plain.features
         expected = {key: tensor.shape for key, tensor in stages.state_dict().items()}
         for stride in (32, 16, 8):
-            state = BACKBONE[name].stages(nn.BatchNorm2d, stride).state_dict()
+            state = BACKBONE[name].stages(norm_of(name), stride).state_dict()
             assert {key: tensor.shape for key, tensor in state.items()} == expected
 
 
@@ -107,6 +115,30 @@ def test_vgg16_starts_as_torchvision_s_does() -> None:
             spread = math.sqrt(2 / (9 * stage.out_channels))
             assert stage.weight.std().item() == pytest.approx(spread, rel=0.05), name
             assert not stage.bias.any()
+
+
+@pytest.mark.parametrize("norms", [True, False])
+def test_vgg16_is_torchvision_s_with_and_without_norms(norms: bool) -> None:
+    ours = BACKBONE["vgg16"].stages(nn.BatchNorm2d if norms else norm_of("vgg16"), 32).eval()
+    with torch.device("meta"):
+        theirs = (models.vgg16_bn() if norms else models.vgg16()).features.eval()
+    theirs.to_empty(device="cpu")
+    # Ours in the order of theirs: convolution, norm, ReLU, each a child of its own.
+    layers = [
+        layer
+        for child in ours
+        for layer in (child if isinstance(child, nn.Sequential) else [child])
+        if not isinstance(layer, nn.Identity)
+    ]
+    assert [type(layer) for layer in layers] == [type(layer) for layer in theirs]
+    for layer, other in zip(layers, theirs, strict=True):
+        for tensor in (*layer.parameters(), *layer.buffers()):
+            if isinstance(layer, nn.BatchNorm2d) and tensor.is_floating_point():
+                nn.init.uniform_(tensor, 0.5, 1.5)
+        other.load_state_dict(layer.state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x))
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2"])
@@ -188,7 +220,7 @@ def test_what_trains_is_torchvision_s_choice(name: Backbone) -> None:
     groups = len(BACKBONE[name].starts)
     with torch.device("meta"):
         for trained in (0, 2, groups - 1, groups):
-            ours = build_backbone(name, nn.BatchNorm2d, stride=16, trained=trained)
+            ours = build_backbone(name, norm_of(name), stride=16, trained=trained)
             assert frozen(ours.body) == frozen(theirs(name, trained)), trained
 
 

@@ -1,12 +1,14 @@
 from typing import Any
 
 import pandas as pd
+import pytest
 import torch
 
 from dsnet import schemas
 from dsnet.config.detector import Detector, Variant
+from dsnet.detect.attention import residuals
 from dsnet.detect.dataset import SliceDataset
-from dsnet.detect.inference import predict
+from dsnet.detect.inference import branch_shares, predict
 from dsnet.detect.model import build
 
 
@@ -56,3 +58,22 @@ def test_images_without_a_box_give_no_rows(ellipses: Any) -> None:
     predictions = predict(network, dataset)
     assert predictions.empty
     schemas.PREDICTIONS.validate(predictions)
+
+
+def test_a_branch_is_measured_relative_to_its_input(ellipses: Any) -> None:
+    config = Detector(weights="none", proposals=20)
+    variant = Variant(backbone="mobilenet_v2", attention="se")
+    network = build(config, variant, size_px=64, pixel_mm=2.0)
+    files = {"store": ellipses.store, "boxes": ellipses.boxes, "split": ellipses.split}
+    dataset = SliceDataset("test", windows=config.windows, **files)
+    names = [f"backbone.body.attention_{site}" for site in ("1", "18")]
+    assert branch_shares(network, dataset) == dict.fromkeys(names, 0.0)
+    with torch.no_grad():
+        for gamma, residual in zip((0.4, -1.0), residuals(network).values(), strict=True):
+            residual.gamma.fill_(gamma)
+            residual.module.excite.weight.zero_()  # so that the gate is a half everywhere
+            residual.module.excite.bias.zero_()
+    assert branch_shares(network, dataset) == pytest.approx(
+        dict(zip(names, (0.2, 0.5), strict=True))
+    )
+    assert not any(module._forward_hooks for module in network.modules())

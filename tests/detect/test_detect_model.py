@@ -183,6 +183,26 @@ def test_norms_keep_what_their_checkpoint_added_to_the_variance() -> None:
         assert norm.eps == eps
 
 
+@pytest.mark.parametrize(
+    ("weights", "norm", "norms"),
+    [
+        ("none", "auto", 13),
+        ("none", "batch", 13),
+        ("none", "frozen", 0),
+        ("paper", "auto", 0),
+        ("imagenet", "batch", 0),
+        ("mine.pt", "auto", 0),
+        ("mine.pt", "batch", 13),
+    ],
+)
+def test_vgg16_has_norms_where_it_has_none_to_load(weights: str, norm: str, norms: int) -> None:
+    config = Detector(weights=weights, norm=norm)
+    network = build(config, Variant(backbone="vgg16"), size_px=SIZE_PX, pixel_mm=PIXEL_MM)
+    kinds = [type(module) for module in network.backbone.modules()]
+    assert kinds.count(torch.nn.BatchNorm2d) == norms
+    assert FrozenBatchNorm2d not in kinds
+
+
 def test_more_groups_of_stages_than_there_are_cannot_train() -> None:
     assert trainable_layers(Detector(weights="none", trainable_layers=6), "mobilenet_v2") == 6
     with pytest.raises(UserError, match="at most 5, which is all of resnet50, but found 6"):

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dsnet import schemas
 from dsnet.config.detector import Attention, Detector, Train, Variant
+from dsnet.detect.attention import Residual
 from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.device import Machine
 from dsnet.detect.model import build
@@ -224,7 +225,11 @@ def test_the_outputs_of_a_training(
         weight.numel() for name, weight in weights_of.items() if "attention_" in name
     )
     name = "backbone.body.attention_layer4"
-    assert result["gamma"][name] == weights_of[f"{name}.gamma"].item() != 0
+    assert result["gamma"][name] == weights_of[f"{name}.gamma"].item() >= 0
+    assert set(result["branch_share"]) == set(result["gamma"])
+    assert all(
+        (share > 0) == (result["gamma"][name] > 0) for name, share in result["branch_share"].items()
+    )
 
     (row,) = schemas.read(schemas.HISTORY, outputs["history"]).to_dict("records")
     parts = ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg")
@@ -307,18 +312,51 @@ def test_gradients_are_clipped_to_the_norm_of_the_config(
     changes = {"gradient_clip": limit, "learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0}
     losses = one_epoch(network, dataset("train"), CONFIG.model_copy(update=changes))
     assert network.weight.detach().norm().item() == pytest.approx(norm, rel=1e-4)
-    assert losses == {"loss": 1.0, "loss_classifier": 0.0, "loss_box_reg": 1.0}
+    expected = {"loss": 1.0, "loss_classifier": 0.0, "loss_box_reg": 1.0, "learning_rate": 1.0}
+    assert losses == expected
 
 
-def test_gamma_does_not_decay() -> None:
+def test_gamma_does_not_decay_and_has_its_own_rate() -> None:
     network = build(Detector(weights="none"), Variant(attention="se"), size_px=64, pixel_mm=2.0)
     groups = sgd(network, CONFIG, "32-true").param_groups
     ordered = [weight for group in groups for weight in group["params"]]
     assert all(one is other for one, other in zip(ordered, network.parameters(), strict=True))
-    decay = {id(weight): group["weight_decay"] for group in groups for weight in group["params"]}
-    expected = {id(w): 0 if n.endswith("gamma") else 0.1 for n, w in network.named_parameters()}
-    assert decay == expected
-    assert list(expected.values()).count(0) == 2
+    settings_of = {
+        id(weight): (group["weight_decay"], group["rate"])
+        for group in groups
+        for weight in group["params"]
+    }
+    expected = {
+        id(weight): (0.0, 0.1) if name.endswith("gamma") else (0.1, 1.0)
+        for name, weight in network.named_parameters()
+    }
+    assert settings_of == expected
+    assert list(expected.values()).count((0.0, 0.1)) == 2
+
+
+class Opening(nn.Module):
+    """A network whose loss grows with gamma, so that a step of 1 makes gamma -1."""
+
+    def __init__(self, *, positive: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.attention = Residual(nn.Identity(), positive=positive)
+
+    def forward(self, images: list[Tensor], _targets: list[Any]) -> dict[str, Tensor]:
+        one = torch.ones((), device=images[0].device)
+        return {"loss_classifier": self.attention(one) + self.weight}
+
+
+@pytest.mark.parametrize(("positive", "gamma"), [(True, 0.0), (False, -0.25)])
+def test_gamma_steps_at_its_own_rate_and_not_below_zero(
+    dataset: Callable[[str], SliceDataset], positive: bool, gamma: float
+) -> None:
+    network = Opening(positive=positive)
+    changes = {"learning_rate": 1.0, "gamma_rate": 0.25, "momentum": 0.0, "weight_decay": 0.0}
+    losses = one_epoch(network, dataset("train"), CONFIG.model_copy(update=changes))
+    assert network.attention.gamma.item() == gamma
+    assert network.weight.item() == -1.0
+    assert losses["learning_rate"] == 1.0
 
 
 def test_frozen_weights_are_not_optimised() -> None:
