@@ -5,12 +5,14 @@ Headers are true to the CT Image IOD (PS3.3 A.3).
 
 import hashlib
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence
+from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -32,6 +34,14 @@ SYNTAXES = {
     "jpeg2000": JPEG2000Lossless,
     "deflated": DeflatedExplicitVRLittleEndian,
 }
+
+# Those that are slow to compress, less often.
+_SYNTAX_CYCLE = (
+    *("explicit", "implicit", "rle", "jpeg2000", "deflated"),
+    *("explicit", "implicit", "rle", "explicit", "implicit", "explicit"),
+)
+_THICKNESS_MM = (2.0, 2.5, 3.0)
+_QUARTERS = 4
 
 _NO_AGENT = (None, "", "None", "NO", "N/A")
 """What hospitals write where there was no contrast agent; None leaves the attribute out."""
@@ -104,6 +114,29 @@ VENDORS = {
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """The settings of one examination that must not depend on the patient's class.
+
+    Attributes
+    ----------
+    vendor, syntax : str
+        Keys of `VENDORS` and `SYNTAXES`.
+    kernel : str
+        One of the vendor's bone kernels.
+    thickness_mm : float
+        Of a slice.
+    field : float
+        Field of view, from 0 for the smallest to 1 for the largest.
+    """
+
+    vendor: str
+    syntax: str
+    kernel: str
+    thickness_mm: float
+    field: float
+
+
+@dataclass(frozen=True)
 class Scanner:
     """The settings of one examination.
 
@@ -157,34 +190,75 @@ class Scanner:
         return x + self.jitter_mm[0], y + self.jitter_mm[1]
 
 
+def sample_protocols(
+    rng: np.random.Generator, vendors: Sequence[str], syntaxes: Sequence[str]
+) -> list[Protocol]:
+    """Return the protocols of all patients of one class, each setting in random order.
+
+    Vendors, their kernels, transfer syntaxes, slice thicknesses and quarters of the range of fields
+    of view occur as often in any other class of as many patients. So no seed lets a header predict
+    the class. Whole protocols are not the same in every class: a protocol of one patient in each
+    would tell the class of the third patient from those of two.
+
+    Parameters
+    ----------
+    rng : Generator
+    vendors, syntaxes : sequence of str
+        What each patient needs; "" for any.
+    """
+    count = len(vendors)
+    makers = _allot([list(VENDORS)[i % len(VENDORS)] for i in range(count)], vendors, rng)
+    coded = _allot([_SYNTAX_CYCLE[i % len(_SYNTAX_CYCLE)] for i in range(count)], syntaxes, rng)
+    thickness = rng.permutation(count) % len(_THICKNESS_MM)
+    field = (rng.permutation(count) % _QUARTERS + rng.random(count)) / _QUARTERS
+    used: Counter[str] = Counter()
+    protocols = []
+    for i, maker in enumerate(makers):
+        kernels = VENDORS[maker].bone_kernels
+        kernel = kernels[used[maker] % len(kernels)]
+        used[maker] += 1
+        thickness_mm = _THICKNESS_MM[thickness[i]]
+        protocols.append(Protocol(maker, coded[i], kernel, thickness_mm, float(field[i])))
+    return protocols
+
+
+def _allot(values: list[str], needs: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Return `values` in random order, except that each patient gets the one that it needs."""
+    rest = list(values)
+    for need in filter(None, needs):
+        rest.remove(need if need in rest else rest[-1])
+    rest = rng.permutation(rest).tolist()
+    return [need or rest.pop() for need in needs]
+
+
 def sample_scanner(
-    rng: np.random.Generator, vendor: str, syntax: str, kernel: str, *, matrix_px: int, slices: int
+    rng: np.random.Generator, protocol: Protocol, kernel: str, *, matrix_px: int, slices: int
 ) -> Scanner:
     """Return the settings of one examination.
 
     Parameters
     ----------
     rng : Generator
-    vendor, syntax : str
-        Keys of `VENDORS` and `SYNTAXES`.
+    protocol : Protocol
     kernel : str
-        "bone", "soft", or the name of a bone kernel that no vendor's list holds.
+        "bone" for the protocol's, "soft" for the vendor's soft kernel, or the name of a bone kernel
+        that no vendor's list holds.
     matrix_px : int
     slices : int
         Slices per level.
     """
-    maker = VENDORS[vendor]
-    bone_kernel = str(rng.choice(maker.bone_kernels))
+    vendor = VENDORS[protocol.vendor]
     # Spine views show part of the trunk, abdominal ones all of it; 1.5 mm still resolves a cortex.
-    field_mm = rng.uniform(180, min(380, 1.5 * matrix_px))
+    smallest_mm, largest_mm = 180.0, min(380.0, 1.5 * matrix_px)
+    field_mm = smallest_mm + protocol.field * (largest_mm - smallest_mm)
     return Scanner(
-        vendor=maker,
-        kernel={"bone": bone_kernel, "soft": maker.soft_kernel}.get(kernel, kernel),
+        vendor=vendor,
+        kernel={"bone": protocol.kernel, "soft": vendor.soft_kernel}.get(kernel, kernel),
         bone=kernel != "soft",
-        syntax=syntax,
+        syntax=protocol.syntax,
         matrix_px=matrix_px,
-        spacing_mm=round(float(field_mm) / matrix_px, 4),
-        thickness_mm=float(rng.choice([2.0, 2.5, 3.0])),
+        spacing_mm=round(field_mm / matrix_px, 4),
+        thickness_mm=protocol.thickness_mm,
         step_mm=round(float(rng.uniform(34, 39)) / slices, 2),
         top_mm=round(float(rng.uniform(-400, 400)), 2),
         table_mm=(round(float(rng.normal(0, 8)), 1), round(float(rng.normal(-140, 15)), 1)),
@@ -240,7 +314,7 @@ class Examination:
         ):
             for keyword, value in attributes.items():
                 setattr(dataset, keyword, value)
-        dataset.RequestAttributesSequence = Sequence([self._request()])
+        dataset.RequestAttributesSequence = DicomSequence([self._request()])
         add_identifiers(dataset, self.identity)
         if self.number % 4 == 1:
             add_overlay(dataset, self.identity, self.scanner.matrix_px)

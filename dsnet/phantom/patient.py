@@ -13,7 +13,7 @@ from dsnet.config.cohort import Phantom
 from dsnet.phantom.anatomy import Anatomy, FieldOfView, SlicePosition, render, sample_anatomy
 from dsnet.phantom.bone import Bone, sample_bone
 from dsnet.phantom.cases import EXTRAS, Case, WrittenSlice, first
-from dsnet.phantom.examination import VENDORS, Examination, sample_scanner, save
+from dsnet.phantom.examination import Examination, Protocol, sample_scanner, save
 from dsnet.phantom.identity import sample_identity
 from dsnet.phantom.raster import Plane, reconstruct
 from dsnet.schemas import LEVELS
@@ -25,8 +25,6 @@ CLINICAL_COLUMNS = ("patient_id", "sex", "age", "height_cm", "weight_kg", *HISTO
 _IMPLANTED = {"screws": ("L3", "L4"), "cement": ("L2",)}
 _BONE_SERIES, _SOFT_SERIES = 2, 3
 _CATEGORIES = (*LEVELS, "T12", "L5")
-# Transfer syntaxes in turn; those that are slow to compress, less often.
-_SYNTAX_CYCLE = ("explicit", "implicit", "rle", "jpeg2000", "explicit", "implicit", "deflated")
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Plan:
     included : bool
         Whether the patient must stay in.
     case : Case
+    protocol : Protocol
     """
 
     number: int
@@ -51,6 +50,7 @@ class Plan:
     boundary: bool
     included: bool
     case: Case
+    protocol: Protocol
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,7 @@ def sample_patient(plan: Plan, params: Phantom, rng: np.random.Generator) -> Pat
     identity = sample_identity(rng, number)
     scanner = sample_scanner(
         rng,
-        case.vendor or list(VENDORS)[number % len(VENDORS)],
-        case.syntax or _SYNTAX_CYCLE[number % len(_SYNTAX_CYCLE)],
+        plan.protocol,
         case.kernel,
         matrix_px=params.matrix_px,
         slices=params.slices_per_level,

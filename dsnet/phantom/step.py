@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from dsnet.config.cohort import Phantom
 from dsnet.errors import UserError
 from dsnet.files import whole, write_json, write_text
 from dsnet.phantom.bone import BOUNDARY_TENTHS, ceiling, realised
-from dsnet.phantom.cases import EXCLUDED, KEPT, ORDINARY
+from dsnet.phantom.cases import EXCLUDED, KEPT, ORDINARY, Case
+from dsnet.phantom.examination import Protocol, sample_protocols
 from dsnet.phantom.patient import (
     CLINICAL_COLUMNS,
     DXA_COLUMNS,
@@ -71,19 +72,26 @@ def make_phantom(params: Phantom, cohort: Path, answers: Path, processes: int = 
 def plan_cohort(params: Phantom) -> list[Plan]:
     """Return the patients: first those who must stay, then one for each case of `EXCLUDED`."""
     # In random order: nothing that depends on a patient's number may tell the class.
-    order = np.random.default_rng([params.seed, 0]).permutation(params.patients_per_class * 3)
-    seen: Counter[str] = Counter()
-    plans = []
-    for index, value in enumerate(order):
-        label = CLASSES[value % len(CLASSES)]
-        boundary = label in BOUNDARY_TENTHS and seen[label] <= params.patients_per_class // 24
-        seen[label] += 1
-        case = KEPT[index] if index < len(KEPT) else ORDINARY
-        plans.append(Plan(index + 1, label, boundary, True, case))
-    for case in EXCLUDED:
+    rng = np.random.default_rng([params.seed, 0])
+    order = rng.permutation(params.patients_per_class * len(CLASSES))
+    labels = [CLASSES[value % len(CLASSES)] for value in order]
+    cases = [*KEPT, *[ORDINARY] * (len(labels) - len(KEPT))]
+    plans: list[Plan] = []
+    for label in CLASSES:
+        own = [index for index, other in enumerate(labels) if other == label]
+        protocols = _protocols([cases[index] for index in own], rng)
+        for rank, (index, protocol) in enumerate(zip(own, protocols, strict=True)):
+            boundary = label in BOUNDARY_TENTHS and rank <= params.patients_per_class // 24
+            plans.append(Plan(index + 1, label, boundary, True, cases[index], protocol))
+    plans.sort(key=lambda plan: plan.number)
+    for case, protocol in zip(EXCLUDED, _protocols(EXCLUDED, rng), strict=True):
         number = len(plans) + 1
-        plans.append(Plan(number, CLASSES[number % len(CLASSES)], False, False, case))
+        plans.append(Plan(number, CLASSES[number % len(CLASSES)], False, False, case, protocol))
     return plans
+
+
+def _protocols(cases: Sequence[Case], rng: np.random.Generator) -> list[Protocol]:
+    return sample_protocols(rng, [case.vendor for case in cases], [case.syntax for case in cases])
 
 
 def _clear(cohort: Path, answers: Path) -> None:

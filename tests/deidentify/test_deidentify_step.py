@@ -23,6 +23,7 @@ from dsnet.dicom.pixels import pixel_hash
 from dsnet.errors import UserError
 from dsnet.ingest.step import ingest
 from dsnet.phantom.cases import KEPT, Case
+from dsnet.phantom.examination import Protocol
 from dsnet.phantom.patient import Plan, write_patient
 from dsnet.phi.step import Summary, check
 from dsnet.results import Results
@@ -70,7 +71,8 @@ def ingested(tmp_path_factory: pytest.TempPathFactory) -> Made:
     params = Phantom(matrix_px=128)
     for number, syntax in enumerate(SYNTAXES, start=1):
         case = Case("plain", syntax=syntax, extras=capture.extras if number == 1 else ())
-        write_patient(Plan(number, "normal", False, True, case), params, dicom)
+        protocol = Protocol("ge", syntax, "BONE", 2.5, 0.5)
+        write_patient(Plan(number, "normal", False, True, case, protocol), params, dicom)
     index, source = (folder / "results" / "cohort" / n for n in ("index.parquet", "source.json"))
     ingest(
         ingest=Ingest(processes=1),

@@ -10,15 +10,20 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.made_phantom import TINY, Made
 
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Criteria, Phantom
 from dsnet.errors import UserError
 from dsnet.phantom import is_pristine
+from dsnet.phantom.cases import EXCLUDED, KEPT
+from dsnet.phantom.examination import VENDORS
 from dsnet.phantom.identity import sample_identity
 from dsnet.phantom.patient import write_patient
 from dsnet.phantom.step import make_phantom, plan_cohort
+from dsnet.schemas import CLASSES
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -157,8 +162,43 @@ def test_plan_balances_the_classes() -> None:
     assert Counter(plan.label for plan in included) == dict.fromkeys(
         ("normal", "osteopenia", "osteoporosis"), 36
     )
-    assert sum(plan.boundary for plan in included) == 4
+    assert Counter(plan.label for plan in included if plan.boundary) == {
+        "normal": 2,
+        "osteoporosis": 2,
+    }
     assert len({plan.number for plan in plans}) == len(plans)
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(11, 40))
+@settings(deadline=None, max_examples=25)
+def test_every_class_has_the_same_protocols(seed: int, patients_per_class: int) -> None:
+    plans = plan_cohort(Phantom(seed=seed, patients_per_class=patients_per_class))
+    settings_of = {
+        "scanner": lambda protocol: (protocol.vendor, protocol.kernel),
+        "syntax": lambda protocol: protocol.syntax,
+        "thickness": lambda protocol: protocol.thickness_mm,
+        "quarter": lambda protocol: int(4 * protocol.field),
+    }
+    for setting in settings_of.values():
+        counted = [
+            Counter(setting(plan.protocol) for plan in plans if plan.included and plan.label == one)
+            for one in CLASSES
+        ]
+        assert counted[0] == counted[1] == counted[2]
+    assert len({plan.protocol.field for plan in plans}) == len(plans)
+
+
+@given(st.integers(0, 2**31 - 1), st.integers(5, 12))
+@settings(deadline=None, max_examples=25)
+def test_cases_get_the_scanner_that_they_need(seed: int, patients_per_class: int) -> None:
+    plans = plan_cohort(Phantom(seed=seed, patients_per_class=patients_per_class))
+    assert [plan.number for plan in plans] == list(range(1, len(plans) + 1))
+    assert [plan.case.name for plan in plans[: len(KEPT)]] == [case.name for case in KEPT]
+    assert [plan.case.name for plan in plans if not plan.included] == [c.name for c in EXCLUDED]
+    for plan in plans:
+        assert plan.case.vendor in ("", plan.protocol.vendor)
+        assert plan.case.syntax in ("", plan.protocol.syntax)
+        assert plan.protocol.kernel in VENDORS[plan.protocol.vendor].bone_kernels
 
 
 def test_a_rerun_replaces_a_phantom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,12 @@ from support.made_phantom import TINY, Made
 
 from dsnet.phantom import examination
 from dsnet.phantom.cases import ORDINARY
-from dsnet.phantom.examination import sample_scanner
+from dsnet.phantom.examination import Protocol, sample_scanner
 from dsnet.phantom.identity import sample_identity
 from dsnet.phantom.patient import Plan, write_patient
 from dsnet.private import PHANTOM_UID_ROOT
+
+PROTOCOL = Protocol("ge", "explicit", "BONE", 2.5, 0.5)
 
 # PS3.3 A.3, CT Image IOD: type 1 attributes hold a value, type 2 are at least there.
 TYPE_1 = """
@@ -81,10 +83,8 @@ def test_uids_name_the_phantom_and_its_seed(made: Made) -> None:
 @settings(deadline=None, max_examples=50)
 def test_uids_are_valid_for_every_seed(seed: int, number: int, index: int) -> None:
     rng = np.random.default_rng(0)
-    identity, scanner = (
-        sample_identity(rng, number),
-        sample_scanner(rng, "ge", "explicit", "bone", matrix_px=128, slices=2),
-    )
+    scanner = sample_scanner(rng, PROTOCOL, "bone", matrix_px=128, slices=2)
+    identity = sample_identity(rng, number)
     uid = examination.Examination(seed, number, identity, scanner, "", 0.0).image_uid(2, index)
     assert UID(uid).is_valid
     assert len(uid) <= 64
@@ -200,7 +200,7 @@ def test_identifiers_stand_where_tools_overlook_them(made: Made) -> None:
 def test_planted_identifiers_change_no_pixel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = Plan(1, "normal", False, True, ORDINARY)
+    plan = Plan(1, "normal", False, True, ORDINARY, PROTOCOL)
     write_patient(plan, TINY, tmp_path / "planted")
     monkeypatch.setattr(examination, "add_identifiers", lambda *_: None)
     monkeypatch.setattr(examination, "add_overlay", lambda *_: None)
