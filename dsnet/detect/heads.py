@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from dsnet.config.detector import Detector
+from dsnet.detect.regions import IGNORED, Truth, box_loss, match, sample
 
 _SMALLEST_PX = 1e-2  # torchvision's: an edge below this is no box
 
@@ -54,17 +55,53 @@ class Heads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         proposals : list of float32 (regions, 4)
         image_shapes : list of (height, width)
         targets : list of dict
-            ``boxes`` float32 (objects, 4) and ``labels`` int64 (objects,), for training.
+            ``boxes`` float32 (objects, 4) and ``labels`` int64 (objects,), in training.
         """
-        if self.training:
-            proposals, _, labels, offsets = self.select_training_samples(proposals, targets)
+        if targets is not None:
+            proposals, labels, offsets = self._samples(proposals, Truth.of(targets))
         pooled = self.box_head(self.box_roi_pool(features, proposals, image_shapes))
         logits, deltas = (output.float() for output in self.box_predictor(pooled))
-        if not self.training:
+        if targets is None:
             return self.detect(logits, deltas, proposals, image_shapes), {}
-        _, box_loss = fastrcnn_loss(logits, deltas, labels, offsets)
-        loss = self.class_loss(logits, torch.cat(labels))
-        return [], {"loss_classifier": loss, "loss_box_reg": box_loss}
+        own = deltas.view(len(labels), -1, 4)[
+            torch.arange(len(labels), device=labels.device), labels
+        ]
+        return [], {
+            "loss_classifier": self.class_loss(logits, labels),
+            "loss_box_reg": box_loss(own, offsets, labels > 0) / len(labels),
+        }
+
+    def _samples(
+        self, proposals: list[Tensor], truth: Truth
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return the regions of each image to learn from, and the labels and offsets of all."""
+        most = max(map(len, proposals))
+        regions = torch.cat(
+            [
+                torch.stack(
+                    [functional.pad(some, (0, 0, 0, most - len(some))) for some in proposals]
+                ),
+                truth.boxes,
+            ],
+            dim=1,
+        )
+        filled = [[True] * len(some) + [False] * (most - len(some)) for some in proposals]
+        real = torch.cat([torch.tensor(filled, device=regions.device), truth.valid], dim=1)
+        matcher, sampler = self.proposal_matcher, self.fg_bg_sampler
+        matched = match(
+            truth,
+            regions,
+            foreground=matcher.high_threshold,
+            background=matcher.low_threshold,
+            low_quality=False,
+        )
+        labels = matched.labels.masked_fill(~real, IGNORED)
+        positive, negative = sample(labels, sampler.batch_size_per_image, sampler.positive_fraction)
+        image, row = torch.where(positive | negative)
+        counts = torch.bincount(image, minlength=len(proposals)).tolist()
+        regions = regions[image, row]
+        offsets = self.box_coder.encode_single(matched.boxes[image, row], regions)
+        return list(torch.split(regions, counts)), labels[image, row], offsets
 
     def detect(
         self,

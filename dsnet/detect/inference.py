@@ -3,19 +3,49 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models.detection import FasterRCNN
+from torchvision.ops import FrozenBatchNorm2d
 
 from dsnet.detect.attention import residuals
 from dsnet.detect.dataset import SliceDataset
 from dsnet.slice_tables import BOX, CLASSES
 
 _PROBABILITIES = ("p_background", *(f"p_{name}" for name in CLASSES))
+
+
+_NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+
+
+def freeze(network: FasterRCNN) -> FasterRCNN:
+    """Make a trained network faster, after which it cannot be trained further; return it.
+
+    Norms become part of the convolutions before them, and pixels stand before channels in memory.
+    Outputs change by rounding only.
+    """
+    for parent in network.eval().modules():
+        before: nn.Module | None = None
+        for name, child in list(parent.named_children()):
+            # VGG16's norms begin a sequence (dsnet.detect.backbone.vgg16).
+            nested = isinstance(child, nn.Sequential) and isinstance(
+                next(iter(child), None), _NORMS
+            )
+            owner, key, norm = (child, "0", child[0]) if nested else (parent, name, child)
+            if isinstance(before, nn.Conv2d) and isinstance(norm, _NORMS):
+                statistics: list[Any] = [norm.running_mean, norm.running_var, norm.eps]
+                before.weight, before.bias = fuse_conv_bn_weights(
+                    before.weight, before.bias, *statistics, norm.weight, norm.bias
+                )
+                setattr(owner, key, nn.Identity())
+            before = child
+    return network.to(memory_format=torch.channels_last)
 
 
 def predict(network: FasterRCNN, dataset: SliceDataset, *, batch_size: int = 8) -> pd.DataFrame:

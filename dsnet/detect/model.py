@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.rpn import RPNHead
+from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FrozenBatchNorm2d
 
 from dsnet.config.detector import Backbone, Detector, Variant
@@ -27,6 +27,7 @@ from dsnet.detect.backbone import (
     start_weights,
 )
 from dsnet.detect.heads import Heads, class_loss
+from dsnet.detect.regions import Anchors, Float32RPNHead, Proposals
 from dsnet.errors import UserError
 from dsnet.slice_tables import CLASSES, MAX_DETECTIONS, SCORE_FLOOR, SUPPRESSION_IOU
 
@@ -159,15 +160,16 @@ def _base(config: Detector, backbone: Backbone, size_px: int, pixel_mm: float) -
         stride=None if pyramid else map_stride(config, pixel_mm),
         trained=trainable_layers(config, backbone),
     )
-    network = FasterRCNN(
+    network = Network(
         maps,
         num_classes=1 + len(CLASSES),
         min_size=size_px,
         max_size=size_px,
-        rpn_anchor_generator=Float32Anchors(sizes, (_ASPECT_RATIOS,) * len(sizes)),
+        rpn_anchor_generator=Anchors(sizes, (_ASPECT_RATIOS,) * len(sizes)),
         rpn_head=Float32RPNHead(maps.out_channels, len(sizes[0]) * len(_ASPECT_RATIOS)),
         **_proposals(config, len(sizes[0])),
     )
+    network.rpn.__class__ = Proposals  # FasterRCNN makes torchvision's, with the same weights
     network.roi_heads = Heads(class_loss(config), network.roi_heads, **_head_settings(config))
     return network
 
@@ -199,22 +201,36 @@ def _head_settings(config: Detector) -> dict[str, Any]:
     }
 
 
-class Float32Anchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
-    """Anchors in float32 regardless of the type of the feature maps (docs/interpretations.md#9).
+class Network(FasterRCNN):  # type: ignore[misc]  # torchvision has no types
+    """torchvision's Faster R-CNN for images of one size, with both stages for all of them at once.
 
-    torchvision gives anchors the type of the maps. A bfloat16 has 8 significant bits: a coordinate
-    between 256 and 512 is right to a pixel at best.
+    torchvision resamples, normalises and pads image by image, and looks at each box whether it is
+    valid; here images have the network's size already, and boxes are checked when they are read.
     """
 
-    def set_cell_anchors(self, dtype: torch.dtype, device: torch.device) -> None:  # noqa: ARG002 - the type asked for is the fault
-        """Move the anchors of one cell to `device`."""
-        super().set_cell_anchors(torch.float32, device)
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Return the losses in training, else the detections of each image.
 
-
-class Float32RPNHead(RPNHead):  # type: ignore[misc]  # torchvision has no types
-    """A proposal head whose outputs, and so the proposals and both losses, are float32."""
-
-    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Return objectness and box offsets of each pyramid level."""
-        objectness, offsets = super().forward(x)
-        return [level.float() for level in objectness], [level.float() for level in offsets]
+        Parameters
+        ----------
+        images : list of float32 (3, height, width)
+            In [0, 1], all of one size.
+        targets : list of dict
+            ``boxes`` float32 (objects, 4) and ``labels`` int64 (objects,) of each image, in
+            training alone.
+        """
+        height, width = size = images[0].shape[1:]
+        step = self.transform.size_divisible
+        batch = functional.pad(
+            self.transform.normalize(torch.stack(images)), (0, -width % step, 0, -height % step)
+        )
+        padded = ImageList(batch, [size] * len(images))
+        features = self.backbone(batch)
+        if isinstance(features, Tensor):
+            features = {"0": features}
+        wanted = targets if self.training else None
+        proposals, first = self.rpn(padded, features, wanted)
+        detections, second = self.roi_heads(features, proposals, padded.image_sizes, wanted)
+        return {**second, **first} if self.training else detections

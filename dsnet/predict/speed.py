@@ -12,7 +12,7 @@ from torchvision.models.detection import FasterRCNN
 from dsnet.config.detector import Detector, Variant
 from dsnet.detect.dataset import apply_windows
 from dsnet.detect.device import all_cpus, this_machine
-from dsnet.detect.inference import detect
+from dsnet.detect.inference import detect, freeze
 from dsnet.detect.model import build
 from dsnet.detect.weights import load_trained
 from dsnet.evaluate.provenance import read_grid
@@ -66,7 +66,7 @@ def measure_speed(
     for variant, path in zip(timed, weights, strict=True):
         network = build(detector, variant, **grid)
         load_trained(network, path)
-        networks.append(network.to(machine.device).eval())
+        networks.append(freeze(network.to(machine.device)))
     stored = SliceStore(store, boxes)
     timed_images = [stored.image(row % len(stored)) for row in range(warmup + images)]
     with all_cpus():

@@ -6,7 +6,7 @@ from dsnet import schemas
 from dsnet.config.detector import Detector, Variant
 from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.device import reproducible, this_machine
-from dsnet.detect.inference import predict
+from dsnet.detect.inference import freeze, predict
 from dsnet.detect.model import build
 from dsnet.detect.weights import load_trained
 from dsnet.evaluate.coco import results, write_compact
@@ -63,7 +63,7 @@ def predict_subsets(
     with reproducible(machine):
         network = build(detector, variant, **read_grid(digest))
         load_trained(network, weights)
-        network.to(machine.device)
+        freeze(network.to(machine.device))
         tables = {subset: predict(network, dataset) for subset, dataset in datasets.items()}
     schemas.write(schemas.PREDICTIONS, tables["test"], test)
     schemas.write(schemas.PREDICTIONS, tables["validation"], validation)

@@ -11,7 +11,9 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
@@ -59,9 +61,13 @@ from dsnet.train.manifest import describe
 Row = dict[str, Any]
 """One epoch of the history, under `schemas.HISTORY`."""
 
-_CHECKPOINT_FORMAT = 2  # a checkpoint of another is not resumed
+Change = Callable[..., tuple[Tensor, Tensor]]
+"""From an image in HU, its boxes and ``index`` to what the network sees in an epoch."""
+
+_CHECKPOINT_FORMAT = 3  # a checkpoint of another is not resumed
 _DATA = ("cohort", "synthetic", "size_px", "pixel_mm")
 _VALIDATION = {"validation_map": "map", "validation_box_ap50": "box_ap50"}
+_LOADING_THREADS = 4
 _DROPS = (0.60, 0.85)  # of all steps; torchvision's reference drops after 16 and 22 of 26 epochs
 
 
@@ -253,29 +259,21 @@ def train_one_epoch(
     rank, world = fabric.global_rank, fabric.world_size
     images = epoch_images(image_classes(training), config, seed=seed, epoch=epoch)
     batches = epoch_batches(images, config.batch_size, seed=seed, epoch=epoch, devices=world)
+    shares = [device_share(batch, rank, world) for batch in batches]
+    change = partial(augment, config=config, seed=seed, epoch=epoch)
     losses: list[dict[str, float]] = []
+    unread: tuple[list[str], dict[str, Tensor]] | None = None
     model.train()
-    for number, batch in enumerate(batches):
+    for number, examples in enumerate(_loaded(training, shares, change, fabric.device)):
         rate = learning_rate(epoch * len(batches) + number, config.epochs * len(batches), config)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate"]
         # torchvision samples proposals from torch's global generator.
         torch.manual_seed(torch_seed(Stream.PROPOSALS, seed, epoch, number * world + rank))
-        share = device_share(batch, rank, world)
-        examples = [
-            training.augmented(i, partial(augment, config=config, seed=seed, epoch=epoch, index=i))
-            for i in share
-        ]
-        inputs = [fabric.to_device(example.image) for example in examples]
-        targets = [fabric.to_device(example.target()) for example in examples]
-
         optimizer.zero_grad()
-        by_name: dict[str, Tensor] = model(inputs, targets)
-        loss = torch.stack(list(by_name.values())).sum()
-        if not torch.isfinite(loss):
-            raise _not_finite(epoch, examples, by_name)
-        weight = len(share) * world / len(batch)
-        fabric.backward(loss * weight)
+        by_name: dict[str, Tensor] = model(*_on_device(examples, fabric.device))
+        weight = len(examples) * world / len(batches[number])
+        fabric.backward(torch.stack(list(by_name.values())).sum() * weight)
         if config.gradient_clip > 0:
             fabric.clip_gradients(
                 model, optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False
@@ -283,16 +281,82 @@ def train_one_epoch(
         optimizer.step()
         project_gammas(model)
 
-        losses.append({name: value.item() * weight for name, value in by_name.items()})
-        if fabric.is_global_zero and sys.stdout.isatty():  # no log holds a progress line
+        # Reading a loss waits for the GPU: it is read when the next batch is under way.
+        if unread:
+            losses.append(_read(*unread, epoch))
+        names = [example.image_key for example in examples]
+        unread = names, {name: value.detach() * weight for name, value in by_name.items()}
+        if fabric.is_global_zero and losses and sys.stdout.isatty():  # no log holds a progress line
             progress = f"epoch {epoch + 1} of {config.epochs}, batch {number + 1} of {len(batches)}"
             end = "\n" if number + 1 == len(batches) else ""
-            print(f"\r{progress}, loss {loss.item():.3f}   ", end=end, flush=True)
+            loss = sum(losses[-1].values())
+            print(f"\r{progress}, loss {loss:.3f}   ", end=end, flush=True)
+    if unread:
+        losses.append(_read(*unread, epoch))
     means = {name: sum(one[name] for one in losses) / len(losses) for name in losses[0]}
     means = {"loss": sum(means.values()), **means}
     # Each process saw its share of the batches.
     whole: Any = fabric.all_reduce(torch.tensor(list(means.values()), dtype=torch.float64))
     return {**dict(zip(means, whole.tolist(), strict=True)), "learning_rate": rate}
+
+
+def _loaded(
+    training: SliceDataset, shares: Sequence[Sequence[int]], change: Change, device: torch.device
+) -> Iterator[list[Example]]:
+    """Yield the examples of each batch; beside a GPU, those of the next are made meanwhile."""
+
+    def load(share: Sequence[int]) -> list[Example]:
+        return [training.augmented(i, partial(change, index=i)) for i in share]
+
+    if device.type == "cpu":  # which has no time to spare
+        yield from map(load, shares)
+        return
+    with ThreadPoolExecutor(_LOADING_THREADS) as pool:
+        ahead = deque(pool.submit(load, share) for share in shares[:_LOADING_THREADS])
+        for share in [*shares[_LOADING_THREADS:], *[None] * len(ahead)]:
+            examples = ahead.popleft().result()
+            if share is not None:
+                ahead.append(pool.submit(load, share))
+            yield examples
+
+
+def _on_device(
+    examples: Sequence[Example], device: torch.device
+) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """Return the images and targets on `device`, each kind sent at once."""
+    counts = [len(example.labels) for example in examples]
+    images, boxes, labels = (
+        values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+        for values in (
+            torch.stack([example.image for example in examples]),
+            torch.cat([example.boxes for example in examples]),
+            torch.cat([example.labels for example in examples]),
+        )
+    )
+    targets = [
+        {"boxes": own, "labels": label}
+        for own, label in zip(torch.split(boxes, counts), torch.split(labels, counts), strict=True)
+    ]
+    return list(images), targets
+
+
+def _read(image_keys: list[str], losses: dict[str, Tensor], epoch: int) -> dict[str, float]:
+    """Return the losses of a batch as numbers.
+
+    Raises
+    ------
+    UserError
+        If one is not finite; the message names the images.
+    """
+    values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+    if not all(map(math.isfinite, values.values())):
+        raise UserError(
+            f"training epoch {epoch}, images " + ", ".join(image_keys),
+            expected="a finite loss",
+            came=", ".join(f"{name} {value:.3g}" for name, value in values.items()),
+            remedy="look at these images, lower train.learning_rate or set train.gradient_clip",
+        )
+    return values
 
 
 def learning_rate(step: int, steps: int, config: Train) -> float:
@@ -376,15 +440,6 @@ def stalled(history: Sequence[Row], config: Train) -> bool:
     validated = [row for row in history if row["validation_map"] is not None]
     better = max(validated, key=lambda row: (row["validation_map"], -row["epoch"]))
     return int(history[-1]["epoch"] - better["epoch"]) >= config.patience_epochs
-
-
-def _not_finite(epoch: int, examples: list[Example], losses: dict[str, Tensor]) -> UserError:
-    return UserError(
-        f"training epoch {epoch}, images " + ", ".join(example.image_key for example in examples),
-        expected="a finite loss",
-        came=", ".join(f"{name} {value.item():.3g}" for name, value in losses.items()),
-        remedy="look at these images, lower train.learning_rate or set train.gradient_clip",
-    )
 
 
 def _fingerprint(record: dict[str, Any]) -> str:

@@ -3,12 +3,14 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from dsnet import schemas
-from dsnet.config.detector import Detector, Variant
-from dsnet.detect.attention import residuals
+from dsnet.config.detector import Attention, Backbone, Detector, Variant
+from dsnet.detect.attention import Residual, residuals
 from dsnet.detect.dataset import SliceDataset
-from dsnet.detect.inference import branch_shares, predict
+from dsnet.detect.inference import branch_shares, freeze, predict
 from dsnet.detect.model import build
 
 
@@ -77,3 +79,37 @@ def test_a_branch_is_measured_relative_to_its_input(ellipses: Any) -> None:
         dict(zip(names, (0.2, 0.5), strict=True))
     )
     assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "attention", "norm"),
+    [
+        ("resnet50", "ds", "batch"),
+        ("resnet50", "sk", "frozen"),
+        ("vgg16", "eca", "batch"),
+        ("mobilenet_v2", "se", "batch"),
+        ("mobilenet_v3_large", "ds", "frozen"),
+    ],
+)
+def test_a_frozen_network_has_no_norms_and_the_same_outputs(
+    backbone: Backbone, attention: Attention, norm: str
+) -> None:
+    torch.manual_seed(2)
+    config = Detector(weights="none", proposals=20, norm=norm)
+    variant = Variant(backbone=backbone, attention=attention)
+    network = build(config, variant, size_px=64, pixel_mm=2.0).eval()
+    norms = (nn.BatchNorm2d, FrozenBatchNorm2d)
+    for module in network.modules():
+        if isinstance(module, norms):
+            for values in (module.running_mean, module.bias):
+                nn.init.uniform_(values, -0.1, 0.1)
+            for values in (module.running_var, module.weight):
+                nn.init.uniform_(values, 0.8, 1.2)
+        elif isinstance(module, Residual):
+            nn.init.constant_(module.gamma, 0.5)
+    images = torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        before = network.double().backbone(images)
+        after = freeze(network).backbone(images)
+    assert not any(isinstance(module, norms) for module in network.modules())
+    torch.testing.assert_close(after, before, rtol=1e-9, atol=1e-9)

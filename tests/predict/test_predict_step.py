@@ -9,7 +9,7 @@ from dsnet import schemas
 from dsnet.config.detector import Detector, Variant
 from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.device import reproducible, this_machine
-from dsnet.detect.inference import predict
+from dsnet.detect.inference import freeze, predict
 from dsnet.detect.model import build
 from dsnet.errors import UserError
 from dsnet.predict.step import predict_subsets
@@ -55,7 +55,7 @@ def test_the_tables_are_the_detections_of_the_weights(
     for name in ("test", "validation"):
         dataset = SliceDataset(name, **files, windows=DETECTOR.windows)
         with reproducible(this_machine()):
-            expected = predict(network, dataset)
+            expected = predict(freeze(network), dataset)
         predictions = schemas.read(schemas.PREDICTIONS, written[name])
         pd.testing.assert_frame_equal(predictions, expected, check_dtype=False)
 
