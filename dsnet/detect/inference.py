@@ -39,7 +39,7 @@ def freeze(network: FasterRCNN) -> FasterRCNN:
             )
             owner, key, norm = (child, "0", child[0]) if nested else (parent, name, child)
             if isinstance(before, nn.Conv2d) and isinstance(norm, _NORMS):
-                statistics: list[Any] = [norm.running_mean, norm.running_var, norm.eps]
+                statistics: tuple[Any, Any, float] = (norm.running_mean, norm.running_var, norm.eps)
                 before.weight, before.bias = fuse_conv_bn_weights(
                     before.weight, before.bias, *statistics, norm.weight, norm.bias
                 )
