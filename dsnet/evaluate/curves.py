@@ -29,7 +29,7 @@ Curve = dict[str, list[Any]]
 MOST_POINTS = 200
 """Of a curve; the rest is left out evenly, never the ends."""
 
-_ROUNDED = 1e-6  # points are written to six decimals
+_FEWEST_FALSE = 1e-3  # by image or patient: first point of the band of a FROC curve after 0
 _BESIDE = 1e-9  # less than any step of a curve
 
 FPRS = np.linspace(0.0, 1.0, 101)
@@ -169,7 +169,7 @@ def calibration_band(units: Units, weights: Floats) -> Curve:
 
 
 def froc_bands(scene: Scene, iou: float, weights: Floats) -> dict[str, Curve]:
-    """Return the band of each curve of `froc` at the numbers of false boxes that the curve has."""
+    """Return the band of each curve of `froc`, from no false box to as many as the curve has."""
     objects, slot = scene.localised(iou, score=0.0)
     patient, hit = scene.patient[objects.image], slot >= 0
     vertebra = _vertebra(scene)
@@ -187,12 +187,13 @@ def froc_bands(scene: Scene, iou: float, weights: Floats) -> dict[str, Curve]:
         hits, false = _by_patient(objects.score, patient, len(images), target, target, ~hit)
         reached = ratio(weights @ hits.T, (weights @ targets)[:, None])
         cost = weights @ false.T / (weights @ units)[:, None]
-        grid = np.unique(froc(scene, iou)[unit][f"false_per_{unit}"])
+        most = float((~hit).sum() / units.sum())
+        grid = np.append(0.0, np.geomspace(_FEWEST_FALSE, max(most, 1.0), len(FPRS) - 1))
         values = [
-            row[np.searchsorted(x, grid + _ROUNDED, side="right") - 1]
+            row[np.searchsorted(x, grid + _BESIDE, side="right") - 1]
             for x, row in zip(cost, reached, strict=True)
         ]
-        made[unit] = {f"false_per_{unit}": grid.tolist(), **_band(np.stack(values))}
+        made[unit] = {f"false_per_{unit}": _rounded(grid), **_band(np.stack(values))}
     return made
 
 

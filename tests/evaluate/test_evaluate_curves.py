@@ -196,7 +196,7 @@ def test_froc_is_read_from_the_curve_of_the_resample(scene: Scene, seed: int) ->
     for unit, curve in froc(again, 0.5).items():
         false, sensitivity = (np.array(values) for values in curve.values())
         grid = np.array(made[unit][f"false_per_{unit}"])
-        expected = [sensitivity[false <= x + 2e-6].max() for x in grid]
+        expected = [sensitivity[false <= x + 1e-6].max() for x in grid]
         np.testing.assert_allclose(read(made[unit]), expected, atol=2e-6)
 
 
