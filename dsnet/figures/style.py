@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ class Look:
     """How one class or one detector looks in every figure."""
 
     colour: str
-    line: str | tuple[float, tuple[float, ...]]
+    line: Literal["-", "--"] | tuple[float, tuple[float, ...]]
     marker: str
     hatch: str
 
