@@ -340,6 +340,8 @@ def _diagonal(panel: Axes) -> None:
 
 
 def _square(panel: Axes) -> None:
+    ticks = np.linspace(0, 1, 6)
+    panel.set(xticks=ticks, yticks=ticks)
     panel.set(xlim=(-_MARGIN, 1 + _MARGIN), ylim=(-_MARGIN, 1 + _MARGIN), aspect="equal")
 
 

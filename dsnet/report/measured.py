@@ -94,7 +94,7 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
         Column("Verdict", "verdict"),
     ),
 }
-"""What the report shows of each table; the rest is behind "all columns"."""
+"""What the report shows of each table; the rest is behind "all rows and columns"."""
 
 _SUMMARIES = {"table1": "metrics.json", "table2": "table2.json"}
 """Files that hold the statistics of a table which its CSV lacks, as fractions."""
@@ -173,6 +173,7 @@ class ResultTable:
     columns : list of Column
         Those of `HEADLINES` that the file has; all of a table that is not there.
     rows : list of list of Cell
+        Of each method the first statistic, where there are several.
     note : str
         On how many patients, and of which data.
     heads : list of str
@@ -326,7 +327,7 @@ def _table(results: Results, name: str) -> ResultTable:
         name,
         TABLES[name],
         columns,
-        [[_cell(row, column) for column in columns] for row in rows],
+        [[_cell(row, column) for column in columns] for row in _first_statistics(rows)],
         _note([row for row in raw if row.get("source") != "reported"]),
         heads,
         raw,
@@ -339,10 +340,21 @@ def _derived(row: Mapping[str, str]) -> dict[str, str]:
     if {"backbone", "attention"} <= set(row):
         derived["detector"] = title_of(f"{row['backbone']}/{row['attention']}")
     if "statistic" in row:
-        derived["statistic"] = row["statistic"].replace("_", " ")
+        derived["statistic"] = row["statistic"].replace("_", " ").replace("auc", "AUC")
     if row.get("unit") == "":
         derived["unit"] = "reported"
     return derived
+
+
+def _first_statistics(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return of each method the rows of its first statistic, by which methods are compared."""
+    first: dict[str, str] = {}
+    kept = []
+    for row in rows:
+        method, statistic = row.get("detector", row.get("method", "")), row.get("statistic", "")
+        if statistic == first.setdefault(method, statistic):
+            kept.append(row)
+    return kept
 
 
 def _box_ap(summary: Mapping[str, Any], row: Mapping[str, str]) -> dict[str, str]:

@@ -137,6 +137,28 @@ def test_tables_figures_and_records_are_shown_with_their_words(real: str) -> Non
     assert "(not the slices at hand)" in real
 
 
+def test_of_each_method_the_statistic_by_which_it_is_compared_is_shown(
+    made: Made, tmp_path: Path
+) -> None:
+    shutil.copytree(made.config.results, tmp_path, dirs_exist_ok=True)
+    heads = "backbone,attention,statistic,difference\n"
+    rows = "resnet50,se,map,1.5\nresnet50,se,recall,2\nresnet50,ds,map,3\nresnet50,ds,recall,4\n"
+    (tmp_path / "differences.csv").write_text(heads + rows)
+    heads = "method,split,labels,statistic,value\n"
+    rows = "HU,patient,true,localised_macro_auc,70\nHU,patient,true,patient_accuracy,60\n"
+    rows += "HU,image,true,localised_macro_auc,90\nDS,patient,true,map,50\n"
+    (tmp_path / "leakage.csv").write_text(heads + rows)
+    tables, _ = read_result_tables(Results(tmp_path))
+    shown = {table.name: [[cell.value for cell in row] for row in table.rows] for table in tables}
+    assert shown["differences"] == [["ResNet50+SE", "map", "1.5"], ["ResNet50+DS", "map", "3.0"]]
+    assert shown["leakage"] == [
+        ["HU", "patient", "true", "localised macro AUC", "70.0"],
+        ["HU", "image", "true", "localised macro AUC", "90.0"],
+        ["DS", "patient", "true", "map", "50.0"],
+    ]
+    assert [len(table.raw) for table in tables] == [4, 4]
+
+
 def test_of_a_real_cohort_the_page_does_not_say_synthetic(real: str) -> None:
     assert "synthetic" not in real[: real.index("<main")].lower().replace(".stamp.synthetic", "")
     assert "fewer than 5 patients" in real
