@@ -213,7 +213,7 @@ def froc(entries: Sequence[Entry]) -> Figure:
                 risen, reached = max(risen, last), min(reached, at_zero)
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         panel.set(title=f"by {unit}", xlabel=f"false boxes per {unit}", ylabel="sensitivity")
-        panel.xaxis.set_major_locator(MaxNLocator(6))
+        panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         if risen > 10 * _LINEAR:
             panel.set_xscale("symlog", linthresh=_LINEAR)
             panel.xaxis.set_major_formatter("{x:g}")

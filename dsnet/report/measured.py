@@ -216,24 +216,28 @@ def read_result_tables(results: Results) -> tuple[list[ResultTable], list[str]]:
     return [_table(results, name) for name in made], [name for name in TABLES if name not in made]
 
 
-def read_figures(results: Results, *, of_images: bool = True) -> list[Picture]:
-    """Return the figures that exist, `FIGURES` first, each with the caption of its JSON file.
+def read_figures(results: Results, *, shareable: bool = False) -> tuple[list[Picture], list[str]]:
+    """Return the figures that exist, and the names of those of `FIGURES` that do not.
 
-    Of a figure that exists twice, SVG is preferred.
+    `FIGURES` come first, each with the caption of its JSON file. Of a figure that exists twice, SVG
+    is preferred.
 
     Parameters
     ----------
     results : Results
-    of_images : bool
-        Whether those of `OF_IMAGES` are wanted.
+    shareable : bool
+        Leave out `OF_IMAGES`, and pictures of the folder that the workflow did not make: nobody
+        knows what they show.
     """
     folder = results.folder / "figures"
     files = {
         path.stem: path for suffix in (".png", ".svg") for path in sorted(folder.glob(f"*{suffix}"))
     }
-    order = [name for name in FIGURES if name in files]
-    names = [*order, *sorted(set(files) - set(order))]
-    return [_picture(results, files[name]) for name in names if of_images or name not in OF_IMAGES]
+    wanted = [name for name in FIGURES if not (shareable and name in OF_IMAGES)]
+    others = [] if shareable else sorted(set(files) - set(wanted))
+    made = [name for name in wanted if name in files]
+    pictures = [_picture(results, files[name]) for name in [*made, *others]]
+    return pictures, [name for name in wanted if name not in files]
 
 
 def column_meaning(head: str) -> str:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from dsnet import schemas
 from dsnet.cli import app
 from dsnet.config.load import Config
+from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate import compare
 from dsnet.report.measured import (
@@ -195,7 +196,7 @@ def test_a_shareable_page_holds_no_pictures_and_no_single_patient(
     folder = tmp_path / "results"
     shutil.copytree(made.config.results, folder)
     (folder / "figures").mkdir()
-    for name in ("figure4", "roc"):
+    for name in ("figure4", "roc", "mine"):
         (folder / "figures" / f"{name}.svg").write_text("<svg/>")
     page = folder / "shareable" / "report.html"
     report(config=made.config, results=folder, page=page, shareable=True)
@@ -205,6 +206,9 @@ def test_a_shareable_page_holds_no_pictures_and_no_single_patient(
     assert "<script" not in text
     assert 'alt="roc"' in text
     assert 'alt="figure4"' not in text
+    assert 'alt="mine"' not in text
+    assert "the figure froc" in text[: text.index("<nav")]
+    assert "the figure figure4" not in text[: text.index("<nav")]
     assert "Left out of this page" in text
     assert "numbers of patients below 5" in text
     assert ">hidden<" in text
@@ -277,10 +281,10 @@ def test_figures_without_captions_go_by_name(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "roc_curve.svg").write_text("<svg/>")
     (tmp_path / "figures" / "roc_curve.png").write_bytes(b"png")
-    (figure,) = read_figures(Results(tmp_path))
+    (figure,), _ = read_figures(Results(tmp_path))
     assert figure.title == "roc curve"
     assert figure.source.startswith("data:image/svg+xml")
-    assert read_figures(Results(tmp_path / "nowhere")) == []
+    assert read_figures(Results(tmp_path / "nowhere")) == ([], list(FIGURES))
 
 
 def test_a_broken_manifest_is_one_sentence(tmp_path: Path) -> None:
