@@ -298,20 +298,24 @@ def _banded(entries: Sequence[Entry]) -> list[str]:
 
 def _bands(panel: Axes, entries: Sequence[Entry], *keys: str) -> None:
     """Draw the bands of `_banded`; `keys` lead to a band within ``bands`` of a report."""
+    step: Any = "post" if keys[0] == "froc" else None
     for entry in entries:
-        band = entry.report["bands"] if entry.name in _banded(entries) else None
+        if entry.name not in _banded(entries):
+            continue
+        band = entry.report["bands"]
         for key in keys:
-            band = band and band[key]
-        if band:
-            x, low, high = (np.array(values, dtype=np.float64) for values in band.values())
-            look = look_of(entry.name)
-            step: Any = "post" if keys[0] == "froc" else None
-            panel.fill_between(x, low, high, step=step, color=look.colour, alpha=0.15, linewidth=0)
-            for edge in (low, high):
-                stair = "steps-post" if step else "default"
-                panel.plot(
-                    x, edge, color=look.colour, linestyle=look.line, linewidth=0.5, drawstyle=stair
-                )
+            band = band[key]
+        if band is None:
+            continue
+        look = look_of(entry.name)
+        x, low, high = (np.array(values, dtype=np.float64) for values in band.values())
+        panel.fill_between(x, low, high, step=step, color=look.colour, alpha=0.15, linewidth=0)
+        for edge in (low, high):
+            style: dict[str, Any] = {
+                "linewidth": 0.5,
+                "drawstyle": f"steps-{step}" if step else "default",
+            }
+            panel.plot(x, edge, color=look.colour, linestyle=look.line, **style)
 
 
 def _dots(panel: Axes, entry: Entry, x: _Points, y: _Points, count: Sequence[int]) -> None:
