@@ -155,7 +155,7 @@ def flow_view(flow: Json) -> Table:
     title = f"Cohort {cohort['name']}{synthetic}"
     caption = "flagged (for review), not evaluated (for want of data): of the files included"
     # Narrow, so that a terminal of eighty characters cuts no number short.
-    table = Table(title=Text(title), caption=caption, box=SIMPLE_HEAD, padding=0)
+    table = Table(title=Text(title), caption=caption, box=SIMPLE_HEAD, padding=0, show_edge=False)
     for head in ("\ncode", "\nstep"):
         table.add_column(head, no_wrap=True)
     for head in _NUMBERS.values():

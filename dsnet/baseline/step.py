@@ -134,7 +134,8 @@ def baseline_metrics(
     content["metrics"] = {name: {**content["metrics"][name], "by_seed": []} for name in kept}
     content["definitions"] = {name: content["definitions"][name] for name in kept}
     if given:
-        content["curves"] = {name: content["curves"][name] for name in _CURVES}
+        for kind in ("curves", "bands"):
+            content[kind] = {name: content[kind][name] for name in _CURVES}
     return content
 
 

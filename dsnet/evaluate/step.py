@@ -4,8 +4,8 @@ The file holds, in this order: ``cohort``, ``synthetic``, ``leaky``, ``slices_sh
 ``seeds``; ``counts``, ``thresholds`` and ``interval``, which all detectors of a table share;
 ``metrics`` by the names of ``definitions``, each with ``value`` (mean over the seeds), ``low`` and
 ``high`` (its interval) and ``method`` (how that is made), ``seed_sd`` (between the seeds) and
-``by_seed``; ``chance``; ``calibration``; and, of the first seed alone, ``curves``, ``confusion``
-and ``patients``. Fractions throughout; null for undefined.
+``by_seed``; ``chance``; ``calibration``; and, of the first seed alone, ``curves`` and their
+``bands``, ``confusion`` and ``patients``. Fractions throughout; null for undefined.
 """
 
 from collections.abc import Sequence
@@ -16,21 +16,14 @@ import numpy as np
 
 from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate import grading
-from dsnet.evaluate.average_precision import (
-    AP50_IOU,
-    RECALLS,
-    Ranking,
-    class_rankings,
-    interpolated_precision,
-)
 from dsnet.evaluate.calibration import (
     BINS,
     CALIBRATION,
     calibration,
     cross_fitted,
     fit_temperature,
-    reliability,
 )
+from dsnet.evaluate.curves import bands, curves
 from dsnet.evaluate.grading import Units, graded_units, localised_boxes
 from dsnet.evaluate.intervals import (
     METHODS,
@@ -57,19 +50,15 @@ from dsnet.evaluate.resampling import (
     permutations_of,
     permuted_map,
 )
-from dsnet.evaluate.scene import Flags, Floats, Integers, Scene, read_scenes
+from dsnet.evaluate.scene import Floats, Scene, read_scenes
 from dsnet.files import write_json
-from dsnet.schemas import CLASSES, LEVELS, MAX_DETECTIONS, SUPPRESSION_IOU
+from dsnet.schemas import CLASSES, MAX_DETECTIONS, SUPPRESSION_IOU
 from dsnet.step import run
 
 Json = dict[str, Any]
-Curve = dict[str, list[Any]]
 
 SUBSET = "test"
 """The subset on which detectors are evaluated."""
-
-MOST_POINTS = 200
-"""Of a curve; the rest is left out evenly, never the ends."""
 
 
 def evaluate(
@@ -122,6 +111,7 @@ def metrics_of(scenes: Sequence[Scene], seeds: Sequence[int], params: Evaluate) 
     metrics = _metrics(scenes, params)
     scaling, scaled = _calibration(scenes, metrics, params)
     units = graded_units(scenes[0], **point, rule=params.patient_label)
+    weights = bootstrap_weights(patients, params.bootstrap, params.seed)
     return {
         "subset": SUBSET,
         "seeds": list(seeds),
@@ -145,7 +135,8 @@ def metrics_of(scenes: Sequence[Scene], seeds: Sequence[int], params: Evaluate) 
         "definitions": DEFINITIONS,
         "chance": chance(permuted, metrics["map"]["value"]),
         "calibration": scaling,
-        "curves": _curves(scenes[0], units, scaled, params),
+        "curves": curves(scenes[0], units, scaled, params.iou),
+        "bands": bands(scenes[0], units, scaled, params.iou, weights[1:]),
         "confusion": _confusion(scenes[0], units, params),
         "patients": _patients(scenes[0], params),
     }
@@ -241,124 +232,6 @@ def _patients(scene: Scene, params: Evaluate) -> dict[str, dict[str, int]]:
         key: {name: int(table[patient].sum()) for name, table in counts.items()}
         for patient, key in enumerate(scene.patient_keys)
     }
-
-
-# Curves
-
-
-def _curves(scene: Scene, units: dict[str, Units], scaled: Units | None, params: Evaluate) -> Json:
-    return {
-        "pr": precision_recall(scene),
-        "roc": {unit: roc(units[unit]) for unit in ("patient", "level")},
-        "calibration": {
-            "before": calibration_curve(units["localised"]),
-            "after": None if scaled is None else calibration_curve(scaled),
-        },
-        "froc": froc(scene, params.iou),
-    }
-
-
-def precision_recall(scene: Scene) -> dict[str, Curve | None]:
-    """Return by class the interpolated precision at IoU 0.5 whose mean is COCO's AP.
-
-    None for a class without ground truth.
-    """
-    (row,) = class_rankings(scene, AP50_IOU)
-    return {name: _precision_recall(ranked) for name, ranked in zip(CLASSES, row, strict=True)}
-
-
-def roc(units: Units) -> dict[str, Curve | None]:
-    """Return by class the ROC curve against the rest; None for a class without both sides."""
-    return {name: _roc(units.truth == k, units.probability[:, k]) for k, name in enumerate(CLASSES)}
-
-
-def calibration_curve(units: Units) -> Curve:
-    """Return by bin the mean confidence, the accuracy (None in an empty bin) and the units."""
-    patients = units.patient.max(initial=0) + 1
-    count, confidence, right = reliability(units, patients).sum(axis=1)
-    return {
-        "confidence": _means(confidence, count),
-        "accuracy": _means(right, count),
-        "count": count.astype(int).tolist(),
-    }
-
-
-def froc(scene: Scene, iou: float) -> dict[str, Curve]:
-    """Return sensitivity against false boxes as the score falls (free-response ROC).
-
-    Of the box alone, regardless of class. ``image``: share of the annotated boxes localised,
-    against false boxes per image. ``patient``: share of the patients' vertebrae, each localised
-    when a box of it is on any slice, against false boxes per patient. A point for each hit;
-    between two the curve is a step function.
-    """
-    objects, slot = scene.localised(iou, score=0.0)
-    hit = slot >= 0
-    present = scene.truth.label >= 0
-    image = np.broadcast_to(np.arange(len(present))[:, None], present.shape)
-    vertebra = scene.patient[image] * len(LEVELS) + scene.truth.level
-    first = _first(objects.score, hit, vertebra[objects.image, slot])
-    boxes, false_boxes = _cumulative(objects.score, hit, ~hit)
-    vertebrae, false = _cumulative(objects.score, first, ~hit)
-    n_vertebrae = len(np.unique(vertebra[present]))
-    return {
-        "image": {
-            "false_per_image": _thin(false_boxes / len(scene.patient), boxes),
-            "sensitivity": _thin(boxes / max(int(present.sum()), 1), boxes),
-        },
-        "patient": {
-            "false_per_patient": _thin(false / len(scene.patient_keys), vertebrae),
-            "sensitivity": _thin(vertebrae / max(n_vertebrae, 1), vertebrae),
-        },
-    }
-
-
-def _precision_recall(ranked: Ranking) -> Curve | None:
-    if not ranked.truths.sum():
-        return None
-    return {"recall": _rounded(RECALLS), "precision": _rounded(interpolated_precision(ranked))}
-
-
-def _roc(positive: Flags, score: Floats) -> Curve | None:
-    if positive.all() or not positive.any():
-        return None
-    right, false = _cumulative(score, positive, ~positive)
-    every = np.arange(len(right))
-    return {"fpr": _thin(false / false[-1], every), "tpr": _thin(right / right[-1], every)}
-
-
-def _cumulative(score: Floats, *marked: Flags) -> list[Floats]:
-    """Return how many of each kind score at least as much, at each score and before the first."""
-    order = np.argsort(-score, kind="stable")
-    last = np.diff(score[order], append=-np.inf) != 0
-    return [np.append(0.0, marks[order].cumsum()[last]) for marks in marked]
-
-
-def _first(score: Floats, hit: Flags, target: Integers) -> Flags:
-    """Return which hits are the best of their target."""
-    order = np.flatnonzero(hit)[np.argsort(-score[hit], kind="stable")]
-    _, best = np.unique(target[order], return_index=True)
-    first = np.zeros(len(hit), dtype=np.bool_)
-    first[order[best]] = True
-    return first
-
-
-def _thin(values: Floats, steps: Floats | Integers) -> list[float]:
-    """Return `values` where `steps` rises, and at both ends, `MOST_POINTS` at most."""
-    rises = np.flatnonzero(np.diff(steps, prepend=-1) > 0)
-    rises = np.union1d(rises, [len(values) - 1])
-    chosen = np.linspace(0, len(rises) - 1, min(len(rises), MOST_POINTS)).round().astype(int)
-    return _rounded(values[rises[chosen]])
-
-
-def _means(total: Floats, count: Floats) -> list[float | None]:
-    return [
-        round(float(numerator / denominator), 6) if denominator else None
-        for numerator, denominator in zip(total, count, strict=True)
-    ]
-
-
-def _rounded(values: Floats) -> list[float]:
-    return [round(float(value), 6) for value in values]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Precision-recall, ROC, calibration and FROC curves, and confusion matrices.
 """
 
 from collections.abc import Sequence
-from math import ceil, isnan
+from math import floor, isnan
 from pathlib import Path
 from typing import Any
 
@@ -13,70 +13,83 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dsnet.figures.style import BLACK, GREY, Caption, letter, look_of, panels, save, styled
+from dsnet.figures.style import (
+    BLACK,
+    COLUMN_MM,
+    GREY,
+    Caption,
+    letter,
+    look_of,
+    name_lines,
+    panels,
+    save,
+    styled,
+)
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import Entry, Json, evaluation_note, read_report, title_of
+from dsnet.tables.methods import Entry, Json, evaluation_note, is_baseline, read_report, title_of
+
+_FIRST = "Curves and bands of the first seed"
+_BANDS = (
+    "Bands: of {banded}; at each point 95 % of {resamples} resamples of the {patients} patients "
+    "(percentile bootstrap)."
+)
 
 CAPTIONS = {
     "precision_recall": (
         "Precision-recall curves",
         "Precision against recall of each class at IoU 0.5, interpolated as in COCO's AP "
-        "(interpretation 13); curves of the first seed, AP as the mean over the seeds.",
+        f"(interpretation 13); {{boxes}} annotated boxes. {_FIRST}; in the panels AP, {{mean}}. "
+        f"{_BANDS}",
     ),
     "roc": (
         "ROC curves",
         "Each class against the rest, by level (A to C) and by patient (D to F), of the detectors "
-        "and of bone density in HU within the annotated boxes; curves of the first seed, "
-        "area under the curve (AUC) as the mean over the seeds.",
+        f"and of bone density in HU within the annotated boxes. {_FIRST}; in the panels the area "
+        f"under the curve (AUC), {{mean}}. {_BANDS}",
     ),
     "calibration": (
         "Calibration",
         "Accuracy against confidence, the probability of the likeliest class, of the localised "
         "boxes, in bins of equal width; a mark is as large as the share of the boxes in its bin. "
         "On the grey line confidence equals accuracy. Each patient is scaled by the temperature "
-        "fitted on the other test patients. Curves of the first seed; debiased root mean square "
-        "calibration error (RMSCE) as the mean over the seeds.",
+        f"fitted on the other test patients. {_FIRST}; in the panels the debiased root mean square "
+        f"calibration error (RMSCE), {{mean}}. {_BANDS}",
     ),
     "froc": (
         "Free-response ROC curves",
         "Share of the vertebrae localised, regardless of class, against false boxes: by image, "
-        "where each box counts (A), and by patient, where a vertebra is localised when it is on "
-        "any of its slices (B). First seed. The sensitivity axis is cut; that of false boxes is "
-        "logarithmic beyond 0.1.",
+        "where each of the {boxes} boxes counts (A), and by patient, where a vertebra is localised "
+        f"when it is on any of its slices (B). {_FIRST}. The axes are cut to where the "
+        "curves rise; an axis that goes beyond 1 false box is logarithmic from 0.1 on. "
+        f"{_BANDS}",
     ),
     "confusion_box": (
         "Confusion matrices of boxes",
-        "Boxes matched regardless of class (interpretation 14); annotated boxes "
+        "Boxes matched regardless of class (interpretation 14), {boxes} annotated; annotated boxes "
         "without a match are missed, detections without one are false boxes. Counts, and percent "
-        "of the row. First seed.",
+        "of the row; grey: cannot be counted; first seed.",
     ),
     "confusion_level": (
         "Confusion matrices of levels",
-        "Each level of each patient, from its localised boxes on all slices. Counts, and percent "
-        "of the row. First seed.",
+        "Each level of each patient, {levels} in all, from its localised boxes on all slices. "
+        "Counts, and percent of the row; first seed.",
     ),
     "confusion_patient": (
         "Confusion matrices of patients",
-        "Each patient, from all boxes on all slices. Counts, and percent of the row. First seed.",
+        "Each of {patients} patients, from all boxes on all slices. Counts, and percent of the "
+        "row; first seed.",
     ),
 }
-"""Title and text of each figure."""
+"""Title and text of each figure, with the names that `_caption` fills in."""
 
-_HEIGHT_MM = 70.0
 _MARGIN = 0.02
-_DARK = 0.55
+_DARK = 0.65
 """Share from which a cell of a confusion matrix is so dark that its text is white."""
 
-_LEGEND: dict[str, Any] = {
-    "fontsize": 6,
-    "title_fontsize": 6,
-    "alignment": "left",
-    "handlelength": 2.8,
-    "frameon": True,
-    "framealpha": 0.85,
-    "edgecolor": "none",
-}
+_LINEAR = 0.1  # false boxes up to which the axis of a FROC curve is linear, to show 0, too
+_LEAST_CONFIDENCE = 0.3
+"""Where the axis of a calibration curve begins: the likeliest of three classes has a third."""
 
 _Points = Sequence[Any]  # float, or None where there is no point
 
@@ -99,7 +112,6 @@ def write_curves(*, variants: list[str], baselines: list[str], metrics: Path, fo
         [Entry(name, read_report(metrics, name)) for name in names]
         for names in (variants, baselines)
     )
-    data = evaluation_note(entries[0].report)
     with styled():
         figures = {
             "precision_recall": precision_recall(entries),
@@ -112,22 +124,38 @@ def write_curves(*, variants: list[str], baselines: list[str], metrics: Path, fo
             },
         }
         for name, figure in figures.items():
-            save(figure, folder, name, Caption(*CAPTIONS[name], data))
+            save(figure, folder, name, _caption(name, entries))
+
+
+def _caption(name: str, entries: Sequence[Entry]) -> Caption:
+    title, text = CAPTIONS[name]
+    report = entries[0].report
+    counts, seeds = report["counts"], len(report["seeds"])
+    filled = text.format(
+        resamples=report["interval"]["resamples"],
+        patients=counts["patients"],
+        boxes=counts["boxes"],
+        levels=sum(map(sum, report["confusion"]["level"]["counts"])),
+        banded=" and ".join(title_of(name) for name in _banded(entries)),
+        mean="of the same training" if seeds == 1 else f"the mean over {seeds} trainings",
+    )
+    return Caption(title, filled, evaluation_note(report))
 
 
 def precision_recall(entries: Sequence[Entry]) -> Figure:
     """Return the precision-recall curves at IoU 0.5, a panel for each class."""
-    figure, [row] = panels(1, len(CLASSES), height_mm=_HEIGHT_MM)
+    figure, [row] = panels(1, len(CLASSES), height_mm=72)
     for panel, name in zip(row, CLASSES, strict=True):
+        _bands(panel, entries, "pr", name)
         for entry in entries:
             curve = entry.report["curves"]["pr"][name]
             if curve:
-                value = _two_decimals(entry.value(f"ap_{name}"))
+                value = entry.value(f"ap_{name}")
                 _line(panel, entry, curve["recall"], curve["precision"], value)
         panel.set(title=name, xlabel="recall", ylabel="precision")
         _square(panel)
-        _legend(panel, "AP", "lower left")
-    return _finished(figure, row)
+        _values(panel, "AP", "lower left")
+    return _finished(figure, [row], entries)
 
 
 def roc(entries: Sequence[Entry]) -> Figure:
@@ -135,57 +163,63 @@ def roc(entries: Sequence[Entry]) -> Figure:
 
     Baselines may stand among the detectors.
     """
-    figure, rows = panels(2, len(CLASSES), height_mm=2 * _HEIGHT_MM)
+    figure, rows = panels(2, len(CLASSES), height_mm=130)
     for row, unit in zip(rows, ("level", "patient"), strict=True):
         for panel, name in zip(row, CLASSES, strict=True):
             _diagonal(panel)
+            _bands(panel, entries, "roc", unit, name)
             for entry in entries:
                 curve = entry.report["curves"]["roc"][unit][name]
                 if curve:
-                    value = _two_decimals(entry.value(f"{unit}_auc_{name}"))
+                    value = entry.value(f"{unit}_auc_{name}")
                     _line(panel, entry, curve["fpr"], curve["tpr"], value)
             panel.set(title=f"{name}, by {unit}", xlabel="1 - specificity", ylabel="sensitivity")
             _square(panel)
-            _legend(panel, "AUC", "lower right")
-        for panel in row[1:]:
-            panel.set_ylabel("")
-    letter([panel for row in rows for panel in row])
-    return figure
+            _values(panel, "AUC", "lower right")
+    return _finished(figure, rows, entries)
 
 
 def calibration(entries: Sequence[Entry]) -> Figure:
     """Return the reliability of the localised boxes, before and after temperature scaling."""
-    figure, [row] = panels(1, 2, height_mm=_HEIGHT_MM + 32)
-    for panel, when in zip(row, ("before", "after"), strict=True):
+    figure, rows = panels(2, 1, height_mm=150, width_mm=COLUMN_MM)
+    for [panel], when in zip(rows, ("before", "after"), strict=True):
         _diagonal(panel)
+        _bands(panel, entries, "calibration", when)
         for entry in entries:
             curve = entry.report["curves"]["calibration"][when]
             if curve:
-                value = _two_decimals(entry.report["calibration"][when]["ece_debiased"]["value"])
-                _line(panel, entry, curve["confidence"], curve["accuracy"], value, marked=True)
+                value = entry.report["calibration"][when]["ece_debiased"]["value"]
+                _line(panel, entry, curve["confidence"], curve["accuracy"], value)
                 _dots(panel, entry, curve["confidence"], curve["accuracy"], curve["count"])
         panel.set(title=f"{when} temperature scaling", xlabel="confidence", ylabel="accuracy")
-        _square(panel)
-        _legend(panel, "RMSCE", "lower right")
-    return _finished(figure, row)
+        panel.set(xlim=(_LEAST_CONFIDENCE, 1 + _MARGIN), ylim=(-_MARGIN, 1 + _MARGIN))
+        _values(panel, "RMSCE", "best")
+    return _finished(figure, rows, entries)
 
 
 def froc(entries: Sequence[Entry]) -> Figure:
     """Return the share of vertebrae localised against false boxes, by image and by patient."""
-    figure, [row] = panels(1, 2, height_mm=_HEIGHT_MM)
-    for panel, unit in zip(row, ("image", "patient"), strict=True):
-        curves = [entry.report["curves"]["froc"][unit] for entry in entries]
-        false = f"false_per_{unit}"
-        for entry, curve in zip(entries, curves, strict=True):
+    figure, rows = panels(2, 1, height_mm=135, width_mm=COLUMN_MM)
+    for [panel], unit in zip(rows, ("image", "patient"), strict=True):
+        false, risen, reached = f"false_per_{unit}", 0.0, 1.0
+        _bands(panel, entries, "froc", unit)
+        for entry in entries:
+            curve, band = (entry.report[kind]["froc"][unit] for kind in ("curves", "bands"))
             _line(panel, entry, curve[false], curve["sensitivity"], stair=True)
-        panel.yaxis.set_major_locator(MaxNLocator(5))
-        # Linear up to one false box in ten, to show the start at none, too.
-        panel.set_xscale("symlog", linthresh=0.1)
-        panel.xaxis.set_major_formatter("{x:g}")
-        panel.set(title=f"by {unit}", xlabel=f"false boxes per {unit}", xlim=(0, None))
-        panel.set(ylabel="sensitivity", ylim=(_floor(curves, false), 1 + _MARGIN))
-        _legend(panel, "", "lower right")
-    return _finished(figure, row)
+            seen = [_rise(curve[false], curve["sensitivity"])]
+            if entry.name in _banded(entries):
+                seen.append(_rise(band[false], band["low"]))
+            for at_zero, last in seen:
+                risen, reached = max(risen, last), min(reached, at_zero)
+        panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        panel.set(title=f"by {unit}", xlabel=f"false boxes per {unit}", ylabel="sensitivity")
+        panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        if risen > 10 * _LINEAR:
+            panel.set_xscale("symlog", linthresh=_LINEAR)
+            panel.xaxis.set_major_formatter("{x:g}")
+        panel.set(xlim=(0, 1.5 * risen if risen else None))
+        panel.set(ylim=(max(0, floor(20 * reached - 0.5) / 20), 1 + _MARGIN / 4))
+    return _finished(figure, rows, entries)
 
 
 def confusion(entries: Sequence[Entry], unit: str) -> Figure:
@@ -198,7 +232,7 @@ def confusion(entries: Sequence[Entry], unit: str) -> Figure:
         A key of ``confusion`` in their reports: ``box``, ``level`` or ``patient``.
     """
     tables = [entry.report["confusion"][unit] for entry in entries]
-    figure, [row] = panels(1, len(entries), height_mm=28 + 9 * len(tables[0]["rows"]))
+    figure, [row] = panels(1, len(entries), height_mm=26 + 9 * len(tables[0]["rows"]))
     for column, (panel, entry, table) in enumerate(zip(row, entries, tables, strict=True)):
         _matrix(panel, table)
         panel.set_title(title_of(entry.name))
@@ -218,13 +252,14 @@ def _matrix(panel: Axes, table: Json) -> None:
     np.divide(counts, total, out=share, where=total > 0)
     # Shades of one hue: as readable in grey.
     panel.imshow(np.nan_to_num(share), cmap="Blues", vmin=0, vmax=1)
+    panel.imshow(np.where(np.isnan(counts), 0.3, np.nan), cmap="Greys", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if isnan(count):
             continue
         fraction = share[row, column]
         text = f"{count:g}" if isnan(fraction) else f"{count:g}\n{100 * fraction:.0f} %"
         colour = "white" if fraction > _DARK else BLACK
-        panel.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+        panel.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     columns, rows = ([name.replace("_", " ") for name in table[key]] for key in ("columns", "rows"))
     panel.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
     panel.set_yticks(range(len(rows)), rows)
@@ -238,9 +273,8 @@ def _line(
     entry: Entry,
     x: _Points,
     y: _Points,
-    value: str = "",
+    value: float | None = None,
     *,
-    marked: bool = False,
     stair: bool = False,
 ) -> None:
     """Draw one method; points without a value are left out, and the line goes on after them."""
@@ -252,10 +286,36 @@ def _line(
         color=look.colour,
         linestyle=look.line,
         drawstyle="steps-post" if stair else "default",
-        marker=look.marker if marked else "",
-        markersize=3,
-        label=f"{title_of(entry.name)} {value}".rstrip(),
+        label="undefined" if value is None else f"{value:.2f}",
     )
+
+
+def _banded(entries: Sequence[Entry]) -> list[str]:
+    """Return the methods with a band: the first and last detector, more could not be separated."""
+    detectors = [entry.name for entry in entries if not is_baseline(entry.name)]
+    return list(dict.fromkeys([detectors[0], detectors[-1]]))
+
+
+def _bands(panel: Axes, entries: Sequence[Entry], *keys: str) -> None:
+    """Draw the bands of `_banded`; `keys` lead to a band within ``bands`` of a report."""
+    step: Any = "post" if keys[0] == "froc" else None
+    for entry in entries:
+        if entry.name not in _banded(entries):
+            continue
+        band = entry.report["bands"]
+        for key in keys:
+            band = band[key]
+        if band is None:
+            continue
+        look = look_of(entry.name)
+        x, low, high = (np.array(values, dtype=np.float64) for values in band.values())
+        panel.fill_between(x, low, high, step=step, color=look.colour, alpha=0.15, linewidth=0)
+        for edge in (low, high):
+            style: dict[str, Any] = {
+                "linewidth": 0.5,
+                "drawstyle": f"steps-{step}" if step else "default",
+            }
+            panel.plot(x, edge, color=look.colour, linestyle=look.line, **style)
 
 
 def _dots(panel: Axes, entry: Entry, x: _Points, y: _Points, count: Sequence[int]) -> None:
@@ -271,21 +331,12 @@ def _dots(panel: Axes, entry: Entry, x: _Points, y: _Points, count: Sequence[int
     )
 
 
-def _floor(curves: Sequence[Json], false: str) -> float:
-    """Return a tenth below which no curve has a false box: there the axis may begin."""
-    reached: list[float] = [
-        max(
-            sensitivity
-            for boxes, sensitivity in zip(curve[false], curve["sensitivity"], strict=True)
-            if not boxes
-        )
-        for curve in curves
-    ]
-    return max(0.0, ceil(10 * min(reached)) / 10 - 0.2)
-
-
-def _two_decimals(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _rise(false: _Points, sensitivity: _Points) -> tuple[float, float]:
+    """Return the sensitivity before the first false box, and how many there are at the largest."""
+    points = [(x, y) for x, y in zip(false, sensitivity, strict=True) if y is not None]
+    before = max((y for x, y in points if not x), default=0.0)
+    largest = max((y for _, y in points), default=0.0)
+    return before, min((x for x, y in points if y == largest), default=0.0)
 
 
 def _diagonal(panel: Axes) -> None:
@@ -293,21 +344,40 @@ def _diagonal(panel: Axes) -> None:
 
 
 def _square(panel: Axes) -> None:
+    ticks = np.linspace(0, 1, 6)
+    panel.set(xticks=ticks, yticks=ticks)
     panel.set(xlim=(-_MARGIN, 1 + _MARGIN), ylim=(-_MARGIN, 1 + _MARGIN), aspect="equal")
 
 
-def _legend(panel: Axes, title: str, loc: str) -> None:
-    """Name the methods; where none has a curve, write "undefined"."""
+def _values(panel: Axes, title: str, loc: Any) -> None:
+    """Write the figure of each line in the panel; where none has a curve, write "undefined"."""
     if not panel.get_legend_handles_labels()[0]:
         panel.text(0.5, 0.5, "undefined", ha="center", va="center", color=GREY)
         return
-    panel.legend(**{**_LEGEND, "title": title, "loc": loc})
+    panel.legend(
+        title=title,
+        loc=loc,
+        handlelength=2.4,
+        labelspacing=0.3,
+        borderaxespad=0.2,
+        frameon=True,
+        framealpha=0.75,
+        edgecolor="none",
+    )
 
 
-def _finished(figure: Figure, row: list[Axes]) -> Figure:
-    for panel in row[1:]:
-        panel.set_ylabel("")
-    letter(row)
+def _finished(figure: Figure, rows: list[list[Axes]], entries: Sequence[Entry]) -> Figure:
+    """Label outer axes only, and name panels and methods."""
+    for row in rows:
+        for panel in row[1:]:
+            panel.set_ylabel("")
+    if len(rows[0]) > 1:
+        for row in rows[:-1]:
+            for panel in row:
+                panel.set_xlabel("")
+    letter([panel for row in rows for panel in row])
+    looks = {title_of(entry.name): look_of(entry.name) for entry in entries}
+    name_lines(figure, looks, len(entries) if len(rows[0]) > 1 else 2)
     return figure
 
 

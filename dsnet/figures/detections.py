@@ -29,6 +29,9 @@ BONE = Window()
 
 SCALE_MM = 50.0
 
+_TEXT_BOX = {"boxstyle": "square,pad=0.15", "facecolor": BLACK, "linewidth": 0.6}
+_TEXT_MIDDLE = (0.36, 0.64)  # of the panel: the longest text stays inside
+
 LEVEL_ORDER = ("L3", "L2", "L4", "L1")
 """Levels from which a slice is taken: the first of these that the class has."""
 
@@ -113,7 +116,8 @@ def write_figure4(
     """
     slices = SliceStore(store, boxes)
     images = schemas.read(schemas.SPLIT, split)
-    chosen = choose(slices, set(images.loc[images["subset"] == "test", "image_key"]))
+    test = images[images["subset"] == "test"]
+    chosen = choose(slices, set(test["image_key"]))
     tables = {
         name: schemas.read(schemas.PREDICTIONS, predictions / name / f"seed{seed}" / "test.parquet")
         for name in variants
@@ -123,7 +127,7 @@ def write_figure4(
     note = data_note(read_provenance(digest, split))
     with styled():
         figure = detections_figure(strips, titles, read_grid(digest)["pixel_mm"])
-        save(figure, folder, "figure4", Caption(TITLE, _text(chosen, seed, score), note))
+        save(figure, folder, "figure4", Caption(TITLE, _text(chosen, test, seed, score), note))
 
 
 def choose(store: SliceStore, image_keys: Collection[str]) -> list[Chosen]:
@@ -190,14 +194,14 @@ def strip(
 
 def detections_figure(strips: Sequence[Strip], titles: Sequence[str], pixel_mm: float) -> Figure:
     """Return the figure: a row for each strip, a column for each title."""
-    figure, axes = panels(len(strips), len(titles), height_mm=8 + 36 * len(strips))
+    figure, axes = panels(len(strips), len(titles), height_mm=10 + 33 * len(strips))
     for row, each in zip(axes, strips, strict=True):
         for panel, marks in zip(row, each.columns, strict=True):
             _show(panel, each.hu)
             for index, mark in enumerate(marks):
                 _mark(panel, mark, index)
             if not marks:
-                panel.set_xlabel("no detection", fontsize=6.5, labelpad=2)
+                panel.set_xlabel("no detection", fontsize=7, labelpad=2)
         row[0].set_ylabel(each.name)
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title)
@@ -233,7 +237,7 @@ def _mark(panel: Axes, mark: Marked, index: int) -> None:
     look = CLASS_LOOKS[mark.label]
     x_min, y_min, x_max, y_max = mark.edges
     # A light casing below it: the line stands out from soft tissue in grey, too.
-    for colour, line, width in (("white", "-", 2.4), (look.colour, look.line, 1.4)):
+    for colour, line, width in (("white", "-", 1.2), (look.colour, look.line, 0.7)):
         panel.add_patch(
             Rectangle(
                 (x_min, y_min),
@@ -246,16 +250,19 @@ def _mark(panel: Axes, mark: Marked, index: int) -> None:
             )
         )
     probability = "" if mark.probability is None else f" {mark.probability:.2f}"
-    panel.annotate(
+    leftmost, rightmost = (share * panel.get_xlim()[1] for share in _TEXT_MIDDLE)
+    middle = min(max((x_min + x_max) / 2, leftmost), rightmost)
+    text = panel.annotate(
         mark.label + probability,
-        (min(x_min, panel.get_xlim()[1] / 2), y_max if index else y_min),
+        (middle, y_max if index else y_min),
         xytext=(0, 1 - 9 * index if index else 3),
         textcoords="offset points",
-        fontsize=5.5,
+        ha="center",
+        fontsize=7,
         color="white",
-        backgroundcolor=BLACK,
-        bbox={"boxstyle": "square,pad=0.15", "facecolor": BLACK, "edgecolor": look.colour},
+        bbox={**_TEXT_BOX, "edgecolor": look.colour},
     )
+    text.set_in_layout(False)
 
 
 def _scale(panel: Axes, pixel_mm: float) -> None:
@@ -267,15 +274,17 @@ def _scale(panel: Axes, pixel_mm: float) -> None:
         (left, bottom),
         xytext=(0, 3),
         textcoords="offset points",
-        fontsize=5.5,
+        fontsize=7,
         color="white",
+        bbox={**_TEXT_BOX, "edgecolor": "none"},
     )
 
 
-def _text(chosen: Sequence[Chosen], seed: int, score: float) -> str:
+def _text(chosen: Sequence[Chosen], test: pd.DataFrame, seed: int, score: float) -> str:
     levels = ", ".join(f"{each.label} {each.level}" for each in chosen)
     return (
-        f"Rows: one test slice of each class ({levels}). First column: the annotation; then each "
+        f"Rows: one slice of each class ({levels}) of the {len(test)} slices of "
+        f"{test['patient_key'].nunique()} test patients. First column: the annotation; then each "
         f"detector trained with seed {seed}, with every box whose class has a probability of at "
         f"least {score:g}, and that probability. The slices were chosen by a rule that uses no "
         f"prediction: {RULE}. Bone window, centre {BONE.centre_hu:g} HU, width {BONE.width_hu:g} "

@@ -62,7 +62,7 @@ def forest_figure(entries: Sequence[Entry], differences: pd.DataFrame) -> Figure
         _map(left, y, entry)
         if entry.name in by_name:
             labels[y] = _difference(right, y, entry.name, by_name[entry.name])
-    left.set(title="map", xlabel="map (%)", xlim=(0, 100))
+    left.set(title="map", xlabel="map (%)")
     left.set_yticks(range(len(entries)), [title_of(entry.name) for entry in entries])
     right.axvline(0, color=BLACK, linewidth=0.8)
     right.set(title="difference to no attention", xlabel="difference in map (percent points)")

@@ -10,14 +10,26 @@ from matplotlib.ticker import MaxNLocator
 
 from dsnet import schemas
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.figures.style import Caption, letter, look_of, panels, save, styled
+from dsnet.figures.style import (
+    ATTENTION_LOOKS,
+    Caption,
+    letter,
+    look_of,
+    name_lines,
+    panels,
+    save,
+    styled,
+)
 from dsnet.step import run
 from dsnet.tables.methods import title_of
 
+_NAMES = {"none": "no attention"}
+
 TITLE = "Learning curves"
 TEXT = (
-    "Mean loss of each epoch on the training subset (left), and map (AP at IoU 0.5, mean over the "
-    "classes) on the validation subset where the epoch was evaluated (right). {seeds} The weights "
+    "Mean loss of each epoch on the training subset ({train}; left), and map (AP at IoU 0.5, mean "
+    "over the classes) on the validation subset ({validation}) where the epoch was evaluated "
+    "(right). {seeds} The axes do not begin at 0. The weights "
     "that a table evaluates are those of the epoch that the run manifest names."
 )
 
@@ -49,13 +61,22 @@ def write_learning(
         for name in variants
     }
     text = TEXT.format(
+        **_sizes(schemas.read(schemas.SPLIT, split)),
         seeds=f"One training each, seed {seeds[0]}."
         if len(seeds) == 1
-        else f"Lines: mean over the seeds {', '.join(map(str, seeds))}; bands: their range."
+        else f"Lines: mean over the seeds {', '.join(map(str, seeds))}; bands: their range.",
     )
     with styled():
         caption = Caption(TITLE, text, data_note(read_provenance(digest, split)))
         save(learning_figure(histories), folder, "learning", caption)
+
+
+def _sizes(split: pd.DataFrame) -> dict[str, str]:
+    """Return the patients and slices of each subset, in words."""
+    return {
+        str(subset): f"{rows['patient_key'].nunique()} patients, {len(rows)} slices"
+        for subset, rows in split.groupby("subset")
+    }
 
 
 def learning_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
@@ -74,13 +95,15 @@ def learning_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
                 _line(left, name, history.set_index("epoch")["loss"])
                 _line(right, name, 100 * history.set_index("epoch")["validation_map"].dropna())
         title = title_of(f"{backbone}/none")
-        left.set(title=f"{title}, training", ylabel="loss", ylim=(0, None))
-        right.set(title=f"{title}, validation", ylabel="map (%)", ylim=(0, 100))
+        left.set(title=f"{title}, training", ylabel="loss")
+        right.set(title=f"{title}, validation", ylabel="map (%)")
         for panel in (left, right):
             panel.set_xlabel("epoch")
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        right.legend(loc="lower right", handlelength=3)
     letter([panel for row in rows for panel in row])
+    attentions = dict.fromkeys(name.partition("/")[2] for name in histories)
+    looks = {_NAMES.get(name, name.upper()): ATTENTION_LOOKS[name] for name in attentions}
+    name_lines(figure, looks, len(looks))
     return figure
 
 
@@ -98,7 +121,6 @@ def _line(panel: Axes, name: str, values: pd.Series) -> None:
         marker=look.marker,
         markersize=3.5,
         markevery=max(1, len(mean) // 10),
-        label=title_of(name),
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dsnet import schemas
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.figures.style import CLASS_LOOKS, Caption, letter, panels, save, styled
+from dsnet.figures.style import CLASS_LOOKS, COLUMN_MM, Caption, letter, panels, save, styled
 from dsnet.schemas import CLASSES, SUBSETS, is_leaky
 from dsnet.step import run
 
@@ -18,8 +18,8 @@ _BAR = 0.26
 
 TITLE = "Patients and slices by class and subset"
 TEXT = (
-    "Patients (A) and their slices (B) in the training, validation and test subset, by the class "
-    "of the patient by which the split was stratified. {shared}"
+    "{patients} patients (A) and their {slices} slices (B) in the training, validation and test "
+    "subset, by the class of the patient by which the split was stratified. {shared}"
 )
 
 
@@ -37,9 +37,11 @@ def write_patients(*, split: Path, digest: Path, folder: Path) -> None:
     """
     table = schemas.read(schemas.SPLIT, split)
     text = TEXT.format(
+        patients=table["patient_key"].nunique(),
+        slices=table["image_key"].nunique(),
         shared="Split by image: patients are in several subsets, and counted in each."
         if is_leaky(table)
-        else "No patient is in two subsets."
+        else "No patient is in two subsets.",
     )
     with styled():
         caption = Caption(TITLE, text, data_note(read_provenance(digest, split)))
@@ -49,15 +51,15 @@ def write_patients(*, split: Path, digest: Path, folder: Path) -> None:
 def patients_figure(split: pd.DataFrame) -> Figure:
     """Return the figure of a table under `schemas.SPLIT`."""
     groups = split.groupby(["subset", "stratum"])
-    figure, [[left, right]] = panels(1, 2, height_mm=70)
+    figure, [[upper], [lower]] = panels(2, 1, height_mm=115, width_mm=COLUMN_MM)
     for panel, counts, title in (
-        (left, groups["patient_key"].nunique(), "patients"),
-        (right, groups["image_key"].nunique(), "slices"),
+        (upper, groups["patient_key"].nunique(), "patients"),
+        (lower, groups["image_key"].nunique(), "slices"),
     ):
         _bars(panel, dict(counts))
         panel.set(title=title, ylabel=f"number of {title}")
-    letter([left, right])
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    letter([upper, lower])
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -73,7 +75,7 @@ def _bars(panel: Axes, counts: Mapping[tuple[str, str], int]) -> None:
             edgecolor=look.colour,
             hatch=look.hatch,
         )
-        panel.bar_label(bars, fontsize=6.5, padding=1)
+        panel.bar_label(bars, fontsize=7, padding=1)
     panel.set_xticks(range(len(SUBSETS)), SUBSETS)
     panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     panel.margins(y=0.1)

@@ -5,22 +5,26 @@ https://jfly.uni-koeln.de/color/, which readers with any colour vision can disti
 style, marker or hatch beside each colour carries the same meaning in grey.
 """
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from dsnet.files import whole, write_json
 from dsnet.tables.methods import is_baseline
 
 INCH_MM = 25.4
-WIDTH_MM = 180.0
-"""Of a figure over two columns of a journal."""
+PAGE_MM, COLUMN_MM = 170.0, 85.0
+"""Print width of a figure over two columns of a journal, and over one. Text is 8 pt there."""
+
+_FOOTER_MM = 1.25  # width of a letter of the line at the bottom
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -48,7 +52,7 @@ _RC: dict[Any, Any] = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     "lines.linewidth": 1.4,
-    "savefig.dpi": 200,
+    "savefig.dpi": 300,
     # Text stays text: a search finds it, a screen reader reads it.
     "svg.fonttype": "none",
     # Identifiers inside an SVG are random otherwise.
@@ -66,7 +70,7 @@ class Look:
     """How one class or one detector looks in every figure."""
 
     colour: str
-    line: str | tuple[float, tuple[float, ...]]
+    line: Literal["-", "--"] | tuple[float, tuple[float, ...]]
     marker: str
     hatch: str
 
@@ -114,9 +118,11 @@ def styled() -> Iterator[None]:
         yield
 
 
-def panels(rows: int, columns: int, *, height_mm: float) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure of `WIDTH_MM`, and its axes by row and column."""
-    figure = Figure(figsize=(WIDTH_MM / INCH_MM, height_mm / INCH_MM))
+def panels(
+    rows: int, columns: int, *, height_mm: float, width_mm: float = PAGE_MM
+) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure of the given print size, and its axes by row and column."""
+    figure = Figure(figsize=(width_mm / INCH_MM, height_mm / INCH_MM))
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, axes.tolist()
 
@@ -128,12 +134,21 @@ def letter(axes: list[Axes]) -> None:
         panel.set_title("")
 
 
+def name_lines(figure: Figure, looks: Mapping[str, Look], columns: int) -> None:
+    """Write above the panels what each line is."""
+    lines = [Line2D([], [], color=look.colour, linestyle=look.line) for look in looks.values()]
+    style: dict[str, Any] = {"handlelength": 3, "columnspacing": 1.4, "ncols": columns}
+    figure.legend(lines, looks.keys(), loc="outside upper center", **style)
+
+
 def save(figure: Figure, folder: Path, name: str, caption: Caption) -> None:
     """Write ``{name}.png``, ``.svg`` and ``.json`` (the caption) into `folder`.
 
     The figure itself states what its numbers were made from: it will be copied without its caption.
     """
-    figure.supxlabel(f"Data: {caption.data}", x=0.01, ha="left", fontsize=6.5, color=GREY)
+    letters = int(figure.get_figwidth() * INCH_MM / _FOOTER_MM)
+    note = textwrap.fill(f"Data: {caption.data}", letters)
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=7, color=GREY)
     for suffix, metadata in _METADATA.items():
         with whole(folder / f"{name}.{suffix}") as path:
             figure.savefig(path, format=suffix, metadata=metadata)

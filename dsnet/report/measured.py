@@ -94,7 +94,7 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
         Column("Verdict", "verdict"),
     ),
 }
-"""What the report shows of each table; the rest is behind "all columns"."""
+"""What the report shows of each table; the rest is behind "all rows and columns"."""
 
 _SUMMARIES = {"table1": "metrics.json", "table2": "table2.json"}
 """Files that hold the statistics of a table which its CSV lacks, as fractions."""
@@ -173,6 +173,7 @@ class ResultTable:
     columns : list of Column
         Those of `HEADLINES` that the file has; all of a table that is not there.
     rows : list of list of Cell
+        Of each method the first statistic, where there are several.
     note : str
         On how many patients, and of which data.
     heads : list of str
@@ -215,24 +216,28 @@ def read_result_tables(results: Results) -> tuple[list[ResultTable], list[str]]:
     return [_table(results, name) for name in made], [name for name in TABLES if name not in made]
 
 
-def read_figures(results: Results, *, of_images: bool = True) -> list[Picture]:
-    """Return the figures that exist, `FIGURES` first, each with the caption of its JSON file.
+def read_figures(results: Results, *, shareable: bool = False) -> tuple[list[Picture], list[str]]:
+    """Return the figures that exist, and the names of those of `FIGURES` that do not.
 
-    Of a figure that exists twice, SVG is preferred.
+    `FIGURES` come first, each with the caption of its JSON file. Of a figure that exists twice, SVG
+    is preferred.
 
     Parameters
     ----------
     results : Results
-    of_images : bool
-        Whether those of `OF_IMAGES` are wanted.
+    shareable : bool
+        Leave out `OF_IMAGES`, and pictures of the folder that the workflow did not make: nobody
+        knows what they show.
     """
     folder = results.folder / "figures"
     files = {
         path.stem: path for suffix in (".png", ".svg") for path in sorted(folder.glob(f"*{suffix}"))
     }
-    order = [name for name in FIGURES if name in files]
-    names = [*order, *sorted(set(files) - set(order))]
-    return [_picture(results, files[name]) for name in names if of_images or name not in OF_IMAGES]
+    wanted = [name for name in FIGURES if not (shareable and name in OF_IMAGES)]
+    others = [] if shareable else sorted(set(files) - set(wanted))
+    made = [name for name in wanted if name in files]
+    pictures = [_picture(results, files[name]) for name in [*made, *others]]
+    return pictures, [name for name in wanted if name not in files]
 
 
 def column_meaning(head: str) -> str:
@@ -326,7 +331,7 @@ def _table(results: Results, name: str) -> ResultTable:
         name,
         TABLES[name],
         columns,
-        [[_cell(row, column) for column in columns] for row in rows],
+        [[_cell(row, column) for column in columns] for row in _first_statistics(rows)],
         _note([row for row in raw if row.get("source") != "reported"]),
         heads,
         raw,
@@ -339,10 +344,21 @@ def _derived(row: Mapping[str, str]) -> dict[str, str]:
     if {"backbone", "attention"} <= set(row):
         derived["detector"] = title_of(f"{row['backbone']}/{row['attention']}")
     if "statistic" in row:
-        derived["statistic"] = row["statistic"].replace("_", " ")
+        derived["statistic"] = row["statistic"].replace("_", " ").replace("auc", "AUC")
     if row.get("unit") == "":
         derived["unit"] = "reported"
     return derived
+
+
+def _first_statistics(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return of each method the rows of its first statistic, by which methods are compared."""
+    first: dict[str, str] = {}
+    kept = []
+    for row in rows:
+        method, statistic = row.get("detector", row.get("method", "")), row.get("statistic", "")
+        if statistic == first.setdefault(method, statistic):
+            kept.append(row)
+    return kept
 
 
 def _box_ap(summary: Mapping[str, Any], row: Mapping[str, str]) -> dict[str, str]:

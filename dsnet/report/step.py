@@ -108,7 +108,7 @@ def report(*, config: Config, results: Path, page: Path, shareable: bool = False
     )
     min_cell = 0 if tables.synthetic and not shareable else config.report.min_cell
     reported, missing_tables = read_result_tables(read)
-    figures = read_figures(read, of_images=not shareable)
+    figures, missing_figures = read_figures(read, shareable=shareable)
     records = read_records(read)
     content = Content(
         tables=tables,
@@ -127,7 +127,7 @@ def report(*, config: Config, results: Path, page: Path, shareable: bool = False
             *_missing_steps(read, tables),
             *([] if records else ["trainings"]),
             *(f"{name}.csv" for name in missing_tables),
-            *([] if figures else ["figures"]),
+            *(["figures"] if not figures else (f"the figure {name}" for name in missing_figures)),
         ],
         figures=figures,
         records=records,

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
 from support.made_metrics import report
 from support.random_scenes import random_scene, with_box_each
 
@@ -15,13 +19,23 @@ from dsnet import schemas
 from dsnet.config.evaluate import Evaluate
 from dsnet.config.output import FIGURES
 from dsnet.evaluate.step import metrics_of
-from dsnet.figures.curves import CAPTIONS, write_curves
+from dsnet.figures.curves import (
+    CAPTIONS,
+    calibration,
+    confusion,
+    froc,
+    precision_recall,
+    roc,
+    write_curves,
+)
 from dsnet.figures.detections import Chosen, strip, write_figure4
 from dsnet.figures.forest import write_forest
 from dsnet.figures.learning import write_learning
 from dsnet.figures.patients import write_patients
+from dsnet.figures.style import ATTENTION_LOOKS, COLUMN_MM, INCH_MM, PAGE_MM, styled
 from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
+from dsnet.tables.methods import Entry
 
 VARIANTS = ("resnet50/none", "resnet50/ds")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -94,8 +108,9 @@ def test_each_figure_states_what_its_data_are(once: Path) -> None:
         caption = json.loads((once / f"{name}.json").read_text(encoding="utf-8"))
         assert set(caption) == {"title", "caption", "data"}
         assert "(synthetic, not patients)" in caption["data"]
-        # As text, not as outlines.
-        assert f">Data: {caption['data']}<" in (once / f"{name}.svg").read_text(encoding="utf-8")
+        # As text, not as outlines; wrapped where the figure is one column wide.
+        lines = re.findall(r">([^<]+)</text>", (once / f"{name}.svg").read_text(encoding="utf-8"))
+        assert f"Data: {caption['data']}" in " ".join(lines)
     forest_svg = (once / "forest.svg").read_text(encoding="utf-8")
     assert "LEAKY" in forest_svg
     assert "+2.5, p = 0.04" in forest_svg
@@ -130,6 +145,79 @@ def test_one_seed_has_a_difference_without_a_p_value(tmp_path: Path) -> None:
     caption = json.loads((tmp_path / "forest.json").read_text(encoding="utf-8"))["caption"]
     assert "these two trainings" in caption
     assert "Holm" not in caption
+
+
+def test_a_figure_is_made_for_its_print_width(once: Path) -> None:
+    widths = {}
+    for name in FIGURES:
+        with Image.open(once / f"{name}.png") as picture:
+            dots_per_inch = picture.info["dpi"][0]
+            widths[name] = round(picture.width / dots_per_inch * INCH_MM)
+        assert dots_per_inch == pytest.approx(300, abs=0.1)
+        svg = (once / f"{name}.svg").read_text(encoding="utf-8")
+        sizes = {float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)}
+        assert min(sizes) >= 7, name
+    one_column = {"calibration", "froc", "patients"}
+    assert {name for name, width in widths.items() if width == COLUMN_MM} == one_column
+    assert {width for name, width in widths.items() if name not in one_column} == {PAGE_MM}
+
+
+def entries_of(*names: str, changed: dict[str, Any] | None = None) -> list[Entry]:
+    return [Entry(name, report(0.6) | (changed or {})) for name in names]
+
+
+@pytest.mark.parametrize("make", [precision_recall, roc, calibration, froc])
+def test_bands_of_the_first_and_the_last_detector(make: Callable[..., Figure]) -> None:
+    names = ["resnet50/none", "resnet50/se", "resnet50/ds", "hu/multinomial"]
+    with styled():
+        figure = make(entries_of(*(names if make is roc else names[:-1])))
+    with_curves = [panel for panel in figure.axes if len(panel.lines) > 1]
+    for panel in with_curves:
+        bands = [one for one in panel.collections if isinstance(one, FillBetweenPolyCollection)]
+        colours = [tuple(band.get_facecolor()[0][:3]) for band in bands]
+        assert colours == [to_rgb(ATTENTION_LOOKS[name].colour) for name in ("none", "ds")]
+    for legend in [*figure.legends, *(panel.get_legend() for panel in with_curves)]:
+        if legend:
+            assert {text.get_fontsize() for text in legend.get_texts()} == {8}
+
+
+def test_captions_say_how_many_and_how(once: Path) -> None:
+    words = {
+        "roc": ("400 resamples of the 5 patients", "ResNet50 and ResNet50+DS", "over 2 trainings"),
+        "froc": ("each of the 8 boxes",),
+        "confusion_box": ("8 annotated",),
+        "confusion_level": ("8 in all",),
+        "learning": ("training subset (", " patients, "),
+        "patients": (" patients (A) and their ",),
+        "figure4": (" test patients",),
+    }
+    for name, expected in words.items():
+        caption = json.loads((once / f"{name}.json").read_text(encoding="utf-8"))["caption"]
+        for text in expected:
+            assert text in caption, name
+
+
+@pytest.mark.parametrize(("most", "scale"), [(0.02, "linear"), (20.0, "symlog")])
+def test_the_axis_of_false_boxes_ends_where_nothing_rises(most: float, scale: str) -> None:
+    made = report(0.6)
+    for kind, level in (("curves", "sensitivity"), ("bands", "low")):
+        for unit, points in made[kind]["froc"].items():
+            points[f"false_per_{unit}"] = [0.0, most, 50.0]
+            points[level] = [0.82, 0.9, 0.9]
+    with styled():
+        figure = froc([Entry("resnet50/none", made)])
+    for panel in figure.axes:
+        assert panel.get_xscale() == scale
+        assert panel.get_xlim() == pytest.approx((0, 1.5 * most))
+        assert panel.get_ylim()[0] == pytest.approx(0.75)
+
+
+def test_a_confusion_matrix_has_counts_and_percent_and_leaves_out_what_cannot_be_counted() -> None:
+    with styled():
+        panel = confusion(entries_of("resnet50/none"), "box").axes[0]
+    texts = {text.get_text() for text in panel.texts}
+    assert {"3\n75 %", "1\n25 %", "2\n67 %"} <= texts
+    assert len(panel.texts) == 15  # of 16: false boxes that were not reported
 
 
 def test_the_rule_names_every_figure_of_the_step() -> None:

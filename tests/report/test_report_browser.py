@@ -289,6 +289,17 @@ def test_on_a_telephone_status_criterion_and_evidence_are_in_sight(
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_on_a_telephone_map_recall_and_accuracy_are_in_sight(visit: Visit, full_page: Path) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    visit.open(full_page)
+    cells = visit.page.locator("table.results tbody tr").first.locator("th, td")
+    for index in range(4):
+        box = cells.nth(index).bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 390
+    assert visit.page.locator(".result img").bounding_box()["width"] <= 390
+
+
 def test_evidence_is_never_cut(visit: Visit, page: Path) -> None:
     visit.open(page)
     visit.page.evaluate(
@@ -314,6 +325,8 @@ def test_on_paper_there_are_the_patients_of_the_filter(visit: Visit, page: Path)
     rows = visit.page.locator("#patients-print tr")
     assert rows.count() == 12
     assert "E08 contrast enhanced" in rows.first.inner_text()
+    align = rows.first.locator(".n_files").evaluate("cell => getComputedStyle(cell).textAlign")
+    assert align == "right"
     assert visit.page.is_visible("table.counts")
     columns = "getComputedStyle(document.querySelector('.settings')).columnCount"
     assert visit.page.evaluate(columns) == "3"
@@ -361,11 +374,13 @@ def full_page(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("full")
     shutil.copytree(made.config.results, folder, dirs_exist_ok=True)
     (folder / "table1.csv").write_text(
-        "backbone,attention,map,map_low,map_high,paper_map\n"
-        "resnet50,none,70.1,60,80,78.2\nresnet50,ds,71,,,83.4\n"
+        "backbone,attention,map,map_low,map_high,recall,accuracy,paper_map,paper_accuracy\n"
+        "mobilenet_v2,none,70.1,60.5,80.5,88.1,74.1,78.2,71.1\nresnet50,ds,71,,,90,75,83.4,73.9\n"
     )
     (folder / "figures").mkdir()
-    (folder / "figures" / "roc.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    (folder / "figures" / "roc.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="481pt" height="200pt"/>'
+    )
     (folder / "figures" / "roc.json").write_text(json.dumps({"title": "ROC", "caption": "Words."}))
     path = folder / "report.html"
     report(config=made.config, results=folder, page=path)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from dsnet import schemas
 from dsnet.cli import app
 from dsnet.config.load import Config
+from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate import compare
 from dsnet.report.measured import (
@@ -137,6 +138,28 @@ def test_tables_figures_and_records_are_shown_with_their_words(real: str) -> Non
     assert "(not the slices at hand)" in real
 
 
+def test_of_each_method_the_statistic_by_which_it_is_compared_is_shown(
+    made: Made, tmp_path: Path
+) -> None:
+    shutil.copytree(made.config.results, tmp_path, dirs_exist_ok=True)
+    heads = "backbone,attention,statistic,difference\n"
+    rows = "resnet50,se,map,1.5\nresnet50,se,recall,2\nresnet50,ds,map,3\nresnet50,ds,recall,4\n"
+    (tmp_path / "differences.csv").write_text(heads + rows)
+    heads = "method,split,labels,statistic,value\n"
+    rows = "HU,patient,true,localised_macro_auc,70\nHU,patient,true,patient_accuracy,60\n"
+    rows += "HU,image,true,localised_macro_auc,90\nDS,patient,true,map,50\n"
+    (tmp_path / "leakage.csv").write_text(heads + rows)
+    tables, _ = read_result_tables(Results(tmp_path))
+    shown = {table.name: [[cell.value for cell in row] for row in table.rows] for table in tables}
+    assert shown["differences"] == [["ResNet50+SE", "map", "1.5"], ["ResNet50+DS", "map", "3.0"]]
+    assert shown["leakage"] == [
+        ["HU", "patient", "true", "localised macro AUC", "70.0"],
+        ["HU", "image", "true", "localised macro AUC", "90.0"],
+        ["DS", "patient", "true", "map", "50.0"],
+    ]
+    assert [len(table.raw) for table in tables] == [4, 4]
+
+
 def test_of_a_real_cohort_the_page_does_not_say_synthetic(real: str) -> None:
     assert "synthetic" not in real[: real.index("<main")].lower().replace(".stamp.synthetic", "")
     assert "fewer than 5 patients" in real
@@ -173,7 +196,7 @@ def test_a_shareable_page_holds_no_pictures_and_no_single_patient(
     folder = tmp_path / "results"
     shutil.copytree(made.config.results, folder)
     (folder / "figures").mkdir()
-    for name in ("figure4", "roc"):
+    for name in ("figure4", "roc", "mine"):
         (folder / "figures" / f"{name}.svg").write_text("<svg/>")
     page = folder / "shareable" / "report.html"
     report(config=made.config, results=folder, page=page, shareable=True)
@@ -183,6 +206,9 @@ def test_a_shareable_page_holds_no_pictures_and_no_single_patient(
     assert "<script" not in text
     assert 'alt="roc"' in text
     assert 'alt="figure4"' not in text
+    assert 'alt="mine"' not in text
+    assert "the figure froc" in text[: text.index("<nav")]
+    assert "the figure figure4" not in text[: text.index("<nav")]
     assert "Left out of this page" in text
     assert "numbers of patients below 5" in text
     assert ">hidden<" in text
@@ -255,10 +281,10 @@ def test_figures_without_captions_go_by_name(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "roc_curve.svg").write_text("<svg/>")
     (tmp_path / "figures" / "roc_curve.png").write_bytes(b"png")
-    (figure,) = read_figures(Results(tmp_path))
+    (figure,), _ = read_figures(Results(tmp_path))
     assert figure.title == "roc curve"
     assert figure.source.startswith("data:image/svg+xml")
-    assert read_figures(Results(tmp_path / "nowhere")) == []
+    assert read_figures(Results(tmp_path / "nowhere")) == ([], list(FIGURES))
 
 
 def test_a_broken_manifest_is_one_sentence(tmp_path: Path) -> None:

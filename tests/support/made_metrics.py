@@ -16,6 +16,9 @@ def report(value: float) -> dict[str, Any]:
     roc = {**dict.fromkeys(CLASSES, curve), "osteopenia": None}
     falling = {"recall": [0.0, 0.5, 1.0], "precision": [1.0, value, 0.2]}
     bins = {"confidence": [None, 0.4, 0.9], "accuracy": [None, 0.5, value], "count": [0, 3, 9]}
+    band = {"low": [0.0, None, 0.5], "high": [0.2, None, 1.0]}
+    pr_band, roc_band = ({name: [0.0, 0.5, 1.0], **band} for name in ("recall", "fpr"))
+    roc_bands = {**dict.fromkeys(CLASSES, roc_band), "osteopenia": None}
     matrix = {"rows": list(CLASSES), "columns": [*CLASSES, "missed"]}
     return {
         "cohort": "made",
@@ -24,8 +27,8 @@ def report(value: float) -> dict[str, Any]:
         "slices_sha256": "0" * 64,
         "subset": "test",
         "seeds": [0, 1],
-        "counts": {"patients": 5, "images": 9},
-        "interval": {"scope": "patients and trainings (2 seeds)"},
+        "counts": {"patients": 5, "images": 9, "boxes": 8},
+        "interval": {"scope": "patients and trainings (2 seeds)", "resamples": 400},
         "chance": {"p975": None},
         "metrics": {**dict.fromkeys(names, statistic), "level_auc_osteopenia": undefined},
         "calibration": scaling,
@@ -35,6 +38,18 @@ def report(value: float) -> dict[str, Any]:
             "calibration": {"before": bins, "after": None},
             "froc": {
                 unit: {f"false_per_{unit}": [0.0, 0.0, 2.0], "sensitivity": [0.0, value, 1.0]}
+                for unit in ("image", "patient")
+            },
+        },
+        "bands": {
+            "pr": {**dict.fromkeys(CLASSES, pr_band), "osteopenia": None},
+            "roc": {"level": roc_bands, "patient": roc_bands},
+            "calibration": {
+                "before": {"confidence": bins["confidence"], **band},
+                "after": None,
+            },
+            "froc": {
+                unit: {f"false_per_{unit}": [0.0, 1.0, 2.0], **band}
                 for unit in ("image", "patient")
             },
         },
