@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dsnet.figures.style import BLACK, GREY, Caption, letter, look_of, panels, save, styled
+from dsnet.files import read_json
 from dsnet.step import run
 from dsnet.tables.methods import Entry, evaluation_note, read_csv, read_report, title_of
 from dsnet.tables.paper import reported
@@ -17,8 +18,9 @@ TITLE = "Map of each detector, and what attention adds to it"
 TEXT = (
     "A: map (AP at IoU 0.5, mean over the classes) with its 95 % interval (random: {scope}); "
     "chance: what 97.5 % of the permutations of the patients' "
-    "classes stay below; the paper's figures are of other data. B: difference to the same "
-    "backbone without attention on the same patients, with its 95 % interval{test}."
+    "classes stay below; the paper's figures are of other data; gamma: how much of each attention "
+    "module the training of seed {seed} adds, by site (interpretation 5). B: difference to the "
+    "same backbone without attention on the same patients, with its 95 % interval{test}."
 )
 SEVERAL = (
     ", the trainings of a seed paired, and the p-value after Holm's correction over these "
@@ -27,26 +29,45 @@ SEVERAL = (
 ONE = ": of these two trainings, from which nothing follows for the modules"
 
 
-def write_forest(*, variants: list[str], metrics: Path, differences: Path, folder: Path) -> None:
+def write_forest(
+    *,
+    variants: list[str],
+    seeds: list[int],
+    metrics: Path,
+    models: Path,
+    differences: Path,
+    folder: Path,
+) -> None:
     """Write ``forest.png``, ``.svg`` and ``.json`` (the caption).
 
     Parameters
     ----------
     variants : list of str
         Detectors from top to bottom, as ``backbone/attention``.
+    seeds : list of int
+        That each was trained with.
     metrics : Path
         Folder of ``{backbone}/{attention}.json``.
+    models : Path
+        Folder of ``{backbone}/{attention}/seed{seed}/manifest.json``.
     differences : Path
         As `dsnet.evaluate.compare` writes it.
     folder : Path
         Where the figure goes.
     """
-    entries = [Entry(name, read_report(metrics, name)) for name in variants]
+    entries = [
+        Entry(
+            name,
+            read_report(metrics, name),
+            read_json(models / name / f"seed{seeds[0]}" / "manifest.json")["result"],
+        )
+        for name in variants
+    ]
     rows = read_csv(differences)
     with styled():
         report = entries[0].report
         test = SEVERAL if len(report["seeds"]) > 1 else ONE
-        text = TEXT.format(scope=report["interval"]["scope"], test=test)
+        text = TEXT.format(scope=report["interval"]["scope"], seed=seeds[0], test=test)
         caption = Caption(TITLE, text, evaluation_note(report))
         save(forest_figure(entries, rows[rows["statistic"] == "map"]), folder, "forest", caption)
 
@@ -63,7 +84,7 @@ def forest_figure(entries: Sequence[Entry], differences: pd.DataFrame) -> Figure
         if entry.name in by_name:
             labels[y] = _difference(right, y, entry.name, by_name[entry.name])
     left.set(title="map", xlabel="map (%)")
-    left.set_yticks(range(len(entries)), [title_of(entry.name) for entry in entries])
+    left.set_yticks(range(len(entries)), [_label(entry) for entry in entries])
     right.axvline(0, color=BLACK, linewidth=0.8)
     right.set(title="difference to no attention", xlabel="difference in map (percent points)")
     reach = max(abs(edge) for edge in right.get_xlim())
@@ -80,6 +101,11 @@ def forest_figure(entries: Sequence[Entry], differences: pd.DataFrame) -> Figure
     handles = dict(zip(*reversed(left.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     return figure
+
+
+def _label(entry: Entry) -> str:
+    gamma = entry.of_attention("gamma")
+    return f"{title_of(entry.name)}\ngamma {gamma}" if gamma else title_of(entry.name)
 
 
 def _map(panel: Axes, y: int, entry: Entry) -> None:

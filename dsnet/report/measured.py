@@ -63,6 +63,7 @@ _DETECTORS = (
     _percent("Box AP %", "box_ap50"),
     Column("Images/s", "fps", "decimal"),
     Column("Weights, M", "parameters_m", "decimal"),
+    Column("Gamma", "gamma"),
 )
 
 HEADLINES: Mapping[str, tuple[Column, ...]] = {
@@ -143,6 +144,10 @@ _MEASURES = {
     "ms_q3": "third quartile of the milliseconds an image",
     "parameters_m": "weights in millions, trained or frozen",
     "parameters_attention_m": "of these, the attention modules'",
+    "gamma": "how much of each attention module the first seed's training adds, by site; never "
+    "below 0 unless the config says so (interpretation 5)",
+    "branch_share_percent": "size of what is added relative to what it is added to (root mean "
+    "squares on the validation images), by site",
     "chance_p": "p-value of map against permuted classes of the patients",
     "above_chance": "whether that p-value is at most 0.025",
     "scope": "what interval and comparison are about: these trainings, or trainings in general",

@@ -68,6 +68,8 @@ COLUMNS = (
     "above_chance",
     "scope",
     "parameters_attention_m",
+    "gamma",
+    "branch_share_percent",
     *RATIOS,
     "ms_q1",
     "ms_q3",
@@ -199,6 +201,8 @@ def _cost(entry: Entry, timing: Json) -> Json:
         **{name: None if ratio is None else round(ratio, 4) for name, ratio in ratios.items()},
         "parameters_m": round(entry.model["parameters"] / 1e6, 3),
         "parameters_attention_m": round(entry.model["parameters_attention"] / 1e6, 3),
+        "gamma": entry.of_attention("gamma"),
+        "branch_share_percent": entry.of_attention("branch_share", unit=0.01),
         "device": timing["name"],
         "threads": timing["threads"],
         "size_px": timing["size_px"],
@@ -219,7 +223,7 @@ def _summary(entry: Entry) -> Json:
         "above_chance": chance["above_chance"],
         **{name: entry.speed[name] for name in ("fps", "ms_per_image", *RATIOS)},
         "parameters": entry.model["parameters"],
-        "parameters_attention": entry.model["parameters_attention"],
+        **{name: entry.model[name] for name in ("parameters_attention", "gamma", "branch_share")},
         "seeds": entry.report["seeds"],
     }
 

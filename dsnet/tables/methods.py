@@ -64,6 +64,27 @@ class Entry:
         """The second half of the name."""
         return self.name.split("/")[1]
 
+    def of_attention(self, fact: str, unit: float = 1) -> str:
+        """Return a fact of the model's attention modules by site; "" for none.
+
+        Parameters
+        ----------
+        fact : {"gamma", "branch_share"}
+            A key of `model`.
+        unit : float
+            What it is given in.
+
+        Examples
+        --------
+        >>> model = {"gamma": {"backbone.body.attention_maxpool": 0.0312}}
+        >>> Entry("resnet50/se", {}, model).of_attention("gamma")
+        'maxpool 0.031'
+        """
+        return ", ".join(
+            f"{module.rpartition('attention_')[2]} {value / unit:.3f}"
+            for module, value in self.model[fact].items()
+        )
+
     def value(self, statistic: str, bound: str = "value") -> float | None:
         """Return a statistic, None if it is undefined.
 

@@ -13,9 +13,6 @@ from dsnet.config.detector import Train
 from dsnet.detect.dataset import SliceDataset
 from dsnet.slice_tables import CLASSES
 
-PER_DEVICE = 2
-"""Images of a batch that each device needs: norms over pooled vectors cannot train on one."""
-
 
 class Stream(IntEnum):
     """What a random stream is for; the numbers are part of every result."""
@@ -85,15 +82,15 @@ def epoch_batches(
 ) -> list[list[int]]:
     """Return `images` in random order, cut into batches that all devices share.
 
-    The last batch may be smaller than the others; one with fewer than `PER_DEVICE` images for each
+    The last batch may be smaller than the others; one with fewer than `least_images` for each
     device joins the batch before it.
 
     Parameters
     ----------
     images : sequence of int
-        At least `PER_DEVICE` for each device.
+        At least `least_images` for each device.
     batch_size : int
-        At least `PER_DEVICE` for each device.
+        At least `least_images` for each device.
     seed, epoch : int
     devices : int
 
@@ -107,10 +104,19 @@ def epoch_batches(
         [images[index] for index in order[start : start + batch_size]]
         for start in range(0, len(order), batch_size)
     ]
-    if len(batches) > 1 and len(batches[-1]) < PER_DEVICE * devices:
+    if len(batches) > 1 and len(batches[-1]) < least_images(devices) * devices:
         rest = batches.pop()
         batches[-1] += rest
     return batches
+
+
+def least_images(devices: int) -> int:
+    """Return how many images a batch needs on each of so many devices.
+
+    Norms over pooled vectors cannot train on one image. Several devices do not share their norms,
+    so that each must see enough for statistics that are not those of two or three images.
+    """
+    return 2 if devices == 1 else 4
 
 
 def device_share(batch: Sequence[int], rank: int, devices: int) -> list[int]:

@@ -22,7 +22,7 @@ from dsnet.config.detector import Train
 from dsnet.detect.device import Machine
 from dsnet.errors import UserError
 from dsnet.train.checkpoints import WholeCheckpoints
-from dsnet.train.data import PER_DEVICE
+from dsnet.train.data import least_images
 
 _DTYPE = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -69,10 +69,11 @@ def device_count(config: Train, machine: Machine, images: int) -> int:
             remedy="set it to auto, or to a smaller number",
         )
     total = devices * config.nodes
-    if min(config.batch_size, images) < PER_DEVICE * total:
+    least = least_images(total)
+    if min(config.batch_size, images) < least * total:
         raise UserError(
             f"training on {total} devices",
-            expected=f"batches of at least {PER_DEVICE} images for each",
+            expected=f"batches of at least {least} images for each, whose norms see no others",
             came=f"train.batch_size {config.batch_size} and {images} images",
             remedy="raise train.batch_size, or set train.devices and train.nodes lower",
         )

@@ -53,6 +53,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, ellipses: Any) -> Path:
     history["epoch"] = [1, 2, 3]
     history.loc[0, "validation_map"] = np.nan
     for name, count in zip(VARIANTS, (0, None), strict=True):
+        _write_manifest(folder / "models", name)
         for seed in (0, 1):
             _write(folder / f"models/{name}/seed{seed}/history.csv", history.to_csv(index=False))
         schemas.write(
@@ -78,8 +79,9 @@ def _steps(inputs: Path, ellipses: Any) -> Iterator[Callable[..., None]]:
     data = {"digest": ellipses.digest, "split": ellipses.split}
     yield partial(write_curves, variants=variants, baselines=["hu/multinomial"], metrics=metrics)
     differences = inputs / "differences.csv"
-    yield partial(write_forest, variants=variants, metrics=metrics, differences=differences)
     models = inputs / "models"
+    options = {"variants": variants, "seeds": [0, 1], "models": models}
+    yield partial(write_forest, metrics=metrics, differences=differences, **options)
     yield partial(write_learning, variants=variants, seeds=[0, 1], models=models, **data)
     yield partial(write_patients, **data)
     options = {"variants": variants, "seed": 0, "score": 0.5, "predictions": inputs / "predictions"}
@@ -93,6 +95,12 @@ def _predictions(ellipses: Any) -> pd.DataFrame:
     unsure = table.assign(label="normal", score=0.1, p_normal=0.1, p_background=0.9)
     both = pd.concat([sure, unsure], ignore_index=True)
     return both.reindex(columns=list(schemas.PREDICTIONS.columns)).fillna(0.0)
+
+
+def _write_manifest(models: Path, name: str) -> None:
+    gammas = {"backbone.body.attention_layer4": 0.25} if name.endswith("ds") else {}
+    text = json.dumps({"result": {"gamma": gammas}})
+    _write(models / name / "seed0" / "manifest.json", text)
 
 
 def _write(path: Path, text: str) -> None:
@@ -114,6 +122,7 @@ def test_each_figure_states_what_its_data_are(once: Path) -> None:
     forest_svg = (once / "forest.svg").read_text(encoding="utf-8")
     assert "LEAKY" in forest_svg
     assert "+2.5, p = 0.04" in forest_svg
+    assert "gamma layer4 0.250" in forest_svg
 
 
 def test_the_evaluation_writes_what_curves_are_made_of(tmp_path: Path) -> None:
@@ -137,10 +146,12 @@ def test_one_seed_has_a_difference_without_a_p_value(tmp_path: Path) -> None:
     for name in VARIANTS:
         made = report(0.6) | {"seeds": [0], "interval": {"scope": "patients; this one training"}}
         _write(tmp_path / f"metrics/{name}.json", json.dumps(made))
+        _write_manifest(tmp_path / "models", name)
     heads = "backbone,attention,statistic,difference,low,high,p_holm\n"
     _write(tmp_path / "differences.csv", f"{heads}resnet50,ds,map,2.5,-1,6,\n")
-    paths = {"metrics": tmp_path / "metrics", "differences": tmp_path / "differences.csv"}
-    write_forest(variants=list(VARIANTS), folder=tmp_path, **paths)
+    paths = {name: tmp_path / name for name in ("metrics", "models")}
+    paths["differences"] = tmp_path / "differences.csv"
+    write_forest(variants=list(VARIANTS), seeds=[0], folder=tmp_path, **paths)
     assert ">+2.5<" in (tmp_path / "forest.svg").read_text(encoding="utf-8")
     caption = json.loads((tmp_path / "forest.json").read_text(encoding="utf-8"))["caption"]
     assert "these two trainings" in caption

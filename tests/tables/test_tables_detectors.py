@@ -13,6 +13,10 @@ from dsnet.tables.detectors import COLUMNS, SUMMARY, tabulate
 VARIANTS = ("resnet50/none", "resnet50/se", "resnet50/sk", "resnet50/ds")
 
 
+def gammas(name: str, value: float) -> dict[str, float]:
+    return {} if name.endswith("none") else {"backbone.body.attention_maxpool": value}
+
+
 class Results:
     """The files that the step reads, and what it writes."""
 
@@ -22,7 +26,14 @@ class Results:
             self.write(f"metrics/{name}.json", report(0.54 + number / 10))
             self.write(
                 f"models/{name}/seed{SEEDS[0]}/manifest.json",
-                {"result": {"parameters": 41_300_000, "parameters_attention": 12_345}},
+                {
+                    "result": {
+                        "parameters": 41_300_000,
+                        "parameters_attention": 12_345,
+                        "gamma": gammas(name, 0.0312),
+                        "branch_share": gammas(name, 0.00456),
+                    }
+                },
             )
         self.write("speed.json", timing(*VARIANTS))
 
@@ -88,6 +99,8 @@ def test_a_row_in_full(results: Results) -> None:
     assert [row[name] for name in ("device", "threads", "size_px")] == ["a CPU", "2", "128"]
     assert [row[name] for name in ("ms_q1", "ms_q3", "fps_to_none")] == ["800.0", "820.0", "0.9877"]
     assert row["parameters_attention_m"] == "0.012"
+    assert [row["gamma"], row["branch_share_percent"]] == ["maxpool 0.031", "maxpool 0.456"]
+    assert table["gamma"].tolist()[0] == ""
 
 
 def test_every_measure_of_the_paper_shows_its_own_statistic(results: Results) -> None:
@@ -126,7 +139,7 @@ def test_summary_holds_fractions_with_bounds(results: Results) -> None:
 def test_any_list_of_variants_makes_a_table(results: Results) -> None:
     results.write("speed.json", timing("vgg16/eca"))
     results.write("metrics/vgg16/eca.json", {**report(0.5), "synthetic": False})
-    sizes = {"parameters": 1, "parameters_attention": 0}
+    sizes = {"parameters": 1, "parameters_attention": 0, "gamma": {}, "branch_share": {}}
     results.write(f"models/vgg16/eca/seed{SEEDS[0]}/manifest.json", {"result": sizes})
     table, summary = results.tabulate(("vgg16/eca",))
     assert table.loc[0, ["paper_map", "paper_recall", "paper_accuracy"]].tolist() == [""] * 3

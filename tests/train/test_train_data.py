@@ -10,7 +10,6 @@ from dsnet.config.detector import Detector, Train
 from dsnet.detect.dataset import SliceDataset
 from dsnet.schemas import CLASSES
 from dsnet.train.data import (
-    PER_DEVICE,
     Stream,
     class_weights,
     device_share,
@@ -18,6 +17,7 @@ from dsnet.train.data import (
     epoch_images,
     generator,
     image_classes,
+    least_images,
     torch_seed,
 )
 
@@ -127,7 +127,7 @@ def test_seeds_and_epochs_have_their_own_order() -> None:
 def test_all_devices_together_see_what_one_would(
     world: int, more_images: int, more_of_a_batch: int, seed: int
 ) -> None:
-    least = PER_DEVICE * world
+    least = least_images(world) * world
     count, size = least + more_images, least + more_of_a_batch
     alone = epoch_batches(range(count), size, seed=seed, epoch=3)
     together = epoch_batches(range(count), size, seed=seed, epoch=3, devices=world)
@@ -135,7 +135,7 @@ def test_all_devices_together_see_what_one_would(
         shares = [device_share(batch, rank, world) for rank in range(world)]
         assert sorted(index for one in shares for index in one) == sorted(batch)
         held = [len(one) for one in shares]
-        assert min(held) >= PER_DEVICE
+        assert min(held) >= least_images(world)
         assert max(held) - min(held) <= 1
     whole = len(together) - 1 if len(together) < len(alone) else len(together)
     assert together[:whole] == alone[:whole]

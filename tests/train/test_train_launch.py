@@ -30,8 +30,8 @@ BF16 = Machine(torch.device("cpu"), "", 1, "bf16-mixed")
 def test_auto_is_every_gpu_and_one_process_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert device_count(Train(devices="auto"), CPU, 100) == 1
-    assert device_count(Train(devices="auto"), GPU, 100) == 4
-    assert device_count(Train(devices=2, nodes=2), GPU, 100) == 2
+    assert device_count(Train(devices="auto", batch_size=16), GPU, 100) == 4
+    assert device_count(Train(devices=2, nodes=2, batch_size=16), GPU, 100) == 2
     assert device_count(Train(), GPU, 100) == 1
 
 
@@ -41,10 +41,10 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -
         device_count(Train(devices=2), GPU, 100)
 
 
-@pytest.mark.parametrize(("batch_size", "images"), [(7, 100), (8, 7)])
-def test_each_device_needs_two_images_of_a_batch(batch_size: int, images: int) -> None:
-    assert device_count(Train(devices=2, nodes=2, batch_size=8), CPU, 8) == 2
-    with pytest.raises(UserError, match="training on 4 devices: expected batches of at least 2"):
+@pytest.mark.parametrize(("batch_size", "images"), [(15, 100), (16, 15)])
+def test_each_device_needs_four_images_of_a_batch(batch_size: int, images: int) -> None:
+    assert device_count(Train(devices=2, nodes=2, batch_size=16), CPU, 16) == 2
+    with pytest.raises(UserError, match="training on 4 devices: expected batches of at least 4"):
         device_count(Train(devices=2, nodes=2, batch_size=batch_size), CPU, images)
 
 

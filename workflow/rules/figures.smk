@@ -36,7 +36,7 @@ rule curves:
 rule forest:
     """Draw each detector's map, and what attention adds to it, with intervals."""
     input:
-        needs=metrics_of(DETECTORS),
+        needs=[*metrics_of(DETECTORS), *of_first_seed("manifest.json", DETECTORS)],
         differences=f"{RESULTS}/differences.csv",
     output:
         written=figure_files("forest"),
@@ -48,6 +48,8 @@ rule forest:
         step=step(
             "figures.forest",
             variants=DETECTORS,
+            seeds=SEEDS,
+            models=f"{RESULTS}/models",
             metrics=f"{RESULTS}/metrics",
             folder=f"{RESULTS}/figures",
         ),
