@@ -158,8 +158,8 @@ def deidentify(
     cohort: Cohort = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
-    """Write the included slices as DICOM that identifies nobody (PS3.15)."""
-    from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - pydicom, here alone
+    """Write the included slices as DICOM without identity (PS3.15); pixels are not read."""
+    from dsnet.deidentify.step import summary, write_deidentified  # noqa: PLC0415 - pydicom
 
     with reporting():
         config = _config(configfile)
@@ -174,7 +174,7 @@ def deidentify(
             files=out / "files.csv",
             refused=out / "refused.csv",
         )
-        typer.echo(f"{out}: what is written is in files.csv, what is not, in refused.csv")
+        typer.echo(summary(out / "files.csv", out / "refused.csv", config.deidentify.ocr))
 
 
 @app.command("phi-check")
@@ -208,7 +208,10 @@ def phi_check(
             private=config.private,
             report=written,
         )
-        typer.echo(f"{found.searched} values in {found.files} files: no hit ({written})")
+        typer.echo(
+            f"{found.searched} values in {found.files} files: no hit, {found.suspects} suspects "
+            f"({written})"
+        )
         typer.echo(unread_sources(owner), nl=False)
 
 

@@ -51,7 +51,7 @@ class Reason(StrEnum):
     OVERLAY = "an overlay lies within the pixel data (60xx,0102)"
     CHANGED = "the pixels are not those that were ingested: run the workflow again"
     TEXT = "letters in the pixels, as OCR reads them"
-    FORM = "no CT Image, or a value that the image depends on has not its form"
+    FORM = "not a CT image, or a value that the image depends on does not have its form"
     UNREADABLE = "the file is gone, has changed or cannot be written without identity"
 
 

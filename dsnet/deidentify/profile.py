@@ -71,7 +71,7 @@ _FORMS = {
 
 _LARGEST_TEXT = 4096
 _REPLACEMENTS = {"RescaleType": "US"}
-"""Of required values that have not their form; blank UIDs are filled later."""
+"""Of required values that do not have their form; blank UIDs are filled later."""
 
 
 class FormError(Exception):
@@ -138,7 +138,7 @@ def remove_identity(dataset: Dataset, keys: Keys, secret: Secret) -> None:
     Raises
     ------
     FormError
-        If a value that the image depends on has not its form.
+        If a value that the image depends on does not have its form.
     dsnet.deidentify.pixel_data.StreamError
         If the pixel data are damaged.
     """

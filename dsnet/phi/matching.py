@@ -180,8 +180,8 @@ class Matcher:
         """
         yield from self._code_units.matches(array.tobytes())
         if array.dtype.itemsize >= 4:
-            known = np.isin(array, self._numbers)
-            yield from self.numbers("", np.unique(array[known]).tolist())
+            same = np.isin(array, self._numbers)
+            yield from self.numbers("", np.unique(array[same]).tolist())
         units = array.view(f"u{array.dtype.itemsize}")
         if array.dtype.itemsize > 2 or bool(np.any((units >= 0x2020) & (units <= 0x7E7E))):
             yield from self.strings("\n".join(_ascii_strings(array.tobytes())))

@@ -221,8 +221,7 @@ def _add_encoded(
         if len(content) >= _SHORTEST_BYTES:
             short = len(content) < _CERTAIN_BYTES or content.isalpha()
             suspect = match.suspect or short
-            known = patterns.get(content)
-            if known is None or known.suspect:
+            if content not in patterns or patterns[content].suspect:
                 patterns[content] = match._replace(suspect=suspect)
 
 

@@ -129,10 +129,10 @@ def check(
             remedy="name a folder, or run the workflow first",
         )
     _check_cohort(folders, results)
-    known = results.private(private)
+    own = results.private(private)
     source = Source(
-        str(known.identifying_path),
-        str(known.identifying_path.with_name(schemas.DROPPED_NAME)),
+        str(own.identifying_path),
+        str(own.identifying_path.with_name(schemas.DROPPED_NAME)),
         str(results.cohort / "index.parquet"),
         str(private / ALLOWED),
     )

@@ -29,7 +29,7 @@ _SPACED_HEX = re.compile(
 _SHORTEST_ENCODED, _MOST_CUTS = 4, 12
 """Bytes of the shortest encoded text that is looked at."""
 
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+_COMPRESSED = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
 _ZLIB = tuple(bytes((0x78, level)) for level in (0x01, 0x5E, 0x9C, 0xDA))
 
 _INTEGER = re.compile(r"[-+]?\d+(?:\.0*)?")
