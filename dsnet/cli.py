@@ -224,6 +224,7 @@ def withdraw(
 ) -> None:
     """List everywhere a patient stands; with --yes, remove it and leave the files out for good."""
     from dsnet.audit import withdrawal  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415
 
     with reporting():
         config = _config(configfile)
@@ -234,10 +235,12 @@ def withdraw(
             *withdrawal.traces(folder, who),
             *withdrawal.private_traces(private, config.private, who),
         ]
+        copies = withdrawal.dvc_objects(found, CohortFolder(config.cohort).dicom, who)
         for trace in found:
             typer.echo(f"{trace.path}: {trace.what}")
         typer.echo(
-            f"{who.key}: {len(found)} files of the project, {len(who.paths)} files below dicom/"
+            f"{who.key}: {len(found)} files of the project, {len(who.paths)} files below dicom/, "
+            f"{len(copies)} copies of these in DVC's cache, which only dvc gc removes"
         )
         if yes:
             withdrawal.withdraw(folder, private, config.private, who, date.today())
@@ -249,10 +252,13 @@ def withdraw(
 _AFTER_WITHDRAWAL = """\
 Removed, and recorded: these files are excluded (withdrawn) if they are found again. Still to do:
 1. In the cohort folder, which is never written here: delete the patient's DICOM files, annotations
-   and rows of dxa, clinical and review tables.
+   and rows of dxa, clinical and review tables (the workflow stops at annotations without images).
 2. dvc add the cohort, then dvc repro (or snakemake): what was removed is made without the patient.
-3. dvc gc --workspace, and with --cloud for the remote: older versions hold the patient.
-4. Copies elsewhere: de-identified files that were sent, reports, backups of data/private."""
+3. dvc gc --workspace, and with --cloud for the remote: the copies in DVC's cache and older versions
+   hold the patient.
+4. Other results folders of this cohort: dsnet withdraw with the pseudonym and --results.
+5. Copies elsewhere: de-identified files that were sent, reports, lists, backups of the private
+   folder."""
 
 
 @app.command()

@@ -3,9 +3,9 @@
 A pseudonym is the first 16 hexadecimal digits of HMAC-SHA-256 over the kind and the value, after a
 letter that names the kind. Without the key nobody can test a guess of a hospital ID against it.
 
-The private folder holds ``pseudonym.key`` and one folder per cohort, named by the cohort's id: a
-random number from its first ingestion. A folder of DICOM files is recognised as a cohort by the
-images that it shares with that cohort's map, never by its path (`share_images`).
+The private folder holds ``pseudonym.key``, ``withdrawn.csv`` and one folder per cohort, named by
+the cohort's id: a random number from its first ingestion. A folder of DICOM files is recognised as
+a cohort by the images that it shares with that cohort's map, never by its path (`share_images`).
 """
 
 import hashlib
@@ -88,8 +88,8 @@ class PrivateCohort:
 
     @property
     def withdrawn_path(self) -> Path:
-        """The patients who withdrew their consent, by key; mode 600."""
-        return self.folder / "withdrawn.csv"
+        """The patients who withdrew their consent, by key, in any cohort; mode 600."""
+        return self.folder.parent / "withdrawn.csv"
 
     def withdrawn(self) -> frozenset[str]:
         """Return the keys of the patients who withdrew their consent."""

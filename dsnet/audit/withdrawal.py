@@ -5,8 +5,12 @@ private folder, by which ingestion leaves the patient's files out if they come a
 ``withdrawn``). The cohort folder belongs to the hospital and is never written.
 """
 
+import hashlib
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,12 +21,20 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.audit.lookup import patient_rows
+from dsnet.dicom.scan import native
 from dsnet.files import whole, write_csv, write_parquet
 from dsnet.private import PrivateCohort
 from dsnet.results import SOURCE, Results
 
 _MADE_FROM_ALL = (".html", ".png", ".svg", ".npy", ".md")
 """Files that show or sum up all patients without naming one."""
+
+_KEY = re.compile(rb"[EFIPS]-[0-9a-f]{16}")
+_ALL_SUBSETS = frozenset(schemas.SUBSETS)
+"""Where the patient counts as being if the split of a model is gone."""
+
+_LOCK = "busy"
+"""A training's lock, which it removes itself."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +65,12 @@ class Patient:
         Private.
     paths : tuple of str
         Of the files below ``dicom/``; private.
-    trained : frozenset of str
-        Subsets of the split in which the patient's images are.
     """
 
     key: str
     keys: frozenset[str]
     hospital_ids: frozenset[str]
     paths: tuple[str, ...]
-    trained: frozenset[str]
 
 
 def find_patient(results: Results, private: PrivateCohort, folder: Path, patient: str) -> Patient:
@@ -86,15 +95,11 @@ def find_patient(results: Results, private: PrivateCohort, folder: Path, patient
     keys = frozenset().union(*(set(rows[name]) for name in columns)) - {""}
     identities = private.read_map()
     own = identities[identities["file_key"].isin(keys)]
-    split = results.cohort / "split.csv"
-    subsets = schemas.read(schemas.SPLIT, split) if split.exists() else None
-    mine = set() if subsets is None else set(subsets["subset"][subsets["image_key"].isin(keys)])
     return Patient(
         key=str(rows["patient_key"].iloc[0]),
         keys=keys,
         hospital_ids=frozenset(own["patient_id"]) - {""},
         paths=tuple(own["relative_path"]),
-        trained=frozenset(mine),
     )
 
 
@@ -102,44 +107,68 @@ def traces(results: Results, patient: Patient) -> list[Trace]:
     """Return the files of the results folder that hold something of the patient, in order of path.
 
     Those are files that name one of the patient's keys, files of which the patient's images are
-    part (slice store, pictures, report), and every model that was trained or chosen on them.
+    part (slice store, predictions, pictures, report), and every model, the baselines' too, that was
+    trained or chosen on them. Each trial of the leakage experiment has a split of its own.
     """
     found: dict[Path, str] = {}
-    trained = bool(patient.trained & {"train", "validation"})
+    subsets = {
+        split.parent.relative_to(results.folder): _subsets(split, patient.keys)
+        for split in results.folder.rglob("split.csv")
+    }
+    in_images = any(subsets.values())
     for path in sorted(path for path in results.folder.rglob("*") if path.is_file()):
         relative = path.relative_to(results.folder)
-        if relative == SOURCE:
+        own = subsets.get(_split_folder(relative), _ALL_SUBSETS)
+        if relative == SOURCE or path.name == _LOCK:
             continue
         if patient.key in relative.parts:
             found[path] = "a de-identified image"
-        elif relative.parts[0] in ("models", "checkpoints") or "models" in relative.parts:
-            if trained:
+        elif _is_model(relative):
+            if own & {"train", "validation"}:
                 found[path] = "a model trained on the patient"
+        elif "predictions" in relative.parts and own & {"validation", "test"}:
+            found[path] = "predictions, the patient's among them"
         elif path.suffix in _MADE_FROM_ALL:
-            if patient.trained or path.suffix == ".html":
+            if in_images or path.suffix == ".html":
                 found[path] = "made from all patients, this one among them"
-        elif rows := _mentions(path, patient.keys):
-            found[path] = f"{rows} rows"
+        elif lines := _mentions(path, patient.keys):
+            found[path] = f"{lines} rows" if path.suffix in (".csv", ".parquet") else "names a key"
     return [Trace(path, what) for path, what in found.items()]
 
 
+def _subsets(split: Path, keys: frozenset[str]) -> frozenset[str]:
+    """Return the subsets of a split in which the images with these keys are."""
+    rows = schemas.read(schemas.SPLIT, split)
+    return frozenset(rows["subset"][rows["image_key"].isin(keys)])
+
+
+def _split_folder(relative: Path) -> Path:
+    """Return where the split of a file of the results lies, below the results folder."""
+    parts = relative.parts[1:] if relative.parts[0] == "checkpoints" else relative.parts
+    return Path(*parts[:3]) if parts[0] == "leakage" else SOURCE.parent
+
+
+def _is_model(relative: Path) -> bool:
+    folders = {"models", "checkpoints"}
+    return bool(folders & set(relative.parts)) or relative.match("model*.json")
+
+
 def _mentions(path: Path, keys: frozenset[str]) -> int:
-    """Return how often a table or text names one of the keys."""
+    """Return how many rows of a table, or lines of a text, name one of the keys."""
     if path.suffix == ".parquet":
         frame = pd.read_parquet(path)
         named = [frame[name].isin(keys) for name in frame.columns if name.endswith("_key")]
         return int(pd.concat(named, axis=1).any(axis=1).sum()) if named else 0
-    content = path.read_bytes()
-    return sum(content.count(key.encode()) for key in keys)
+    names = {key.encode() for key in keys}
+    return sum(not names.isdisjoint(_KEY.findall(line)) for line in path.read_bytes().split(b"\n"))
 
 
 def private_traces(private: PrivateCohort, folder: Path, patient: Patient) -> list[Trace]:
     """Return the private files that hold something of the patient."""
     found = [Trace(private.map_path, f"{len(patient.paths)} rows")]
-    values = schemas.read(schemas.IDENTIFYING, private.identifying_path)
-    found.append(
-        Trace(private.identifying_path, f"{(values['patient_key'] == patient.key).sum()} rows")
-    )
+    for path in _values(private):
+        rows = schemas.read(schemas.IDENTIFYING, path)["patient_key"].eq(patient.key)
+        found.append(Trace(path, f"{rows.sum()} rows"))
     for path, number in _cached(folder, patient.paths):
         found.append(Trace(path, f"{number} files"))
     for path, what, names in (
@@ -149,6 +178,46 @@ def private_traces(private: PrivateCohort, folder: Path, patient: Patient) -> li
         if path.exists() and any(name in path.read_text(encoding="utf-8") for name in names):
             found.append(Trace(path, what))
     return found
+
+
+def dvc_objects(found: Sequence[Trace], dicom: Path, patient: Patient) -> list[Path]:
+    """Return the objects of DVC's cache that are copies of the patient's files.
+
+    Parameters
+    ----------
+    found : sequence of Trace
+    dicom : Path
+        The cohort's ``dicom/``, in which the patient's original files are.
+    patient : Patient
+
+    Returns
+    -------
+    list of Path
+        Empty where DVC has no cache.
+    """
+    here = Path.cwd()
+    if not any((folder / ".dvc").is_dir() for folder in (here, *here.parents)):
+        return []
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no user's text
+    cache = Path(asked.stdout.strip()) / "files" / "md5"
+    if asked.returncode or not cache.is_dir():
+        return []
+    files = [*(trace.path for trace in found), *(dicom / native(path) for path in patient.paths)]
+    digests = {_md5(path) for path in files if path.is_file()}
+    objects = (cache / digest[:2] / digest[2:] for digest in digests)
+    return sorted(path for path in objects if path.exists())
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _values(private: PrivateCohort) -> list[Path]:
+    """Return the tables of identifying values: of ingestion and of de-identification."""
+    paths = (private.identifying_path, private.identifying_path.with_name(schemas.DROPPED_NAME))
+    return [path for path in paths if path.exists()]
 
 
 def _cached(folder: Path, paths: Sequence[str]) -> Iterator[tuple[Path, int]]:
@@ -165,7 +234,7 @@ def withdraw(
 ) -> None:
     """Record the withdrawal, then remove every trace.
 
-    The record comes first: whatever is interrupted, the patient does not come back.
+    The record comes first: if anything is interrupted, the patient still does not come back.
 
     Parameters
     ----------
@@ -184,8 +253,13 @@ def withdraw(
     shutil.rmtree(results.folder / "deidentified" / patient.key, ignore_errors=True)
     identities = private.read_map()
     _rewrite(private.map_path, identities[~identities["file_key"].isin(patient.keys)])
-    values = schemas.read(schemas.IDENTIFYING, private.identifying_path)
-    _rewrite(private.identifying_path, values[values["patient_key"] != patient.key])
+    for path in _values(private):
+        values = schemas.read(schemas.IDENTIFYING, path)
+        own = values["patient_key"] == patient.key
+        # Values of the cohort's tables and paths have no key; the next ingestion writes them again.
+        named = "\n".join((*values["value"][own], *patient.paths))
+        same = (values["patient_key"] == "") & values["value"].map(named.__contains__)
+        _rewrite(path, values[~own & ~same])
     for path, _ in _cached(folder, patient.paths):
         with closing(sqlite3.connect(path)) as connection, connection:
             rows = [(one,) for one in patient.paths]
