@@ -67,10 +67,10 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
             phantom_seed=folder.phantom_seed,
         )
         rows, identities = tables(files, facts, known)
-        kept = set(identities["relative_path"])
-        files = [file for file in files if file.relative in kept]
-        cache.keep_only(files)  # not those of patients who withdrew
-    beside = values_beside(folder, kept)
+        mapped = set(identities["relative_path"])  # in which patients who withdrew have no paths
+        files = [file for file in files if file.relative in mapped]
+        cache.keep_only(files)
+    beside = values_beside(folder, [file.relative for file in files])
     met = identifying_values(files, facts, identities, beside.values)
     _write_private(schemas.MAP, identities, known.map_path)
     _write_private(schemas.IDENTIFYING, met, known.identifying_path)
