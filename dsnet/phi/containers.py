@@ -170,7 +170,7 @@ _MAGIC: list[tuple[str, Callable[[bytes], bool]]] = [
     ("png", lambda head: head.startswith(b"\x89PNG\r\n\x1a\n")),
     ("npy", lambda head: head.startswith(b"\x93NUMPY")),
     ("zip", lambda head: head.startswith((b"PK\x03\x04", b"PK\x05\x06"))),
-    ("gzip", lambda head: head.startswith(b"\x1f\x8b")),
+    ("gzip", lambda head: head.startswith(b"\x1f\x8b\x08")),
     ("bzip2", lambda head: head.startswith(b"BZh")),
     ("xz", lambda head: head.startswith(b"\xfd7zXZ\0")),
     ("zstd", lambda head: head.startswith(b"\x28\xb5\x2f\xfd")),

@@ -38,6 +38,41 @@ numeric column, a JSON number or raw bytes."""
 GLUED = 6
 """Characters of the shortest value that is searched for within the words of a file name."""
 
+_JOINED = range(6, 33)
+"""Characters of a value that is searched for without its separators, too: ``O'Brien`` as obrien."""
+
+_MOST_JOINED = 5
+"""Words of such a value."""
+
+_PREFIXED = re.compile(r"(?:[^\W\d_]+[\W_]*)+(\d.*)")
+"""A number after letters that say what it is, such as ``MRN 00-1234``."""
+
+_NUMBER_KINDS = re.compile(r"IDs?$|Numbers?$|^cohort table$")
+_ADDRESS_KINDS = re.compile(r"Address$|Location$|Residence$")
+_ADDRESS_PARTS = re.compile(r"[,;\\^=\n]")
+_MAIL_NAME = re.compile(r"[\w.+-]+(?=@)")
+_SHORTEST_PART = 8
+"""Characters of a line of an address, or of the name in an e-mail address, that is searched for
+alone."""
+
+_UNSEEN = dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)) | {0x130: "I"}
+"""Marks of no width, such as soft hyphens; and the capital that folds to two characters."""
+
+_LETTERS = str.maketrans(
+    {
+        "ß": "ss",
+        "ø": "o",
+        "æ": "ae",
+        "œ": "oe",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "\u0131": "i",
+    }
+)
+_DIGRAPHS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
+
 _LONGEST_PHRASE = 12
 _LONGEST_CJK = 32
 _SHORTEST_UID = 16
@@ -154,6 +189,13 @@ class Patterns:
             if all(phrase != entry[0] for phrase, _ in entries):
                 entries.append(entry)
 
+    def add_joined(self, words: Sequence[str], match: Match, vocabulary: "Vocabulary") -> None:
+        """Add a value of a few words as one word; a number only where it is long."""
+        joined = "".join(words)
+        long = len(joined) in _JOINED and not (joined.isdigit() and len(joined) < TYPED_DIGITS)
+        if 1 < len(words) <= _MOST_JOINED and long and joined not in vocabulary.words:
+            self.words.setdefault(joined, match)
+
     def add_cjk(self, text: str, match: Match) -> None:
         """Add a string of Chinese, Japanese or Korean letters; a hit replaces a suspect."""
         text = text[:_LONGEST_CJK]
@@ -227,12 +269,14 @@ def _add_encoded(
 
 def fold(text: str) -> str:
     """Return `text` so that case and compatible spellings make no difference."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFKC", text.translate(_UNSEEN)).casefold()
 
 
 def without_marks(text: str) -> str:
     """Return `text` without diacritics: ``größlmüller`` becomes ``grosslmuller``."""
-    letters = unicodedata.normalize("NFKD", text.replace("ß", "ss").replace("ø", "o"))
+    letters = unicodedata.normalize("NFKD", text.translate(_LETTERS))
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
@@ -367,10 +411,11 @@ def _add(patterns: Patterns, value: IdentifyingValue, vocabulary: Vocabulary) ->
     elif value.form == "name":
         _add_name(patterns, match, text, vocabulary)
     else:
-        _add_text(patterns, match, text, words)
+        _add_text(patterns, match, text, vocabulary)
 
 
-def _add_text(patterns: Patterns, match: Match, text: str, words: tuple[str, ...]) -> None:
+def _add_text(patterns: Patterns, match: Match, text: str, vocabulary: Vocabulary) -> None:
+    words = tuple(WORD.findall(text))
     shortest = _FREE_CJK if _FREE.search(match.value.kind) else 2
     runs = [run for run in cjk_runs(text) if len(run) >= shortest]
     for run in runs:
@@ -378,9 +423,27 @@ def _add_text(patterns: Patterns, match: Match, text: str, words: tuple[str, ...
     if sum(map(len, words)) < SHORTEST:
         return
     patterns.add_words(words, match)
-    # A table that stored it as a number has lost its leading zeros.
-    if len(words) == 1 and text.isdigit() and len(text.lstrip("0")) >= WHOLE_DIGITS:
-        patterns.add_words((text.lstrip("0"),), match)
+    address = _ADDRESS_KINDS.search(match.value.kind)
+    for line in _ADDRESS_PARTS.split(text) if address else _MAIL_NAME.findall(text):
+        part = tuple(WORD.findall(line))
+        if len(part) > 1 and sum(map(len, part)) >= _SHORTEST_PART:
+            patterns.add_words(part, match)
+    if len(words) == 1 or not _FREE.search(match.value.kind):
+        _add_number(patterns, match, text, vocabulary)
+
+
+def _add_number(patterns: Patterns, match: Match, text: str, vocabulary: Vocabulary) -> None:
+    """Add an ID as one word, without what stands before its number, and without leading zeros."""
+    prefixed = _PREFIXED.fullmatch(text) if _NUMBER_KINDS.search(match.value.kind) else None
+    number = tuple(WORD.findall(prefixed[1])) if prefixed else ()
+    if sum(map(len, number)) >= WHOLE_DIGITS:
+        patterns.add_words(number, match)
+    for words in (tuple(WORD.findall(text)), number):
+        patterns.add_joined(words, match, vocabulary)
+        digits = "".join(words)
+        long = len(digits) >= (WHOLE_DIGITS if len(words) == 1 else TYPED_DIGITS)
+        if digits.isdigit() and long and len(digits.lstrip("0")) >= WHOLE_DIGITS:
+            patterns.add_words((digits.lstrip("0"),), match)
 
 
 def _add_name(patterns: Patterns, match: Match, text: str, vocabulary: Vocabulary) -> None:
@@ -395,6 +458,9 @@ def _add_name(patterns: Patterns, match: Match, text: str, vocabulary: Vocabular
         for phrase in (tuple(WORD.findall(group)), family + given, given + family):
             if len(phrase) > 1:
                 _add_full_name(patterns, match, phrase)
+        for phrase in (family, given, family + given, given + family, given[:1] + family):
+            for spelling in _spelled(phrase):
+                patterns.add_joined(spelling, match, vocabulary)
         for word in (word for name in names for word in name):
             _add_name_word(patterns, match, word, vocabulary)
         for name in (family, given):
@@ -428,16 +494,13 @@ def _add_short_name(patterns: Patterns, match: Match, name: str, vocabulary: Voc
 
 
 def _spelled(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield words as they are, without diacritics, and with ae, oe and ue for umlauts."""
+    """Yield words as they are, without diacritics, and with ae, oe, ue and aa instead."""
     yield words
     if all(word.isascii() for word in words):
         return
     plain = tuple(without_marks(word) for word in words)
-    umlauts = {"ä": "ae", "ö": "oe", "ü": "ue"}
-    german = tuple(
-        without_marks("".join(umlauts.get(letter, letter) for letter in word)) for word in words
-    )
-    yield from {spelling for spelling in (plain, german) if spelling != words and all(spelling)}
+    digraphs = tuple(without_marks(word.translate(_DIGRAPHS)) for word in words)
+    yield from {spelling for spelling in (plain, digraphs) if spelling != words and all(spelling)}
 
 
 def _add_cjk_name(patterns: Patterns, match: Match, group: str) -> None:

@@ -273,8 +273,7 @@ class _FileSearch:
 
 
 def load_patterns(source: Source) -> Patterns:
-    """Read what to search for from the private folder, again if it was read before."""
-    _matcher.cache_clear()
+    """Return what to search for, read from the private folder."""
     return _matcher(source).patterns
 
 
@@ -306,9 +305,24 @@ def _allowed(path: Path) -> set[str]:
     return {fold(line.strip()) for line in lines if line.strip()}
 
 
-@lru_cache(maxsize=1)
 def _matcher(source: Source) -> Matcher:
+    """Return what matches the patterns, read again if one of their files has changed."""
+    return _matcher_of(source, tuple(map(_version, source)))
+
+
+@lru_cache(maxsize=1)
+def _matcher_of(source: Source, versions: tuple[tuple[int, ...], ...]) -> Matcher:
+    del versions
     return Matcher(_read_patterns(source))
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """Return what differs when a file is written again; () if there is none."""
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=1)

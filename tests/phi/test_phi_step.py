@@ -17,7 +17,7 @@ from dsnet import schemas
 from dsnet.cli import app
 from dsnet.errors import UserError
 from dsnet.phi import step
-from dsnet.phi.search import RANGE_BYTES
+from dsnet.phi.search import RANGE_BYTES, Source, search_file
 from dsnet.phi.step import ALLOWED, Task
 from dsnet.results import Results
 
@@ -96,6 +96,57 @@ def test_every_kind_is_found_in_its_forms(project: Path, text: str, kind: str) -
     for name in names:
         WRITERS[name](project / "results" / name, text)
     assert {(name, kind) for name in names} <= hits_of(project)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "form", "text"),
+    [
+        ("O'Brien^Maeve", "PatientName", "name", "OBRIEN"),
+        ("Smythe-Quarrel^Jon^Alfred", "PatientName", "name", "smythequarrel"),
+        ("Quarrel^Jon^Alfred", "PatientName", "name", "JonQuarrel"),
+        ("Wendelholm^Anke", "PatientName", "name", "Wendel\u00adholm"),
+        ("Wendelholm^Anke", "PatientName", "name", "Wendel&shy;holm"),
+        ("Nguyễn^Thị", "PatientName", "name", "Nguye\u0302\u0303n"),
+        ("İbrahimoğlu^Sibel", "PatientName", "name", "IBRAHIMOGLU"),
+        ("İbrahimoğlu^Sibel", "PatientName", "name", "ibrahimoğlu"),
+        ("Ødegård^Bjørn", "PatientName", "name", "Oedegaard"),
+        ("Łuczak^Æsa", "PatientName", "name", "luczak"),
+        ("الأحمدي^محمد", "PatientName", "name", "محمد الأحمدي"),
+        ("สมชาย^ใจดี", "PatientName", "name", "ใจดี สมชาย"),
+        ("123-45-6789", "PatientID", "text", "123456789"),
+        ("MRN 00-1234-567", "PatientID", "text", "00-1234-567"),
+        ("MRN 00-1234-567", "PatientID", "text", "1234567"),
+        ("MRN0012345678", "OtherPatientIDs", "text", "12345678"),
+        ("555-123-4567", "PatientTelephoneNumbers", "text", "(555) 123-4567"),
+        ("555-123-4567", "PatientTelephoneNumbers", "text", "5551234567"),
+        ("17 Quillon Lane, Skerrywold", "PatientAddress", "text", "17 quillon lane"),
+        ("mail to greta.thornabee@example.org", "PatientComments", "text", "greta_thornabee"),
+    ],
+)
+def test_values_written_without_their_separators_or_marks(
+    tmp_path: Path, value: str, kind: str, form: str, text: str
+) -> None:
+    make_project(tmp_path, [(value, kind, form, PATIENT)])
+    (tmp_path / "results" / "log.html").write_text(f"read {text}, done", encoding="utf-8")
+    with pytest.raises(UserError, match=kind):
+        search(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "form", "text"),
+    [
+        ("Li^Bo", "PatientName", "name", "libo"),
+        ("47-11-03", "PatientID", "text", "471103"),
+        ("Lumbar spine of Anna", "StudyDescription", "text", "lumbarspineofanna"),
+        ("Window Center", "InstitutionName", "text", "WindowCenter"),
+    ],
+)
+def test_joined_words_that_chance_makes_are_no_hits(
+    tmp_path: Path, value: str, kind: str, form: str, text: str
+) -> None:
+    make_project(tmp_path, [(value, kind, form, PATIENT)])
+    (tmp_path / "results" / "log.txt").write_text(f"read {text}, done")
+    assert search(tmp_path).suspects == 0
 
 
 def test_letters_beyond_ascii_among_raw_bytes(project: Path) -> None:
@@ -188,6 +239,27 @@ def test_what_the_user_allows_is_counted(project: Path) -> None:
     (project / "private" / ALLOWED).write_text("dir000\n")
     assert search(project).searched == len(VALUES) - 6
     assert report(project)["skipped_by_reason"]["allowed in data/private/phi_allow.txt"] == 1
+
+
+def test_private_values_that_changed_are_read_again(project: Path) -> None:
+    """For those who call the search from Python, more than once in a process."""
+    path = project / "results" / "log.txt"
+    path.write_text("Braskacker, Quillonbeck")
+    (identifying,) = (project / "private").glob("*/identifying.parquet")
+    allowed = project / "private" / ALLOWED
+    own = identifying.parent
+    source = Source(str(identifying), str(own / schemas.DROPPED_NAME), "none", str(allowed))
+
+    def values() -> set[str]:
+        return {hit.value for hit in search_file(path, "log.txt", source).hits}
+
+    assert values() == {"Braskacker^Eluned"}
+    rows = schemas.read(schemas.IDENTIFYING, identifying)
+    rows.loc[len(rows)] = ("Quillonbeck", "PatientName", "name", PATIENT)
+    schemas.write(schemas.IDENTIFYING, rows, identifying)
+    assert values() == {"Braskacker^Eluned", "Quillonbeck"}
+    allowed.write_text("Quillonbeck\n")
+    assert values() == {"Braskacker^Eluned"}
 
 
 def test_a_file_that_vanishes_is_counted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
