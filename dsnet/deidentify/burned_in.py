@@ -39,6 +39,10 @@ _OCR_SIZE_PX = 512
 _OCR_SCORE, _OCR_LETTERS = 0.6, 3
 """Fewer letters are the marks of a side, such as L."""
 
+_OCR_HIGHEST = 0.2
+"""Height of the highest letters, as a share of the image's. Vertebra and ribs read as a digit or
+two that fill the image."""
+
 
 class Reason(StrEnum):
     """Why an image is not written."""
@@ -145,9 +149,23 @@ def shows_text(hu: NDArray[np.floating[Any]]) -> bool:
     scale = max(1, round(_OCR_SIZE_PX / max(hu.shape)))
     image = image.resize((image.width * scale, image.height * scale), Image.Resampling.BICUBIC)
     result = ocr_engine()(np.asarray(image.convert("RGB")), use_cls=False)
-    read = zip(result.txts or (), result.scores or (), strict=True)
-    texts = [str(text) for text, score in read if score >= _OCR_SCORE]
+    texts = [
+        str(text)
+        for text, score, corners in zip(
+            result.txts or (),
+            result.scores or (),
+            () if result.boxes is None else result.boxes,
+            strict=True,
+        )
+        if score >= _OCR_SCORE and _height(corners) <= _OCR_HIGHEST * image.height
+    ]
     return sum(letter.isalnum() for text in texts for letter in text) >= _OCR_LETTERS
+
+
+def _height(corners: NDArray[np.floating[Any]]) -> float:
+    """Return the shorter side of a line of text, which may be turned, by its (4, 2) corners."""
+    sides = np.linalg.norm(np.diff(corners[:3], axis=0), axis=1)
+    return float(sides.min())
 
 
 @lru_cache(maxsize=1)

@@ -65,13 +65,19 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     def read(image: np.ndarray, *, use_cls: bool) -> SimpleNamespace:
         seen.append(image)
         assert not use_cls
-        return SimpleNamespace(txts=("L", "GRETA", "??"), scores=(0.9, 0.8, 0.2))
+        line = np.array([[0, 0], [90, 0], [90, 12], [0, 12]], float)
+        whole = np.array([[0, 0], [340, 0], [340, 500], [0, 500]], float)
+        return SimpleNamespace(
+            txts=("L", "GRETA", "??", "1:08"),
+            scores=(0.9, 0.8, 0.2, 0.9),
+            boxes=np.array([line, line, line, whole]),
+        )
 
     monkeypatch.setattr(burned_in, "ocr_engine", lambda: read)
     return seen
 
 
-def test_ocr_counts_letters_that_it_is_sure_of(
+def test_ocr_counts_letters_of_a_likely_size_that_it_is_sure_of(
     engine: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert shows_text(body(128))
