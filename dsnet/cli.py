@@ -159,7 +159,7 @@ def deidentify(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Write the included slices as DICOM without identity (PS3.15); pixels are not read."""
-    from dsnet.deidentify.step import summary, write_deidentified  # noqa: PLC0415 - pydicom
+    from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - pydicom, here alone
 
     with reporting():
         config = _config(configfile)
@@ -174,7 +174,6 @@ def deidentify(
             files=out / "files.csv",
             refused=out / "refused.csv",
         )
-        typer.echo(summary(out / "files.csv", out / "refused.csv", config.deidentify.ocr))
 
 
 @app.command("phi-check")

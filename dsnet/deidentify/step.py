@@ -87,7 +87,8 @@ def write_deidentified(
 ) -> None:
     """Write the included slices below the folder of `files`, by patient, series and image key.
 
-    Files that an earlier run wrote there and this one does not are removed.
+    Prints how many were written, flagged and refused, and whether pixels were read. Files that an
+    earlier run wrote there and this one does not are removed.
 
     Parameters
     ----------
@@ -135,6 +136,7 @@ def write_deidentified(
     dropped = known.identifying_path.with_name(schemas.DROPPED_NAME)
     schemas.write(schemas.IDENTIFYING, _frame(schemas.IDENTIFYING, removed), dropped)
     dropped.chmod(0o600)
+    print(summary(files, refused, deidentify.ocr))
 
 
 def summary(files: Path, refused: Path, ocr: Ocr) -> str:
@@ -155,10 +157,11 @@ def summary(files: Path, refused: Path, ocr: Ocr) -> str:
         "flagged": "Only the pixels of flagged slices were read by OCR.",
         "all": "OCR read the pixels of every slice; it may overlook letters.",
     }
+    reasons = schemas.read(schemas.REFUSED, refused)["reason"].value_counts()
+    listed = "".join(f"\n  {count} refused: {reason}" for reason, count in reasons.items())
     return (
         f"{files.parent}: {len(written)} slices written (files.csv), {flagged} of them flagged "
-        f"({LETTERS}: look at them), {len(schemas.read(schemas.REFUSED, refused))} refused "
-        f"(refused.csv). {pixels[ocr]}"
+        f"({LETTERS}: look at them), {reasons.sum()} refused (refused.csv). {pixels[ocr]}{listed}"
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pydicom
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from dsnet import schemas
 from dsnet.config.cohort import Ingest, Phantom
@@ -235,11 +236,16 @@ def test_an_object_of_another_class_and_changed_pixels_are_refused(
     assert write_slice(task, Secret(b"k")).reason is Reason.FORM
 
 
-def test_the_summary_says_that_pixels_were_not_read(ingested: Made) -> None:
-    text = summary(ingested.out / "files.csv", ingested.out / "refused.csv", "none")
+def test_the_summary_says_that_pixels_were_not_read(
+    ingested: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingested.run()
+    text = capsys.readouterr().out
     assert "50 slices written (files.csv), 0 of them flagged" in text
     assert "2 refused (refused.csv)" in text
+    assert f"1 refused: {Reason.CAPTURE}" in text
     assert "Pixels were not read" in text
+    assert "OCR read" in summary(ingested.out / "files.csv", ingested.out / "refused.csv", "all")
 
 
 def test_a_second_run_writes_the_same_and_removes_the_rest(ingested: Made) -> None:
@@ -253,6 +259,16 @@ def test_a_second_run_writes_the_same_and_removes_the_rest(ingested: Made) -> No
     assert not stale.parent.parent.exists()
 
 
+def test_a_slice_that_says_that_it_shows_text_is_refused(ingested: Made, tmp_path: Path) -> None:
+    """A reader may have kept it, so that the ledger includes it."""
+    task = with_letters(ingested, tmp_path)
+    dataset = pydicom.dcmread(task.source)
+    dataset.BurnedInAnnotation = "YES"
+    dataset.save_as(task.source)
+    assert write_slice(task, Secret(b"k" * 32)) == Written(task, reason=Reason.BURNED_IN)
+    assert not Path(task.target).exists()
+
+
 def test_a_file_that_is_gone_is_refused(tmp_path: Path) -> None:
     source, target = str(tmp_path / "gone"), str(tmp_path / "out" / "I-1.dcm")
     gone = Task(Keys("P-1", "S-1", "I-1"), "F-1", "", source, target)
@@ -261,15 +277,20 @@ def test_a_file_that_is_gone_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="Debian's dicom3tools is not here")
-def test_a_validator_finds_no_new_error(ingested: Made) -> None:
-    read = 0
-    for original, made in ingested.pairs()[::5]:
-        if b"1.2.840.10008.1.2.1.99" not in original.read_bytes()[:400]:  # deflated: it cannot
-            assert errors(made) <= errors(original)
-            read += 1
-    assert read >= 8
+def test_a_validator_finds_no_new_error(ingested: Made, tmp_path: Path) -> None:
+    pairs = ingested.pairs()[::5]
+    for original, made in pairs:
+        assert errors(made, tmp_path) <= errors(original, tmp_path)
+    assert len(pairs) == 10
 
 
-def errors(path: Path) -> set[str]:
+def errors(path: Path, folder: Path) -> set[str]:
+    """Return the errors that dciodvfy finds, in a deflated file once it is inflated."""
+    dataset = pydicom.dcmread(path)
+    if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        path = folder / "inflated"
+        dataset.save_as(path)
     done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
+    assert "CTImage" in done.stderr
     return {line for line in done.stderr.splitlines() if line.startswith("Error")}
