@@ -180,7 +180,8 @@ def is_phantom(seed: int | None, uids: Collection[str]) -> bool:
     seed : int or None
         What ``cohort.json`` says; that alone proves nothing, since the file may have been copied.
     uids : collection of str
-        Of all files of the cohort that have one.
+        Of all files of the cohort whose header can be read; "" for one without, as no file of the
+        phantom is.
     """
     root = f"{PHANTOM_UID_ROOT}{seed}."
     return seed is not None and bool(uids) and all(uid.startswith(root) for uid in uids)

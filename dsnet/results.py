@@ -338,7 +338,7 @@ def identify(
     marks : set of str
         `dsnet.private.image_marks` of the cohort folder.
     uids : set of str
-        All SOP Instance UIDs of the cohort folder.
+        SOP Instance UIDs of all files of the cohort folder whose header can be read.
     phantom_seed : int or None
         What the cohort folder says of itself.
 

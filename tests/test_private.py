@@ -79,6 +79,7 @@ def test_a_real_folder_is_never_the_phantom() -> None:
     assert is_phantom(5, {own})
     assert not is_phantom(5, {own, "1.2.840.113619.2"})
     assert not is_phantom(5, {f"{PHANTOM_UID_ROOT}6.1"})
+    assert not is_phantom(5, {own, ""})
     assert not is_phantom(5, set())
     assert not is_phantom(None, {own})
 

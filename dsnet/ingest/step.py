@@ -63,7 +63,7 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
             source.parents[1],
             private,
             marks=image_marks(uids, hashes),
-            uids=set(uids) - {""},
+            uids={one.header.sop_instance_uid for one in facts.values() if one.header},
             phantom_seed=folder.phantom_seed,
         )
         rows, identities = tables(files, facts, known)
