@@ -158,7 +158,7 @@ def deidentify(
     cohort: Cohort = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
-    """Write the included slices as DICOM without identity (PS3.15); pixels are not read."""
+    """Write the included slices as DICOM without identity (PS3.15); pixels are read on request."""
     from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - pydicom, here alone
 
     with reporting():
@@ -223,7 +223,7 @@ def withdraw(
 ) -> None:
     """List everywhere a patient stands; with --yes, remove it and leave the files out for good."""
     from dsnet.audit import withdrawal  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415
+    from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415 - likewise
 
     with reporting():
         config = _config(configfile)

@@ -40,8 +40,8 @@ _OCR_SCORE, _OCR_LETTERS = 0.6, 3
 """Fewer letters are the marks of a side, such as L."""
 
 _OCR_HIGHEST = 0.2
-"""Height of the highest letters, as a share of the image's. Vertebra and ribs read as a digit or
-two that fill the image."""
+"""Height of the highest letters, as a share of the image's. Vertebrae and ribs read as a digit
+or two that fill the image."""
 
 
 class Reason(StrEnum):

@@ -44,7 +44,7 @@ _JOINED = range(6, 33)
 _MOST_JOINED = 5
 """Words of such a value."""
 
-_PREFIXED = re.compile(r"(?:[^\W\d_]+[\W_]*)+(\d.*)")
+_PREFIXED = re.compile(r"(?=[\W_]*[^\W\d_])\D+(\d.*)")
 """A number after letters that say what it is, such as ``MRN 00-1234``."""
 
 _NUMBER_KINDS = re.compile(r"IDs?$|Numbers?$|^cohort table$")

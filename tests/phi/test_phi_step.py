@@ -137,6 +137,7 @@ def test_values_written_without_their_separators_or_marks(
     [
         ("Li^Bo", "PatientName", "name", "libo"),
         ("47-11-03", "PatientID", "text", "471103"),
+        ("aortic calcification " * 9 + "grade", "cohort table", "text", "grade"),
         ("Lumbar spine of Anna", "StudyDescription", "text", "lumbarspineofanna"),
         ("Window Center", "InstitutionName", "text", "WindowCenter"),
     ],
