@@ -2,10 +2,9 @@
 
 import math
 import struct
-from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
@@ -82,8 +81,7 @@ _LARGEST = 1e9
 """Beyond these a rescale is no scale, and any other number no size, but a damaged value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The facts of one header.
 
     The first five are identifying and stay in the private folder, as do `plane` and the text of
@@ -142,8 +140,7 @@ def read(dataset: Dataset | Elements) -> Header:
         spacing_mm,
         _number(dataset, "GantryDetectorTilt"),
     )
-    return replace(
-        shared,
+    return shared._replace(
         sop_instance_uid=_text(dataset, "SOPInstanceUID"),
         orientation=geometry.orientation,
         rotation_deg=geometry.rotation_deg,
@@ -312,5 +309,5 @@ def _count(dataset: Dataset | Elements, keyword: str) -> int | None:
     return int(number) if number >= 0 else None
 
 
-BLANK = replace(read(Dataset()), geometry_fault="")
+BLANK = read(Dataset())._replace(geometry_fault="")
 """What stands in the index for a file without a readable header."""

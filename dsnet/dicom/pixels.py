@@ -6,8 +6,8 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,8 +107,7 @@ class Thresholds:
     cement_hu: float
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What the pixels of one file show.
 
     Only a single image in HU has numbers; elsewhere they are NaN and None. Areas are those of the
@@ -165,7 +164,7 @@ def examine(
     evidence = NOTHING
     if frames == 1 and stored.ndim == 2 and header.hu_scale:
         evidence = measure(stored, ends, header, padding_range(dataset), thresholds)
-    return replace(evidence, pixel_hash=digest.hexdigest())
+    return evidence._replace(pixel_hash=digest.hexdigest())
 
 
 def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iterator[NDArray[Any]]:

@@ -16,7 +16,7 @@ from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
-from dsnet.dicom.reader import Facts, Limits
+from dsnet.dicom.reader import Limits
 from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
 from dsnet.files import sha256, write_json, write_spreadsheet_csv
@@ -54,11 +54,12 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         if too many files have unexpected content.
     """
     folder = CohortFolder(cohort)
-    files = every = _files(folder)
+    files = _files(folder)
     thresholds = Thresholds(ingest.metal_hu, ingest.cement_hu)
     with open_cache(_cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
-        facts = _facts(files, thresholds, cache, ingest)
-        uids, hashes = _images(files, facts)
+        _read(files, thresholds, cache, ingest)
+        facts = cache.facts()
+        uids, hashes = facts["sop_instance_uid"].tolist(), facts["pixel_hash"].tolist()
         known = identify(
             source.parents[1],
             private,
@@ -66,17 +67,19 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
             uids=set(uids) - {""},
             phantom_seed=folder.phantom_seed,
         )
-        rows, identities = tables(files, facts, known)
-        kept = set(identities["relative_path"])
-        files = [file for file in files if file.relative in kept]
-        cache.keep_only(files)  # not those of patients who withdrew
-    beside = values_beside(folder, kept)
-    met = identifying_values(files, facts, identities, beside.values)
+        rows, identities = tables(facts, known)
+        kept = facts["relative_path"].isin(identities["relative_path"])
+        cache.keep_only(set(facts.loc[kept, "relative_path"]))  # not of patients who withdrew
+        patients = identities.loc[kept, "patient_key"]
+        of_headers = cache.identifying(patients)
+    kernels = facts.loc[kept, ["kernel"]].assign(patient_key=patients)
+    beside = values_beside(folder, facts.loc[kept, "relative_path"])
+    met = identifying_values(of_headers, kernels, beside.values)
     _write_private(schemas.MAP, identities, known.map_path)
     _write_private(schemas.IDENTIFYING, met, known.identifying_path)
     not_searched = pd.DataFrame(beside.not_searched, columns=list(NotSearched._fields))
     _write_if_any(not_searched, known.folder / "not_searched.csv")
-    _write_if_any(replaced_kernels(files, facts, known), known.folder / "kernels.csv")
+    _write_if_any(replaced_kernels(kernels["kernel"], known), known.folder / "kernels.csv")
     schemas.write(schemas.INDEX, rows, index)
     stamp = Source(
         cohort_id=known.cohort_id,
@@ -86,7 +89,7 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         synthetic=folder.synthetic,
         phantom_seed=folder.phantom_seed if known.public else None,
         files=len(rows),
-        bytes=sum(file.size for file in every),
+        bytes=sum(file.size for file in files),
         readable=int(rows["readable"].sum()),
         decoded=int(rows["decoded"].sum()),
         unexpected=int((rows["fault"] == "unexpected_content").sum()),
@@ -121,13 +124,6 @@ def _cache_path(private: Path, cohort: Path) -> Path:
     return private / f"ingest-{name[:16]}.sqlite"
 
 
-def _images(files: Sequence[ScannedFile], facts: dict[str, Facts]) -> tuple[list[str], list[str]]:
-    """Return SOP Instance UID and pixel hash of each file, "" where it has none."""
-    own = [facts[file.relative] for file in files]
-    uids = [one.header.sop_instance_uid if one.header else "" for one in own]
-    return uids, [one.evidence.pixel_hash if one.evidence else "" for one in own]
-
-
 def _files(folder: CohortFolder) -> list[ScannedFile]:
     files = scan(folder.dicom) if folder.dicom.is_dir() else []
     if not files:
@@ -140,21 +136,18 @@ def _files(folder: CohortFolder) -> list[ScannedFile]:
     return files
 
 
-def _facts(
+def _read(
     files: Sequence[ScannedFile], thresholds: Thresholds, cache: Cache, params: Ingest
-) -> dict[str, Facts]:
-    """Return the facts of all files; only what the cache does not know is opened."""
-    cache.keep_only(files)
-    facts = cache.known(files)
-    new = [file for file in files if file.relative not in facts]
+) -> None:
+    """Bring the cache up to date; only files that it does not know are opened."""
+    cache.keep_only({file.relative for file in files})
+    new = cache.unread(files)
     limits = Limits(params.max_seconds, params.max_memory_mb << 20, params.max_decoded_mb << 20)
     with _progress() as progress:
-        task = progress.add_task("reading files", total=len(files), completed=len(facts))
-        for part in read_all(new, thresholds, limits, params.processes):
-            cache.add(part)
-            facts.update((file.relative, one) for file, one in part)
-            progress.advance(task, len(part))
-    return facts
+        task = progress.add_task("reading files", total=len(files), completed=len(files) - len(new))
+        for chunk in read_all(new, thresholds, limits, params.processes):
+            cache.add(chunk)
+            progress.advance(task, len(chunk))
 
 
 def _progress() -> Progress:
