@@ -55,16 +55,28 @@ _MOST_NUMBERED = 1 << 16
 """Values whose number is remembered; one that comes again later gets another number."""
 
 _OWN = ("fault", "fault_class", "fault_frame")
-_TYPES = {str: pa.string(), float: pa.float64(), bool: pa.bool_(), int | None: pa.int64()}
+_REPEATED = pa.dictionary(pa.int32(), pa.string())
+_TYPES = {str: _REPEATED, float: pa.float64(), bool: pa.bool_(), int | None: pa.int64()}
+_UNIQUE = ("sop_instance_uid", "plane", "pixel_hash")
+"""Texts that differ from file to file; the others are numbers into a table."""
+
 _COLUMNS = pa.schema(
     [
         ("relative_path", pa.string()),
         ("readable", pa.bool_()),
         ("decoded", pa.bool_()),
-        *((name, pa.string()) for name in _OWN),
-        *((name, _TYPES[kind]) for name, kind in Header.__annotations__.items()),
-        *((name, _TYPES[kind]) for name, kind in Evidence.__annotations__.items()),
+        *((name, _REPEATED) for name in _OWN),
+        *(
+            (name, pa.string() if name in _UNIQUE else _TYPES[kind])
+            for one in (Header, Evidence)
+            for name, kind in one.__annotations__.items()
+        ),
     ]
+)
+
+
+_VALUES = pa.schema(
+    [("number", pa.int64()), *((name, pa.string()) for name in ("value", "kind", "form"))]
 )
 
 
@@ -124,7 +136,8 @@ class Cache:
         -------
         pandas.DataFrame
             Columns ``relative_path``, ``readable``, ``decoded``, and the attributes of
-            `Facts`, `Header` and `Evidence`, identifying values excepted.
+            `Facts`, `Header` and `Evidence`, identifying values excepted; texts that many files
+            share are categories.
         """
         query = "SELECT relative, facts FROM files ORDER BY relative"
         return _as_frame(map(_as_table, self._batches(query)))
@@ -152,11 +165,10 @@ class Cache:
             pairs.append(np.unique(of_values << 32 | _numbers(numbers for (numbers,) in rows)))
         of_patients, numbers = np.divmod(np.unique(np.concatenate(pairs)), 1 << 32)
         query = "SELECT number, text, kind, form FROM identifying ORDER BY number"
-        values = pd.DataFrame(
-            self._connection.execute(query), columns=["number", "value", "kind", "form"]
-        )
-        ranks = np.searchsorted(values.pop("number").to_numpy(np.int64), numbers)
-        return values.astype(str).iloc[ranks].assign(patient_key=keys.take(of_patients))
+        values = pa.concat_tables([_VALUES.empty_table(), *map(_as_values, self._batches(query))])
+        ranks = np.searchsorted(values["number"].to_numpy(), numbers)
+        met: pd.DataFrame = values.drop_columns("number").take(ranks).to_pandas()
+        return met.assign(patient_key=keys.take(of_patients))
 
     def _row(self, file: ScannedFile, facts: Facts) -> tuple[object, ...]:
         time_ns = file.mtime_ns
@@ -241,9 +253,15 @@ def _as_table(rows: Sequence[tuple[str, str]]) -> pa.Table:
     )
 
 
+def _as_values(rows: Sequence[tuple[int, str, str, str]]) -> pa.Table:
+    columns = zip(_VALUES, zip(*rows, strict=True), strict=True)
+    return pa.Table.from_arrays([pa.array(x, field.type) for field, x in columns], schema=_VALUES)
+
+
 def _as_frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
-    whole = pa.concat_tables([_COLUMNS.empty_table(), *tables])
-    frame: pd.DataFrame = whole.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    whole = pa.concat_tables([_COLUMNS.empty_table(), *tables]).unify_dictionaries()
+    types = {pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = whole.to_pandas(types_mapper=types.get, self_destruct=True)
     return frame
 
 

@@ -127,7 +127,7 @@ def _add_keys(rows: pd.DataFrame, private: PrivateCohort) -> None:
     rows["file_key"] = [private.path_pseudonym("file", path) for path in paths]
     folders = paths.map(parent)
     for kind, column in _IDENTITIES.items():
-        identity = rows[column]
+        identity = rows[column].astype(str)
         known = identity != ""
         if kind == "series":  # copied UIDs: one SeriesInstanceUID of two patients is two series
             identity = rows["patient_key"] + "\0" + identity
@@ -147,6 +147,8 @@ def _blank_withdrawn(rows: pd.DataFrame, withdrawn: frozenset[str]) -> None:
         kept = {"file_key", "patient_key", "path_rank"}
         blank = facts_table([("", Facts("withdrawn"))]).iloc[0]
         for column in rows.columns.difference(list(kept)):
+            if isinstance(rows[column].dtype, pd.CategoricalDtype):
+                rows[column] = rows[column].astype(str)
             rows.loc[own, column] = blank.get(column, "" if column.endswith("_key") else False)
         rows.loc[own, "relative_path"] = rows.loc[own, "file_key"]
 

@@ -56,15 +56,14 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
     folder = CohortFolder(cohort)
     files = _files(folder)
     thresholds = Thresholds(ingest.metal_hu, ingest.cement_hu)
-    with open_cache(_cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
+    with open_cache(cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
         _read(files, thresholds, cache, ingest)
         facts = cache.facts()
-        uids, hashes = facts["sop_instance_uid"].tolist(), facts["pixel_hash"].tolist()
         known = identify(
             source.parents[1],
             private,
-            marks=image_marks(uids, hashes),
-            uids=set(uids) - {""},
+            marks=image_marks(facts["sop_instance_uid"].tolist(), facts["pixel_hash"].tolist()),
+            uids=set(facts["sop_instance_uid"]) - {""},
             phantom_seed=folder.phantom_seed,
         )
         rows, identities = tables(facts, known)
@@ -114,7 +113,7 @@ def _write_if_any(frame: pd.DataFrame, path: Path) -> None:
         write_spreadsheet_csv(path, frame, mode=0o600)
 
 
-def _cache_path(private: Path, cohort: Path) -> Path:
+def cache_path(private: Path, cohort: Path) -> Path:
     """Return where the facts of the files below a path are kept; a cohort that moved is read again.
 
     By path, since whose files they are is known only when they have been read.
