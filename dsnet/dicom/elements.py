@@ -44,7 +44,9 @@ _TRAILER = {False: b"\xfc\xff\xfc\xffOB" + bytes(6), True: b"\xfc\xff\xfc\xff" +
 """An empty DataSetTrailingPadding (FFFC,FFFC), by whether it has no VR."""
 
 _LARGE_BYTES = 1 << 16
-_MOST_CACHED = 1024
+_MOST_READ, _MOST_CONVERTED = 256, 1024
+"""Elements of earlier files whose meaning is remembered, none of them large: more than the slices
+of a series share, and few enough for the memory that nested sequences take once parsed."""
 
 _ERRORS = (LookupError, NotImplementedError, OSError, RecursionError, TypeError, ValueError)
 """What pydicom raises for bytes that are no element."""
@@ -205,23 +207,21 @@ def _after_items(content: bytes, offset: int, implicit: bool) -> int:
 
 
 def _check_sequence(
-    tag: int,
-    vr: bytes,
-    found: dict[int, bytes | memoryview],
-    implicit: bool,
+    tag: int, vr: bytes, found: dict[int, bytes | memoryview], implicit: bool
 ) -> None:
     """Raise unless pydicom, too, takes an element of undefined length for a sequence.
 
-    Also if it reads another number of bytes, as where lengths in the sequence lead out of it.
+    Also if it reads another number of bytes, as where lengths in the sequence lead out of it, and
+    for a large one, as of many frames, which would be parsed twice.
     """
-    if (dictionary_VR(tag) if implicit else vr.decode()) != "SQ":
+    vr_name = dictionary_VR(tag) if implicit else vr.decode()
+    if vr_name != "SQ" or len(found[tag]) > _LARGE_BYTES:
         raise _UnusualError
     character_set = bytes(found.get(_CHARACTER_SET, b""))
     if _LAST not in meaning(bytes(found[tag]), implicit, character_set):
         raise _UnusualError
 
 
-@lru_cache(_MOST_CACHED)
 def meaning(encoded: bytes, implicit: bool, character_set: bytes) -> Dataset:
     """Return the dataset of one element as pydicom reads it, with one element before and after it.
 
@@ -229,11 +229,19 @@ def meaning(encoded: bytes, implicit: bool, character_set: bytes) -> Dataset:
     text is decoded. The last is an empty trailer (FFFC,FFFC), which is missing in the result if the
     lengths in a sequence lead out of it.
     """
+    is_large = len(encoded) > _LARGE_BYTES
+    return (_read if is_large else _read_once)(encoded, implicit, character_set)
+
+
+def _read(encoded: bytes, implicit: bool, character_set: bytes) -> Dataset:
     stream = io.BytesIO(character_set + encoded + _TRAILER[implicit])
     return read_dataset(stream, implicit, True)
 
 
-@lru_cache(_MOST_CACHED)
+_read_once = lru_cache(_MOST_READ)(_read)
+
+
+@lru_cache(_MOST_CONVERTED)
 def _value(keyword: str, encoded: bytes, implicit: bool, character_set: bytes) -> Any:
     return meaning(encoded, implicit, character_set).get(keyword)
 

@@ -48,7 +48,7 @@ _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
 _cached: dict[tuple[object, ...], tuple["Value", ...]] = {}
 """What the bytes of an element hold: slices of a series share most of them, sequences above all."""
-_MOST_CACHED = 4096
+_MOST_CACHED = 2048
 _LARGEST_VALUE = 1 << 16
 """Bytes of an element that is searched or cached; larger ones are images, curves and sequences, of
 which the sequences alone are searched."""

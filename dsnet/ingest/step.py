@@ -67,14 +67,16 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
             phantom_seed=folder.phantom_seed,
         )
         rows, identities = tables(facts, known)
+        _write_private(schemas.MAP, identities, known.map_path)
+        # In the map, patients who withdrew have no paths.
         kept = facts["relative_path"].isin(identities["relative_path"])
-        cache.keep_only(set(facts.loc[kept, "relative_path"]))  # not of patients who withdrew
-        patients = identities.loc[kept, "patient_key"]
-        of_headers = cache.identifying(patients)
-    kernels = facts.loc[kept, ["kernel"]].assign(patient_key=patients)
-    beside = values_beside(folder, facts.loc[kept, "relative_path"])
+        paths = facts.loc[kept, "relative_path"]
+        kernels = facts.loc[kept, ["kernel"]].assign(patient_key=identities["patient_key"])
+        del facts, identities  # of a million files, two gigabytes
+        cache.keep_only(set(paths))
+        of_headers = cache.identifying(kernels["patient_key"])
+    beside = values_beside(folder, paths)
     met = identifying_values(of_headers, kernels, beside.values)
-    _write_private(schemas.MAP, identities, known.map_path)
     _write_private(schemas.IDENTIFYING, met, known.identifying_path)
     not_searched = pd.DataFrame(beside.not_searched, columns=list(NotSearched._fields))
     _write_if_any(not_searched, known.folder / "not_searched.csv")

@@ -161,6 +161,21 @@ def test_the_unusual_is_left_to_pydicom(tmp_path: Path, unusual: object) -> None
     assert split(content) is None
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES[:2])
+def test_large_sequences_are_not_remembered(tmp_path: Path, syntax: UID) -> None:
+    codes = [{"CodeValue": str(number), "CodeMeaning": "many"} for number in range(5000)]
+    dataset = filled(ct_slice(), {"ProcedureCodeSequence": codes}, undefined=False)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    path = save(dataset, tmp_path / "a")
+    remembered = elements._read_once.cache_info().currsize
+    as_elements(path)
+    assert read(path) == facts_by_pydicom(path)
+    many = elements._read_once.cache_info().currsize - remembered
+    assert many < 200  # elements of the header, none of them the sequence
+    dataset["ProcedureCodeSequence"].is_undefined_length = True
+    assert split(save(dataset, tmp_path / "b").read_bytes()) is None
+
+
 @pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
 def test_rare_syntaxes_are_left_to_pydicom(tmp_path: Path, syntax: UID) -> None:
     dataset = ct_slice()
