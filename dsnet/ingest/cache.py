@@ -103,11 +103,17 @@ class Cache:
     def keep_only(self, relatives: Collection[str]) -> None:
         """Forget files that are gone: there is no reason left to keep their identities."""
         cached = self._connection.execute("SELECT relative FROM files")
-        gone = [(relative,) for (relative,) in cached if relative not in relatives]
-        self._connection.executemany("DELETE FROM files WHERE relative = ?", gone)
-        if gone or self._has_orphans:
-            self._forget_orphans()
-        self._connection.commit()
+        self._delete([relative for (relative,) in cached if relative not in relatives])
+
+    def forget(self, relatives: Sequence[str]) -> None:
+        """Forget some files, so that nothing of them is left in the cache's own file."""
+        self._delete(relatives)
+        self._connection.execute("VACUUM")
+
+    def count(self, relatives: Iterable[str]) -> int:
+        """Return how many of some files are known."""
+        query = "SELECT COUNT(*) FROM files WHERE relative = ?"
+        return sum(self._connection.execute(query, (one,)).fetchone()[0] for one in relatives)
 
     def unread(self, files: Sequence[ScannedFile]) -> list[ScannedFile]:
         """Return those files whose facts are not known, or that have changed since."""
@@ -188,6 +194,13 @@ class Cache:
             self._connection.execute("INSERT INTO identifying VALUES (?, ?, ?, ?)", row)
         return number
 
+    def _delete(self, relatives: Sequence[str]) -> None:
+        rows = ((relative,) for relative in relatives)
+        self._connection.executemany("DELETE FROM files WHERE relative = ?", rows)
+        if relatives or self._has_orphans:
+            self._forget_orphans()
+        self._connection.commit()
+
     def _forget_orphans(self) -> None:
         """Delete the values that no file has any more."""
         used = np.zeros(self._next_number, bool)
@@ -206,7 +219,7 @@ class Cache:
 
 
 @contextmanager
-def open_cache(path: Path, settings: str) -> Iterator[Cache]:
+def open_cache(path: Path, settings: str = "") -> Iterator[Cache]:
     """Open the cache at `path`, mode 600; a file that is no database is replaced."""
     # Created here, since SQLite would create it readable for everybody.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
