@@ -113,7 +113,7 @@ class PrivateCohort:
             The identity, stripped of padding; not blank.
         """
         message = f"{kind}\0{value}".encode("utf-8", "surrogateescape")
-        digest = hmac.new(self.key, message, hashlib.sha256).hexdigest()
+        digest = hmac.digest(self.key, message, "sha256").hex()
         return f"{_LETTER[kind]}-{digest[:_DIGITS]}"
 
     def path_pseudonym(self, kind: Kind, path: str) -> str:

@@ -8,11 +8,9 @@ private folder, by which ingestion leaves the patient's files out if they come a
 import hashlib
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -23,6 +21,7 @@ from dsnet import schemas
 from dsnet.audit.lookup import patient_rows
 from dsnet.dicom.scan import native
 from dsnet.files import whole, write_csv, write_parquet
+from dsnet.ingest.cache import open_cache
 from dsnet.private import PrivateCohort
 from dsnet.results import SOURCE, Results
 
@@ -222,9 +221,8 @@ def _values(private: PrivateCohort) -> list[Path]:
 
 def _cached(folder: Path, paths: Sequence[str]) -> Iterator[tuple[Path, int]]:
     for path in sorted(folder.glob("ingest-*.sqlite")):
-        with closing(sqlite3.connect(path)) as connection:
-            count = "SELECT COUNT(*) FROM facts WHERE relative = ?"
-            number = sum(connection.execute(count, (one,)).fetchone()[0] for one in paths)
+        with open_cache(path) as cache:
+            number = cache.count(paths)
         if number:
             yield path, number
 
@@ -261,11 +259,8 @@ def withdraw(
         same = (values["patient_key"] == "") & values["value"].map(named.__contains__)
         _rewrite(path, values[~own & ~same])
     for path, _ in _cached(folder, patient.paths):
-        with closing(sqlite3.connect(path)) as connection, connection:
-            rows = [(one,) for one in patient.paths]
-            connection.executemany("DELETE FROM facts WHERE relative = ?", rows)
-            connection.commit()
-            connection.execute("VACUUM")
+        with open_cache(path) as cache:
+            cache.forget(patient.paths)
     private.id_match_path.unlink(missing_ok=True)
     private.annotation_match_path.unlink(missing_ok=True)
 

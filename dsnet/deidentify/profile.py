@@ -12,7 +12,7 @@ import hmac
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from dicomanonymizer import simpledicomanonymizer as library
@@ -155,7 +155,7 @@ def remove_identity(dataset: Dataset, keys: Keys, secret: Secret) -> None:
     if "BodyPartExamined" not in dataset:
         dataset.Laterality = ""  # type 2C: required unless the body part is known to be unpaired
     _fill_uids(dataset, keys, secret)
-    library.anonymize_dataset(dataset, base_rules_gen=_profile)
+    library.anonymize_dataset(dataset, base_rules_gen=partial(_rules_for, dataset))
     if "PixelData" in dataset:
         cut(dataset, dataset.file_meta.TransferSyntaxUID)
     _mark(dataset)
@@ -219,6 +219,16 @@ def _profile() -> dict[tuple[int, ...], Rule]:
         for entry, rule in rules().items()
         if len(entry) > 2 or named[entry[0] << 16 | entry[1]] not in BY_OPTION
     }
+
+
+def _rules_for(dataset: Dataset) -> dict[tuple[int, ...], Rule]:
+    """Return those rules of `_profile` that meet an element: the library asks for each in turn.
+
+    The rules of repeating groups look into sequences, too, and are all returned.
+    """
+    present = (*dataset.keys(), *dataset.file_meta.keys())
+    tags = {(tag.group, tag.element) for tag in present}
+    return {entry: rule for entry, rule in _profile().items() if len(entry) > 2 or entry in tags}
 
 
 def _mark(dataset: Dataset) -> None:

@@ -2,9 +2,9 @@
 
 import math
 import struct
-from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
@@ -12,6 +12,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from dsnet.dicom import vocabulary
+from dsnet.dicom.elements import Elements
 from dsnet.dicom.geometry import plane
 
 KEYWORDS = (
@@ -49,6 +50,14 @@ KEYWORDS = (
 )
 """The elements that `read` looks at."""
 
+_OF_SLICE = ("SOPInstanceUID", "ImagePositionPatient")
+_SHARED = (
+    "TransferSyntaxUID",
+    "MediaStorageSOPClassUID",
+    *(keyword for keyword in KEYWORDS if keyword not in _OF_SLICE),
+)
+"""Those that the slices of a series share, and those of the file meta information."""
+
 CONVERSION_ERRORS = (
     ArithmeticError,
     AttributeError,
@@ -72,8 +81,7 @@ _LARGEST = 1e9
 """Beyond these a rescale is no scale, and any other number no size, but a damaged value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The facts of one header.
 
     The first five are identifying and stay in the private folder, as do `plane` and the text of
@@ -114,16 +122,15 @@ class Header:
     hu_scale: bool
 
 
-def read(dataset: Dataset) -> Header:
+def read(dataset: Dataset | Elements) -> Header:
     """Return the facts of one header; a value that cannot be read counts as blank.
 
     Parameters
     ----------
-    dataset : pydicom.Dataset
+    dataset : pydicom.Dataset or Elements
         With its file meta information and the elements of `KEYWORDS`.
     """
-    sop_class = vocabulary.standard_name(sop_class_uid(dataset), "SOP Class")
-    modality = vocabulary.modality(_text(dataset, "Modality"))
+    shared = _shared(dataset.subset(_SHARED)) if isinstance(dataset, Elements) else _read(dataset)
     spacing_mm = _numbers(dataset, "PixelSpacing", 2)
     orientation = _numbers(dataset, "ImageOrientationPatient", 6)
     position_mm = _numbers(dataset, "ImagePositionPatient", 3)
@@ -133,12 +140,29 @@ def read(dataset: Dataset) -> Header:
         spacing_mm,
         _number(dataset, "GantryDetectorTilt"),
     )
+    return shared._replace(
+        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
+        orientation=geometry.orientation,
+        rotation_deg=geometry.rotation_deg,
+        tilt_deg=geometry.tilt_deg,
+        position_mm=geometry.position_mm,
+        normal=geometry.normal,
+        plane=" ".join(map(repr, position_mm + orientation)) if orientation and position_mm else "",
+        geometry_fault=geometry.fault,
+    )
+
+
+def _read(dataset: Dataset | Elements) -> Header:
+    """Return the facts that the slices of a series share, those of one slice left blank."""
+    sop_class = vocabulary.standard_name(sop_class_uid(dataset), "SOP Class")
+    modality = vocabulary.modality(_text(dataset, "Modality"))
+    spacing_mm = _numbers(dataset, "PixelSpacing", 2)
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
     return Header(
         patient_id=_text(dataset, "PatientID"),
         study_instance_uid=_text(dataset, "StudyInstanceUID"),
         series_instance_uid=_text(dataset, "SeriesInstanceUID"),
-        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
+        sop_instance_uid="",
         ct_date=_ct_date(dataset),
         transfer_syntax=vocabulary.standard_name(transfer_syntax_uid(dataset), "Transfer Syntax"),
         sop_class=sop_class,
@@ -153,13 +177,13 @@ def read(dataset: Dataset) -> Header:
         row_spacing_mm=spacing_mm[0] if spacing_mm else math.nan,
         column_spacing_mm=spacing_mm[1] if spacing_mm else math.nan,
         slice_thickness_mm=_number(dataset, "SliceThickness"),
-        orientation=geometry.orientation,
-        rotation_deg=geometry.rotation_deg,
-        tilt_deg=geometry.tilt_deg,
-        position_mm=geometry.position_mm,
-        normal=geometry.normal,
-        plane=" ".join(map(repr, position_mm + orientation)) if orientation and position_mm else "",
-        geometry_fault=geometry.fault,
+        orientation="",
+        rotation_deg=math.nan,
+        tilt_deg=math.nan,
+        position_mm=math.nan,
+        normal="",
+        plane="",
+        geometry_fault="",
         slope=slope,
         intercept=intercept,
         bits_stored=_count(dataset, "BitsStored"),
@@ -168,13 +192,17 @@ def read(dataset: Dataset) -> Header:
     )
 
 
-def sop_class_uid(dataset: Dataset) -> str:
+_shared = lru_cache(maxsize=256)(_read)
+"""`_read` for elements that are the same as before, byte by byte."""
+
+
+def sop_class_uid(dataset: Dataset | Elements) -> str:
     """Return SOPClassUID (0008,0016), else that of the file meta information, else ""."""
     meta = getattr(dataset, "file_meta", None) or Dataset()
     return _text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID")
 
 
-def transfer_syntax_uid(dataset: Dataset) -> str:
+def transfer_syntax_uid(dataset: Dataset | Elements) -> str:
     """Return TransferSyntaxUID (0002,0010), "" where there is none."""
     return _text(getattr(dataset, "file_meta", None) or Dataset(), "TransferSyntaxUID")
 
@@ -190,7 +218,7 @@ def _is_hu(slope: float, intercept: float, rescale_type: str, modality: str) -> 
     return rescale_type.upper() == "HU" or (not rescale_type and modality == "CT")
 
 
-def _contrast(dataset: Dataset) -> str:
+def _contrast(dataset: Dataset | Elements) -> str:
     """Return ``present``, ``described`` or ``none``.
 
     ``present`` if any element of the Contrast/Bolus module means that an agent was given;
@@ -217,7 +245,7 @@ def _contrast(dataset: Dataset) -> str:
     return "described" if any(map(vocabulary.describes_contrast, descriptions)) else "none"
 
 
-def _ct_date(dataset: Dataset) -> str:
+def _ct_date(dataset: Dataset | Elements) -> str:
     """Return the first valid one of acquisition, series and study date as YYYY-MM-DD, or ""."""
     for keyword in ("AcquisitionDate", "SeriesDate", "StudyDate"):
         # ACR-NEMA wrote full stops between year, month and day; PS3.5 6.2 still asks readers to
@@ -232,7 +260,7 @@ def _ct_date(dataset: Dataset) -> str:
     return ""
 
 
-def value(dataset: Dataset, keyword: str) -> Any:
+def value(dataset: Dataset | Elements, keyword: str) -> Any:
     """Return the value of an element, None where it is absent, blank or cannot be converted."""
     try:
         return dataset.get(keyword)
@@ -240,7 +268,7 @@ def value(dataset: Dataset, keyword: str) -> Any:
         return None
 
 
-def _texts(dataset: Dataset, keyword: str) -> list[str]:
+def _texts(dataset: Dataset | Elements, keyword: str) -> list[str]:
     """Return the values of an element as clean text without padding; [] for a blank."""
     content = value(dataset, keyword)
     if isinstance(content, Sequence):  # a damaged VR: no text
@@ -257,11 +285,11 @@ def _texts(dataset: Dataset, keyword: str) -> list[str]:
     )
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
+def _text(dataset: Dataset | Elements, keyword: str) -> str:
     return "\\".join(_texts(dataset, keyword))
 
 
-def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+def _numbers(dataset: Dataset | Elements, keyword: str, count: int) -> tuple[float, ...]:
     """Return exactly `count` numbers of a possible size, or none."""
     content = value(dataset, keyword)
     many = content if isinstance(content, MultiValue | list) else [content]
@@ -272,14 +300,14 @@ def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
     return numbers if len(numbers) == count and all(abs(x) <= _LARGEST for x in numbers) else ()
 
 
-def _number(dataset: Dataset, keyword: str) -> float:
+def _number(dataset: Dataset | Elements, keyword: str) -> float:
     return next(iter(_numbers(dataset, keyword, 1)), math.nan)
 
 
-def _count(dataset: Dataset, keyword: str) -> int | None:
+def _count(dataset: Dataset | Elements, keyword: str) -> int | None:
     number = _number(dataset, keyword)
     return int(number) if number >= 0 else None
 
 
-BLANK = replace(read(Dataset()), geometry_fault="")
+BLANK = read(Dataset())._replace(geometry_fault="")
 """What stands in the index for a file without a readable header."""

@@ -8,6 +8,7 @@ folder.
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from pydicom.datadict import dictionary_VR
@@ -17,6 +18,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
+from dsnet.dicom.elements import Elements, meaning
 from dsnet.dicom.header import CONVERSION_ERRORS
 from dsnet.dicom.ps315 import attributes, is_graphic
 
@@ -46,7 +48,7 @@ _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 
 _cached: dict[tuple[object, ...], tuple["Value", ...]] = {}
 """What the bytes of an element hold: slices of a series share most of them, sequences above all."""
-_MOST_CACHED = 4096
+_MOST_CACHED = 2048
 _LARGEST_VALUE = 1 << 16
 """Bytes of an element that is searched or cached; larger ones are images, curves and sequences, of
 which the sequences alone are searched."""
@@ -70,19 +72,15 @@ class Value(NamedTuple):
     text: str
 
 
-def collect(dataset: Dataset) -> tuple[Value, ...]:
+def collect(dataset: Dataset | Elements) -> tuple[Value, ...]:
     """Return every identifying value of a header, each once.
 
     A value that cannot be converted is searched as bytes. Sequences may be nested to any depth.
     """
     values: dict[Value, None] = {}
     for one in (getattr(dataset, "file_meta", None) or Dataset(), dataset):
-        charset = _charset(one)
-        for element in _elements(one):
-            if _is_sequence(element):
-                values.update(dict.fromkeys(_once(one, element, charset, _of_sequence)))
-            else:
-                values.update(dict.fromkeys(_once(one, element, charset, _of_element)))
+        for some in _by_element(one) if isinstance(one, Elements) else _by_data_element(one):
+            values.update(dict.fromkeys(some))
     return tuple(values)
 
 
@@ -103,6 +101,31 @@ def iso_date(text: str) -> str:
         return ""
     year, month, day = digits[:4], digits[4:6], digits[6:]
     return f"{year}-{month}-{day}" if "01" <= month <= "12" and "01" <= day <= "31" else ""
+
+
+def _by_element(elements: Elements) -> Iterator[tuple[Value, ...]]:
+    implicit, character_set = elements.implicit, elements.character_set
+    for tag, encoded in elements.encoded.items():
+        if isinstance(encoded, bytes):
+            yield _of_bytes(tag, encoded, implicit, character_set)
+        elif _matters(tag, None if implicit else str(encoded[4:6], "ascii")):  # a large sequence
+            yield _of_bytes.__wrapped__(tag, bytes(encoded), implicit, character_set)
+
+
+@lru_cache(_MOST_CACHED)
+def _of_bytes(tag: int, encoded: bytes, implicit: bool, character_set: bytes) -> tuple[Value, ...]:
+    """Return the values of an element as it lies in the file."""
+    if not _matters(tag, None if implicit else encoded[4:6].decode("ascii")):
+        return ()
+    one = meaning(encoded, implicit, character_set)
+    return tuple(chain.from_iterable(_by_data_element(one)))
+
+
+def _by_data_element(dataset: Dataset) -> Iterator[tuple[Value, ...]]:
+    charset = _charset(dataset)
+    for element in _elements(dataset):
+        collect_from = _of_sequence if _is_sequence(element) else _of_element
+        yield _once(dataset, element, charset, collect_from)
 
 
 def _elements(dataset: Dataset) -> Iterator[Any]:

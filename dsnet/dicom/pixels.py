@@ -5,18 +5,26 @@ import math
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+)
 from scipy import ndimage
 
+from dsnet.dicom.elements import Elements
 from dsnet.dicom.header import Header, transfer_syntax_uid, value
 
 KEYWORDS = (
@@ -43,6 +51,12 @@ above all, is cut to it."""
 
 _AIR_FLOOR_HU = -1024
 """No tissue lies below; scanners fill what is outside the round field of view with less."""
+
+_FASTEST_PLUGIN = {JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
+"""By transfer syntax, where pydicom asks a slower plugin first: CharLS takes a quarter of libjpeg's
+time. For the other syntaxes pydicom's order is that of speed (`docs/performance.md`)."""
+
+_NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 _NEIGHBOURS_8 = np.ones((3, 3), bool)
 
@@ -93,8 +107,7 @@ class Thresholds:
     cement_hu: float
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What the pixels of one file show.
 
     Only a single image in HU has numbers; elsewhere they are NaN and None. Areas are those of the
@@ -129,7 +142,10 @@ NOTHING = Evidence(math.nan, math.nan, None, math.nan, math.nan, math.nan, "")
 
 
 def examine(
-    dataset: Dataset, header: Header, thresholds: Thresholds, largest_bytes: float = math.inf
+    dataset: Dataset | Elements,
+    header: Header,
+    thresholds: Thresholds,
+    largest_bytes: float = math.inf,
 ) -> Evidence:
     """Decode the pixels of `dataset` and return what they show.
 
@@ -141,23 +157,24 @@ def examine(
     digest = hashlib.sha256()
     frames = 0
     for stored in decode(dataset, largest_bytes):
-        feed(digest, stored, header)
+        ends = feed(digest, stored, header)
         frames += 1
     if frames == 0:
         raise PixelError("cut_pixels")
-    if frames > 1 or stored.ndim != 2 or not header.hu_scale:
-        return replace(NOTHING, pixel_hash=digest.hexdigest())
-    return measure(stored, header, padding_range(dataset), thresholds, digest.hexdigest())
+    evidence = NOTHING
+    if frames == 1 and stored.ndim == 2 and header.hu_scale:
+        evidence = measure(stored, ends, header, padding_range(dataset), thresholds)
+    return evidence._replace(pixel_hash=digest.hexdigest())
 
 
-def decode(dataset: Dataset, largest_bytes: float = math.inf) -> Iterator[NDArray[Any]]:
+def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iterator[NDArray[Any]]:
     """Yield the frames of `dataset` in stored values, as pydicom's decoders give them.
 
     Uncompressed frames whose bits are all used are views on the file's bytes.
 
     Parameters
     ----------
-    dataset : pydicom.Dataset
+    dataset : pydicom.Dataset or Elements
     largest_bytes : float
         Of one decoded frame, by the header and by the compressed image itself.
 
@@ -173,6 +190,11 @@ def decode(dataset: Dataset, largest_bytes: float = math.inf) -> Iterator[NDArra
     """
     if "PixelData" not in dataset:
         raise PixelError("no_pixels")
+    if isinstance(dataset, Elements):
+        frame = _only_frame(dataset)
+        if frame is not None and frame.nbytes <= largest_bytes:
+            yield frame
+            return
     try:
         decoder = get_decoder(_syntax(dataset))
     except NotImplementedError as error:
@@ -180,11 +202,10 @@ def decode(dataset: Dataset, largest_bytes: float = math.inf) -> Iterator[NDArra
     if not decoder.is_available:
         raise PixelError("no_decoder")
     try:
+        if isinstance(dataset, Elements):
+            dataset = dataset.dataset(KEYWORDS)
         _check_size(dataset, largest_bytes, native=decoder.is_native)
-        for frame, _ in decoder.iter_array(
-            dataset, raw=True, view_only=True, allow_excess_frames=False
-        ):
-            yield frame
+        yield from _frames(decoder, dataset)
     except _DECODER_ERRORS as error:
         no_memory = isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
         raise PixelError("memory_limit" if no_memory else "decode_error") from error
@@ -194,6 +215,46 @@ def decode(dataset: Dataset, largest_bytes: float = math.inf) -> Iterator[NDArra
         if type(error).__module__ != "pyo3_runtime":
             raise
         raise PixelError("decode_error") from error
+
+
+def _only_frame(elements: Elements) -> NDArray[Any] | None:
+    """Return the frame of an uncompressed grey image of 16 bits, None of any other image.
+
+    Nearly all uncompressed CT images are that, and pydicom takes half a millisecond to see it.
+    """
+    rows, columns = value(elements, "Rows"), value(elements, "Columns")
+    bits_stored, signed = value(elements, "BitsStored"), value(elements, "PixelRepresentation")
+    content = elements.pixel_bytes() if transfer_syntax_uid(elements) in _NATIVE else None
+    if (
+        content is None
+        or not (isinstance(rows, int) and isinstance(columns, int))
+        or not 0 < 2 * rows * columns == len(content)
+        or value(elements, "SamplesPerPixel") != 1
+        or value(elements, "NumberOfFrames") not in (None, 1)
+        or value(elements, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2")
+        or value(elements, "BitsAllocated") != 16
+        or bits_stored not in range(1, 17)
+        or signed not in (0, 1)
+    ):
+        return None
+    frame: NDArray[Any] = np.frombuffer(content, "<i2" if signed else "<u2").reshape(rows, columns)
+    low, high = _ends(frame)
+    lowest = -(1 << bits_stored - 1) if signed else 0
+    if not lowest <= low <= high < lowest + (1 << bits_stored):
+        unused_bits = 16 - bits_stored  # set, though they have no meaning (PS3.5 8.1.1)
+        frame = frame << unused_bits >> unused_bits
+    return frame
+
+
+def _frames(decoder: Decoder, dataset: Dataset) -> Iterator[NDArray[Any]]:
+    """Return the frames; a single one comes from the fastest plugin, if that can decode it."""
+    options: dict[str, Any] = {"raw": True, "view_only": True, "allow_excess_frames": False}
+    plugin = _FASTEST_PLUGIN.get(decoder.UID)
+    if plugin in decoder.available_plugins and value(dataset, "NumberOfFrames") in (None, 1):
+        with suppress(*_DECODER_ERRORS):  # then pydicom asks the other plugins, too
+            (frame, _), *_ = decoder.iter_array(dataset, decoding_plugin=plugin, **options)
+            return iter([frame])
+    return (frame for frame, _ in decoder.iter_array(dataset, **options))
 
 
 def pixel_hash(dataset: Dataset, header: Header) -> str:
@@ -212,17 +273,19 @@ def pixel_hash(dataset: Dataset, header: Header) -> str:
 
 def measure(
     stored: NDArray[Any],
+    ends: tuple[int, int],
     header: Header,
     padding: tuple[int, int] | None,
     thresholds: Thresholds,
-    pixel_hash: str,
 ) -> Evidence:
-    """Return the evidence of one image in HU.
+    """Return the evidence of one image in HU, its hash left blank.
 
     Parameters
     ----------
     stored : (rows, columns) integer array
         Thresholds are brought to its scale: a comparison of integers costs a tenth of a rescale.
+    ends : (int, int)
+        Its smallest and its largest value.
     header : Header
         Rescale and pixel spacing; ``header.hu_scale`` holds.
     padding : (int, int) or None
@@ -230,34 +293,43 @@ def measure(
         (0028,0121) declare to be no tissue. Beside these, the value of the first corner counts as
         padding when it lies below -1024 HU: not every scanner declares what it fills with.
     thresholds : Thresholds
-    pixel_hash : str
-        Goes into the result.
     """
     inside = _inside(stored, header, padding)
-    values = stored if inside is None else stored[inside]
-    if not values.size:
-        return Evidence(math.nan, math.nan, 0, 0.0, 0.0, 0.0, pixel_hash)
+    low, high = ends
+    if inside is not None:
+        if not inside.any():
+            return Evidence(math.nan, math.nan, 0, 0.0, 0.0, 0.0, "")
+        low = int(np.where(inside, stored, high).min())
+        high = int(np.where(inside, stored, low).max())
 
-    def at_least(hu: float) -> NDArray[np.bool_]:
-        dense = stored >= math.ceil(round((hu - header.intercept) / header.slope, 6))
+    def at_least(hu: float) -> NDArray[np.bool_] | None:
+        least = math.ceil(round((hu - header.intercept) / header.slope, 6))
+        if high < least:  # as on most slices
+            return None
+        dense = stored >= least
         return dense if inside is None else dense & inside
 
-    metal = at_least(thresholds.metal_hu)
+    saturated, metal = at_least(SATURATION_HU), at_least(thresholds.metal_hu)
     pixel_mm2 = header.row_spacing_mm * header.column_spacing_mm
     return Evidence(
-        hu_min=int(values.min()) * header.slope + header.intercept,
-        hu_max=int(values.max()) * header.slope + header.intercept,
-        saturated_voxels=int(np.count_nonzero(at_least(SATURATION_HU))),
+        hu_min=low * header.slope + header.intercept,
+        hu_max=high * header.slope + header.intercept,
+        saturated_voxels=0 if saturated is None else int(np.count_nonzero(saturated)),
         metal_area_mm2=_largest_mm2(metal, pixel_mm2),
-        metal_fraction=float(np.count_nonzero(metal) / metal.size),
+        metal_fraction=0.0 if metal is None else float(np.count_nonzero(metal) / metal.size),
         dense_area_mm2=_largest_mm2(at_least(thresholds.cement_hu), pixel_mm2),
-        pixel_hash=pixel_hash,
+        pixel_hash="",
     )
 
 
-def _largest_mm2(mask: NDArray[np.bool_], pixel_mm2: float) -> float:
+def _ends(stored: NDArray[Any]) -> tuple[int, int]:
+    """Return the smallest and the largest value."""
+    return int(stored.min()), int(stored.max())
+
+
+def _largest_mm2(mask: NDArray[np.bool_] | None, pixel_mm2: float) -> float:
     """Return the area of the largest 8-connected component, 0 where there is none."""
-    if not mask.any():
+    if mask is None or not mask.any():
         return 0.0
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     cropped = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -280,7 +352,7 @@ def _inside(
     return inside
 
 
-def padding_range(dataset: Dataset) -> tuple[int, int] | None:
+def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:
     """Return the declared padding range, read from its two bytes as the pixels are from theirs.
 
     The VR does not say it: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
@@ -298,29 +370,36 @@ def padding_range(dataset: Dataset) -> tuple[int, int] | None:
     return (min(ends), max(ends)) if ends else None
 
 
-def feed(digest: Any, stored: NDArray[Any], header: Header) -> None:
+def feed(digest: Any, stored: NDArray[Any], header: Header) -> tuple[int, int]:
     """Add a frame to a digest: as the smallest signed integers that hold it, little-endian.
+
+    Returns
+    -------
+    low, high : int
+        The smallest and the largest value of the frame.
 
     Raises
     ------
     PixelError
         ``decode_error`` where 64 bits with a sign do not hold it: no image has such values.
     """
-    ends = int(stored.min()), int(stored.max())
-    widths = (
-        bits for bits in (16, 32, 64) if -(1 << bits - 1) <= ends[0] <= ends[1] < 1 << bits - 1
-    )
+    low, high = _ends(stored)
+    widths = (bits for bits in (16, 32, 64) if -(1 << bits - 1) <= low <= high < 1 << bits - 1)
     bits = next(widths, None)
     if bits is None:
         raise PixelError("decode_error")
-    width = f"<i{bits // 8}"
+    width = np.dtype(f"<i{bits // 8}")
     digest.update(f"{stored.shape} {header.slope!r} {header.intercept!r}\n".encode())
+    if stored.dtype == np.dtype(f"<u{bits // 8}"):
+        stored = stored.view(width)  # no value uses the sign, hence the same bytes without a copy
     digest.update(np.ascontiguousarray(stored, width))
+    return low, high
 
 
-def _syntax(dataset: Dataset) -> str:
+def _syntax(dataset: Dataset | Elements) -> str:
     """Return the transfer syntax; where a file names none, what pydicom took it for."""
-    if uid := transfer_syntax_uid(dataset):
+    uid = transfer_syntax_uid(dataset)
+    if uid or isinstance(dataset, Elements):
         return uid
     implicit, little_endian = dataset.original_encoding
     if not little_endian:

@@ -29,6 +29,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dsnet.dicom import header, identifying, pixels, ps315, vocabulary
+from dsnet.dicom.elements import Elements, split
 from dsnet.dicom.header import Header
 from dsnet.dicom.identifying import Value
 from dsnet.dicom.pixels import Evidence, PixelError, Thresholds
@@ -180,7 +181,15 @@ def version() -> str:
     """Return a digest of what decides the facts of a file: this code and pydicom's version."""
     digest = hashlib.sha256(pydicom.__version__.encode())
     digest.update(ps315.EDITION.encode())
-    for module in ("geometry", "header", "identifying", "pixels", "reader", "vocabulary"):
+    for module in (
+        "elements",
+        "geometry",
+        "header",
+        "identifying",
+        "pixels",
+        "reader",
+        "vocabulary",
+    ):
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]
 
@@ -200,11 +209,15 @@ def _read(
     too_large = stream.seek(0, os.SEEK_END) > limits.memory_bytes
     stream.seek(0)
     # In memory: from a file, Python would reserve the bytes that a damaged length asks for.
-    content = io.BytesIO(stream.read(_HEADER_BYTES if too_large else -1))
-    if _inflates_beyond(content, limits.decoded_bytes):
-        yield Facts("too_large")
-        return
-    dataset, cut = load(content, every=True, pixel_data=decode and not too_large)
+    content = stream.read(_HEADER_BYTES if too_large else -1)
+    dataset: Dataset | Elements | None = split(content) if decode and not too_large else None
+    cut = False
+    if dataset is None:
+        stream = io.BytesIO(content)
+        if _inflates_beyond(stream, limits.decoded_bytes):
+            yield Facts("too_large")
+            return
+        dataset, cut = load(stream, every=True, pixel_data=decode and not too_large)
     fault = _header_fault(dataset, prefixed=prefixed)
     if fault:
         yield Facts(fault)
@@ -296,7 +309,7 @@ def _raise_if_of_system(error: Exception) -> None:
         raise error
 
 
-def _header_fault(dataset: Dataset, *, prefixed: bool) -> str:
+def _header_fault(dataset: Dataset | Elements, *, prefixed: bool) -> str:
     """Return "" or why a file has no readable header.
 
     A file without the prefix ``DICM`` is DICOM only if it names its SOP class. A DICOMDIR is an

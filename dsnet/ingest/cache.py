@@ -1,24 +1,40 @@
-"""What was read from each file, so that a re-run opens only what is new or has changed."""
+"""What was read from each file, so that a re-run opens only what is new or has changed.
+
+The facts of a file are one row of short JSON. Identifying values, of which the slices of a patient
+share nearly all, are numbers into a table of values. No list of all files is held in memory.
+"""
 
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from dsnet.dicom.header import Header
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dsnet.dicom.header import BLANK, Header
 from dsnet.dicom.identifying import Value
-from dsnet.dicom.pixels import Evidence
+from dsnet.dicom.pixels import NOTHING, Evidence
 from dsnet.dicom.reader import Facts
 from dsnet.dicom.scan import ScannedFile
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS facts (
-    relative TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, settings TEXT, facts TEXT
-)
+_TABLES = """
+DROP TABLE IF EXISTS facts;
+CREATE TABLE IF NOT EXISTS files (
+    relative TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, settings TEXT,
+    facts TEXT, numbers BLOB
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS identifying (
+    number INTEGER PRIMARY KEY, kind TEXT, form TEXT, text TEXT
+);
 """
+"""The first table is that of earlier versions."""
 
 _PASSING = frozenset(
     {"no_permission", "io_error", "no_decoder", "too_large", "timeout", "memory_limit"}
@@ -26,6 +42,42 @@ _PASSING = frozenset(
 """Faults that may be gone in the next run although the file has not changed: they depend on the
 system or on the configured limits. Such files are read again in each run, as are those with a
 `Facts.fault_class`: what nobody foresaw may be a fault of the program or of the machine."""
+
+_READ_AGAIN = -1
+"""Stands in place of a time that no file has."""
+
+_COMMIT_S = 1.0
+"""A durable commit takes up to 40 ms; a process that dies costs the reading of these seconds."""
+
+_BATCH = 10_000
+_NUMBER_BYTES = 4
+_MOST_NUMBERED = 1 << 16
+"""Values whose number is remembered; one that comes again later gets another number."""
+
+_OWN = ("fault", "fault_class", "fault_frame")
+_REPEATED = pa.dictionary(pa.int32(), pa.string())
+_TYPES = {str: _REPEATED, float: pa.float64(), bool: pa.bool_(), int | None: pa.int64()}
+_UNIQUE = ("sop_instance_uid", "plane", "pixel_hash")
+"""Texts that differ from file to file; the others are numbers into a table."""
+
+_COLUMNS = pa.schema(
+    [
+        ("relative_path", pa.string()),
+        ("readable", pa.bool_()),
+        ("decoded", pa.bool_()),
+        *((name, _REPEATED) for name in _OWN),
+        *(
+            (name, pa.string() if name in _UNIQUE else _TYPES[kind])
+            for one in (Header, Evidence)
+            for name, kind in one.__annotations__.items()
+        ),
+    ]
+)
+
+
+_VALUES = pa.schema(
+    [("number", pa.int64()), *((name, pa.string()) for name in ("value", "kind", "form"))]
+)
 
 
 class Cache:
@@ -42,67 +94,190 @@ class Cache:
     def __init__(self, connection: sqlite3.Connection, settings: str) -> None:
         self._connection = connection
         self._settings = settings
+        self._numbers: dict[Value, int] = {}
+        (last,) = connection.execute("SELECT max(number) FROM identifying").fetchone()
+        self._next_number = (last or 0) + 1
+        self._committed_s = time.monotonic()
+        self._has_orphans = False
 
-    def keep_only(self, files: Iterable[ScannedFile]) -> None:
+    def keep_only(self, relatives: Collection[str]) -> None:
         """Forget files that are gone: there is no reason left to keep their identities."""
-        present = {file.relative for file in files}
-        cached = [
-            relative for (relative,) in self._connection.execute("SELECT relative FROM facts")
-        ]
-        gone = [(relative,) for relative in cached if relative not in present]
-        with self._connection:
-            self._connection.executemany("DELETE FROM facts WHERE relative = ?", gone)
+        cached = self._connection.execute("SELECT relative FROM files")
+        self._delete([relative for (relative,) in cached if relative not in relatives])
 
-    def known(self, files: Sequence[ScannedFile]) -> dict[str, Facts]:
-        """Return, by relative path, the facts of those files that have not changed."""
-        wanted = {file.relative: (file.size, file.mtime_ns) for file in files}
-        rows = self._connection.execute(
-            "SELECT relative, size, mtime_ns, facts FROM facts WHERE settings = ?",
-            (self._settings,),
-        )
-        return {
-            relative: _load(facts)
-            for relative, size, mtime_ns, facts in rows
-            if wanted.get(relative) == (size, mtime_ns)
-        }
+    def forget(self, relatives: Sequence[str]) -> None:
+        """Forget some files, so that nothing of them is left in the cache's own file."""
+        self._delete(relatives)
+        self._connection.execute("VACUUM")
+
+    def count(self, relatives: Iterable[str]) -> int:
+        """Return how many of some files are known."""
+        query = "SELECT COUNT(*) FROM files WHERE relative = ?"
+        return sum(self._connection.execute(query, (one,)).fetchone()[0] for one in relatives)
+
+    def unread(self, files: Sequence[ScannedFile]) -> list[ScannedFile]:
+        """Return those files whose facts are not known, or that have changed since."""
+        rows = self._connection.execute("SELECT relative, size, mtime_ns, settings FROM files")
+        known = {relative: (size, time_ns, used) for relative, size, time_ns, used in rows}
+        new = [
+            file
+            for file in files
+            if known.get(file.relative) != (file.size, file.mtime_ns, self._settings)
+        ]
+        self._has_orphans |= any(file.relative in known for file in new)
+        return new
 
     def add(self, facts: Iterable[tuple[ScannedFile, Facts]]) -> None:
-        """Commit the facts of some files, all or none of them."""
-        rows = [
-            (file.relative, file.size, file.mtime_ns, self._settings, json.dumps(asdict(one)))
-            for file, one in facts
-            if one.fault not in _PASSING and not one.fault_class
-        ]
-        with self._connection:
-            self._connection.executemany("REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)
+        """Keep the facts of some files, durably after a second or when the cache is closed."""
+        rows = [self._row(file, one) for file, one in facts]
+        self._connection.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+        if time.monotonic() - self._committed_s > _COMMIT_S:
+            self._connection.commit()
+            self._committed_s = time.monotonic()
+
+    def facts(self) -> pd.DataFrame:
+        """Return one row per file, by relative path.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``relative_path``, ``readable``, ``decoded``, and the attributes of
+            `Facts`, `Header` and `Evidence`, identifying values excepted; texts that many files
+            share are categories.
+        """
+        query = "SELECT relative, facts FROM files ORDER BY relative"
+        return _as_frame(map(_as_table, self._batches(query)))
+
+    def identifying(self, patients: "pd.Series[str]") -> pd.DataFrame:
+        """Return the identifying values of each patient.
+
+        Parameters
+        ----------
+        patients : Series of str
+            Patient key of each file, in the order of `facts`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns value, kind, form and patient_key; rows may repeat.
+        """
+        codes, keys = pd.factorize(patients)
+        pairs = [np.empty(0, np.int64)]
+        start = 0
+        for rows in self._batches("SELECT numbers FROM files ORDER BY relative"):
+            sizes = [len(numbers) // _NUMBER_BYTES for (numbers,) in rows]
+            of_values = np.repeat(codes[start : start + len(rows)], sizes)
+            start += len(rows)
+            pairs.append(np.unique(of_values << 32 | _numbers(numbers for (numbers,) in rows)))
+        of_patients, numbers = np.divmod(np.unique(np.concatenate(pairs)), 1 << 32)
+        query = "SELECT number, text, kind, form FROM identifying ORDER BY number"
+        values = pa.concat_tables([_VALUES.empty_table(), *map(_as_values, self._batches(query))])
+        ranks = np.searchsorted(values["number"].to_numpy(), numbers)
+        met: pd.DataFrame = values.drop_columns("number").take(ranks).to_pandas()
+        return met.assign(patient_key=keys.take(of_patients))
+
+    def _row(self, file: ScannedFile, facts: Facts) -> tuple[object, ...]:
+        time_ns = file.mtime_ns
+        if facts.fault in _PASSING or facts.fault_class:
+            time_ns = _READ_AGAIN
+        numbers = np.fromiter(map(self._number, facts.identifying), np.int32).tobytes()
+        return file.relative, file.size, time_ns, self._settings, _as_json(facts), numbers
+
+    def _number(self, value: Value) -> int:
+        number = self._numbers.get(value)
+        if number is None:
+            if len(self._numbers) >= _MOST_NUMBERED:
+                self._numbers.clear()
+            number = self._numbers[value] = self._next_number
+            self._next_number += 1
+            row = (number, *value)
+            self._connection.execute("INSERT INTO identifying VALUES (?, ?, ?, ?)", row)
+        return number
+
+    def _delete(self, relatives: Sequence[str]) -> None:
+        rows = ((relative,) for relative in relatives)
+        self._connection.executemany("DELETE FROM files WHERE relative = ?", rows)
+        if relatives or self._has_orphans:
+            self._forget_orphans()
+        self._connection.commit()
+
+    def _forget_orphans(self) -> None:
+        """Delete the values that no file has any more."""
+        used = np.zeros(self._next_number, bool)
+        for rows in self._batches("SELECT numbers FROM files"):
+            used[_numbers(numbers for (numbers,) in rows)] = True
+        numbers = self._connection.execute("SELECT number FROM identifying").fetchall()
+        unused = [(number,) for (number,) in numbers if not used[number]]
+        self._connection.executemany("DELETE FROM identifying WHERE number = ?", unused)
+        self._numbers.clear()
+        self._has_orphans = False
+
+    def _batches(self, query: str) -> Iterator[list[Any]]:
+        cursor = self._connection.execute(query)
+        while rows := cursor.fetchmany(_BATCH):
+            yield rows
 
 
 @contextmanager
-def open_cache(path: Path, settings: str) -> Iterator[Cache]:
+def open_cache(path: Path, settings: str = "") -> Iterator[Cache]:
     """Open the cache at `path`, mode 600; a file that is no database is replaced."""
     # Created here, since SQLite would create it readable for everybody.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     try:
-        _make_table(path)
+        _make_tables(path)
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:
         path.write_bytes(b"")
-        _make_table(path)
+        _make_tables(path)
     with closing(sqlite3.connect(path)) as connection:
-        yield Cache(connection, settings)
+        try:
+            yield Cache(connection, settings)
+        finally:
+            connection.commit()
 
 
-def _make_table(path: Path) -> None:
+def facts_table(facts: Iterable[tuple[str, Facts]]) -> pd.DataFrame:
+    """Return facts by relative path as a table, as `Cache.facts` does."""
+    return _as_frame([_as_table([(relative, _as_json(one)) for relative, one in facts])])
+
+
+def _make_tables(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(_TABLE)
+        connection.executescript(_TABLES)
 
 
-def _load(text: str) -> Facts:
-    stored = json.loads(text)
-    return Facts(
-        stored["fault"],
-        Header(**stored["header"]) if stored["header"] else None,
-        Evidence(**stored["evidence"]) if stored["evidence"] else None,
-        tuple(Value(*value) for value in stored["identifying"]),
+def _as_json(facts: Facts) -> str:
+    own = facts.fault, facts.fault_class, facts.fault_frame
+    return json.dumps((own, facts.header, facts.evidence))
+
+
+def _as_table(rows: Sequence[tuple[str, str]]) -> pa.Table:
+    """Return relative paths and their facts, as `_as_json` gives them, in columns."""
+    flat = []
+    for relative, text in rows:
+        own, head, evidence = json.loads(text)
+        read = head is not None, evidence is not None
+        flat.append((relative, *read, *own, *(head or BLANK), *(evidence or NOTHING)))
+    columns = zip(*flat, strict=True)
+    return pa.Table.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, _COLUMNS, strict=True)],
+        schema=_COLUMNS,
     )
+
+
+def _as_values(rows: Sequence[tuple[int, str, str, str]]) -> pa.Table:
+    columns = zip(_VALUES, zip(*rows, strict=True), strict=True)
+    return pa.Table.from_arrays([pa.array(x, field.type) for field, x in columns], schema=_VALUES)
+
+
+def _as_frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
+    whole = pa.concat_tables([_COLUMNS.empty_table(), *tables]).unify_dictionaries()
+    types = {pa.int64(): pd.Int64Dtype()}
+    frame: pd.DataFrame = whole.to_pandas(types_mapper=types.get, self_destruct=True)
+    return frame
+
+
+def _numbers(blobs: Iterable[bytes]) -> NDArray[np.int32]:
+    """Return the numbers of some files, one file's after the other."""
+    return np.frombuffer(b"".join(blobs), np.int32)

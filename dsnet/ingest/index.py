@@ -1,22 +1,18 @@
 """The facts of all files as two tables: the pseudonymous index and the private map."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from pandera.pandas import DataFrameSchema
 
 from dsnet import schemas
-from dsnet.dicom import header, pixels
 from dsnet.dicom.geometry import stack
-from dsnet.dicom.header import Header
 from dsnet.dicom.identifying import Value
-from dsnet.dicom.pixels import Evidence
 from dsnet.dicom.reader import Facts
-from dsnet.dicom.scan import ScannedFile, parent
+from dsnet.dicom.scan import parent
 from dsnet.dicom.vocabulary import is_kernel_name
+from dsnet.ingest.cache import facts_table
 from dsnet.private import Kind, PrivateCohort
 
 _IDENTITIES: dict[Kind, str] = {
@@ -28,13 +24,10 @@ _IDENTITIES: dict[Kind, str] = {
 
 _KERNEL_LENGTH = 16
 
-_HEADER = [field.name for field in fields(Header)]
-_EVIDENCE = [field.name for field in fields(Evidence)]
+_OF_STACK = ("slice_number", "series_spacing_mm", "irregular_fraction")
 
 
-def tables(
-    files: Sequence[ScannedFile], facts: Mapping[str, Facts], private: PrivateCohort
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def tables(facts: pd.DataFrame, private: PrivateCohort) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the index and the map, one row per file each.
 
     The order of the index shows nothing of names and does not depend on the key: patients, then
@@ -42,9 +35,8 @@ def tables(
 
     Parameters
     ----------
-    files : sequence of ScannedFile
-    facts : mapping of str to Facts
-        By relative path, one for each file.
+    facts : pandas.DataFrame
+        As `dsnet.ingest.cache.Cache.facts` returns it.
     private : PrivateCohort
         Makes the keys.
 
@@ -55,7 +47,7 @@ def tables(
     identities : pandas.DataFrame
         `schemas.MAP`.
     """
-    rows = pd.DataFrame([_row(file, facts[file.relative]) for file in files])
+    rows = facts.copy(deep=False)
     rows["uid_known"] = rows["sop_instance_uid"] != ""
     rows["patient_known"] = rows["patient_id"] != ""
     rows["date_known"] = rows["ct_date"] != ""
@@ -69,59 +61,52 @@ def tables(
 
 
 def identifying_values(
-    files: Sequence[ScannedFile],
-    facts: Mapping[str, Facts],
-    identities: pd.DataFrame,
-    beside: Sequence[Value],
+    of_headers: pd.DataFrame, kernels: pd.DataFrame, beside: Sequence[Value]
 ) -> pd.DataFrame:
     """Return `schemas.IDENTIFYING`: every value of a header with its patient, and those beside.
 
     Parameters
     ----------
-    files, facts
-        As for `tables`.
-    identities : pandas.DataFrame
-        `schemas.MAP`.
+    of_headers : pandas.DataFrame
+        As `dsnet.ingest.cache.Cache.identifying` returns it.
+    kernels : pandas.DataFrame
+        Columns ``kernel``, as in the headers, and ``patient_key``.
     beside : sequence of Value
         Of the cohort's tables and paths.
     """
-    patient = dict(zip(identities["relative_path"], identities["patient_key"], strict=True))
-    met = {
-        (value.text, value.kind, value.form, patient[file.relative])
-        for file in files
-        for value in facts[file.relative].identifying
-    }
-    met |= {
-        (kernel, "ConvolutionKernel", "text", patient[file.relative])
-        for file in files
-        if (kernel := _kernel(facts[file.relative])) and not is_kernel_name(kernel)
-    }
-    met |= {(value.text, value.kind, value.form, "") for value in beside}
-    return pd.DataFrame(sorted(met), columns=list(schemas.IDENTIFYING.columns)).astype(str)
+    unnamed = kernels[kernels["kernel"].isin(_unnamed(kernels["kernel"]))].drop_duplicates()
+    of_kernels = [
+        (kernel, "ConvolutionKernel", "text", key)
+        for kernel, key in unnamed.itertuples(index=False, name=None)
+    ]
+    of_beside = [(one.text, one.kind, one.form, "") for one in beside]
+    columns = list(schemas.IDENTIFYING.columns)
+    others = pd.DataFrame(of_kernels + of_beside, columns=columns).astype(str)
+    met = pd.concat([of_headers[columns], others], ignore_index=True).drop_duplicates()
+    return met.sort_values(columns, ignore_index=True)
 
 
-def replaced_kernels(
-    files: Sequence[ScannedFile], facts: Mapping[str, Facts], private: PrivateCohort
-) -> pd.DataFrame:
+def replaced_kernels(kernels: "pd.Series[str]", private: PrivateCohort) -> pd.DataFrame:
     """Return the kernels that the index does not name, with the placeholder of each.
 
     Parameters
     ----------
-    files, facts, private
-        As for `tables`.
+    kernels : Series of str
+        As in the headers.
+    private : PrivateCohort
 
     Returns
     -------
     pandas.DataFrame
         ``kernel``, as in the index, and ``text``, as in the headers. For the private folder alone.
     """
-    texts = sorted({_kernel(facts[file.relative]) for file in files})
-    rows = [(_published(text, private), text) for text in texts if not is_kernel_name(text)]
+    rows = [(_published(text, private), text) for text in _unnamed(kernels)]
     return pd.DataFrame(rows, columns=["kernel", "text"])
 
 
-def _kernel(facts: Facts) -> str:
-    return facts.header.kernel if facts.header else ""
+def _unnamed(kernels: "pd.Series[str]") -> list[str]:
+    """Return the kernels that may be anything, a person's name too."""
+    return [text for text in sorted(kernels.unique()) if not is_kernel_name(text)]
 
 
 def _published(kernel: str, private: PrivateCohort) -> str:
@@ -129,21 +114,6 @@ def _published(kernel: str, private: PrivateCohort) -> str:
     if is_kernel_name(kernel):
         return kernel[:_KERNEL_LENGTH].strip()
     return private.pseudonym("kernel", kernel)
-
-
-def _row(file: ScannedFile, facts: Facts) -> dict[str, Any]:
-    head = facts.header or header.BLANK
-    evidence = facts.evidence or pixels.NOTHING
-    return {
-        "relative_path": file.relative,
-        "readable": facts.header is not None,
-        "decoded": facts.evidence is not None,
-        "fault": facts.fault,
-        "fault_class": facts.fault_class,
-        "fault_frame": facts.fault_frame,
-        **{name: getattr(head, name) for name in _HEADER},
-        **{name: getattr(evidence, name) for name in _EVIDENCE},
-    }
 
 
 def _add_keys(rows: pd.DataFrame, private: PrivateCohort) -> None:
@@ -157,7 +127,7 @@ def _add_keys(rows: pd.DataFrame, private: PrivateCohort) -> None:
     rows["file_key"] = [private.path_pseudonym("file", path) for path in paths]
     folders = paths.map(parent)
     for kind, column in _IDENTITIES.items():
-        identity = rows[column]
+        identity = rows[column].astype(str)
         known = identity != ""
         if kind == "series":  # copied UIDs: one SeriesInstanceUID of two patients is two series
             identity = rows["patient_key"] + "\0" + identity
@@ -175,8 +145,10 @@ def _blank_withdrawn(rows: pd.DataFrame, withdrawn: frozenset[str]) -> None:
     own = rows["patient_key"].isin(withdrawn)
     if own.any():
         kept = {"file_key", "patient_key", "path_rank"}
-        blank = _row(ScannedFile("", "", 0, 0), Facts("withdrawn"))
+        blank = facts_table([("", Facts("withdrawn"))]).iloc[0]
         for column in rows.columns.difference(list(kept)):
+            if isinstance(rows[column].dtype, pd.CategoricalDtype):
+                rows[column] = rows[column].astype(str)
             rows.loc[own, column] = blank.get(column, "" if column.endswith("_key") else False)
         rows.loc[own, "relative_path"] = rows.loc[own, "file_key"]
 
@@ -187,18 +159,27 @@ def _add_stacks(rows: pd.DataFrame) -> None:
     Also how many different images of one kind there are at a slice's position: more than one are
     reconstructions that share a series.
     """
-    rows["slice_number"] = pd.array([None] * len(rows), "Int64")
-    rows["images_at_position"] = pd.array([None] * len(rows), "Int64")
-    rows[["series_spacing_mm", "irregular_fraction"]] = np.nan
-    placed = rows[rows["readable"] & rows["position_mm"].notna()]
-    for _, part in placed.groupby(["series_key", "normal"], sort=False):
-        order = stack(part["position_mm"].to_numpy(float))
-        rows.loc[part.index, "slice_number"] = order.slice_number
-        rows.loc[part.index, "series_spacing_mm"] = order.spacing_mm
-        rows.loc[part.index, "irregular_fraction"] = order.irregular_fraction
-        decoded = part[part["decoded"]].assign(slice_number=rows["slice_number"])
-        same = decoded.groupby(["slice_number", "image_kind"])["pixel_hash"]
-        rows.loc[decoded.index, "images_at_position"] = same.transform("nunique")
+    placed = rows.loc[
+        rows["readable"] & rows["position_mm"].notna(),
+        ["series_key", "normal", "position_mm", "decoded", "image_kind", "pixel_hash"],
+    ].copy()
+    by_direction = placed.groupby(["series_key", "normal"], sort=False)
+    placed["stack"] = by_direction.ngroup()
+    positions_mm = placed["position_mm"].to_numpy(float)
+    order = {name: np.full(len(placed), np.nan) for name in _OF_STACK}
+    for members in by_direction.indices.values():
+        own = stack(positions_mm[members])
+        order["slice_number"][members] = own.slice_number
+        order["series_spacing_mm"][members] = own.spacing_mm
+        order["irregular_fraction"][members] = own.irregular_fraction
+    placed = placed.assign(**order)
+    decoded = placed[placed["decoded"]]
+    same = decoded.groupby(["stack", "slice_number", "image_kind"])["pixel_hash"]
+    placed["images_at_position"] = same.transform("nunique")
+    for name in (*_OF_STACK, "images_at_position"):
+        rows[name] = placed[name].reindex(rows.index)
+    for name in ("slice_number", "images_at_position"):
+        rows[name] = rows[name].astype("Int64")
 
 
 def _by_content(rows: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Thresholds
-from dsnet.dicom.reader import Facts, Limits
+from dsnet.dicom.reader import Limits
 from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
 from dsnet.files import sha256, write_json, write_spreadsheet_csv
@@ -54,29 +54,33 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         if too many files have unexpected content.
     """
     folder = CohortFolder(cohort)
-    files = every = _files(folder)
+    files = _files(folder)
     thresholds = Thresholds(ingest.metal_hu, ingest.cement_hu)
-    with open_cache(_cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
-        facts = _facts(files, thresholds, cache, ingest)
-        uids, hashes = _images(files, facts)
+    with open_cache(cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
+        _read(files, thresholds, cache, ingest)
+        facts = cache.facts()
         known = identify(
             source.parents[1],
             private,
-            marks=image_marks(uids, hashes),
-            uids={one.header.sop_instance_uid for one in facts.values() if one.header},
+            marks=image_marks(facts["sop_instance_uid"].tolist(), facts["pixel_hash"].tolist()),
+            uids=set(facts["sop_instance_uid"]) - {""},
             phantom_seed=folder.phantom_seed,
         )
-        rows, identities = tables(files, facts, known)
-        mapped = set(identities["relative_path"])  # in which patients who withdrew have no paths
-        files = [file for file in files if file.relative in mapped]
-        cache.keep_only(files)
-    beside = values_beside(folder, [file.relative for file in files])
-    met = identifying_values(files, facts, identities, beside.values)
-    _write_private(schemas.MAP, identities, known.map_path)
+        rows, identities = tables(facts, known)
+        _write_private(schemas.MAP, identities, known.map_path)
+        # In the map, patients who withdrew have no paths.
+        kept = facts["relative_path"].isin(identities["relative_path"])
+        paths = facts.loc[kept, "relative_path"]
+        kernels = facts.loc[kept, ["kernel"]].assign(patient_key=identities["patient_key"])
+        del facts, identities  # of a million files, two gigabytes
+        cache.keep_only(set(paths))
+        of_headers = cache.identifying(kernels["patient_key"])
+    beside = values_beside(folder, paths)
+    met = identifying_values(of_headers, kernels, beside.values)
     _write_private(schemas.IDENTIFYING, met, known.identifying_path)
     not_searched = pd.DataFrame(beside.not_searched, columns=list(NotSearched._fields))
     _write_if_any(not_searched, known.folder / "not_searched.csv")
-    _write_if_any(replaced_kernels(files, facts, known), known.folder / "kernels.csv")
+    _write_if_any(replaced_kernels(kernels["kernel"], known), known.folder / "kernels.csv")
     schemas.write(schemas.INDEX, rows, index)
     stamp = Source(
         cohort_id=known.cohort_id,
@@ -86,7 +90,7 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         synthetic=folder.synthetic,
         phantom_seed=folder.phantom_seed if known.public else None,
         files=len(rows),
-        bytes=sum(file.size for file in every),
+        bytes=sum(file.size for file in files),
         readable=int(rows["readable"].sum()),
         decoded=int(rows["decoded"].sum()),
         unexpected=int((rows["fault"] == "unexpected_content").sum()),
@@ -111,7 +115,7 @@ def _write_if_any(frame: pd.DataFrame, path: Path) -> None:
         write_spreadsheet_csv(path, frame, mode=0o600)
 
 
-def _cache_path(private: Path, cohort: Path) -> Path:
+def cache_path(private: Path, cohort: Path) -> Path:
     """Return where the facts of the files below a path are kept; a cohort that moved is read again.
 
     By path, since whose files they are is known only when they have been read.
@@ -119,13 +123,6 @@ def _cache_path(private: Path, cohort: Path) -> Path:
     private.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = hashlib.sha256(str(cohort.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     return private / f"ingest-{name[:16]}.sqlite"
-
-
-def _images(files: Sequence[ScannedFile], facts: dict[str, Facts]) -> tuple[list[str], list[str]]:
-    """Return SOP Instance UID and pixel hash of each file, "" where it has none."""
-    own = [facts[file.relative] for file in files]
-    uids = [one.header.sop_instance_uid if one.header else "" for one in own]
-    return uids, [one.evidence.pixel_hash if one.evidence else "" for one in own]
 
 
 def _files(folder: CohortFolder) -> list[ScannedFile]:
@@ -140,21 +137,18 @@ def _files(folder: CohortFolder) -> list[ScannedFile]:
     return files
 
 
-def _facts(
+def _read(
     files: Sequence[ScannedFile], thresholds: Thresholds, cache: Cache, params: Ingest
-) -> dict[str, Facts]:
-    """Return the facts of all files; only what the cache does not know is opened."""
-    cache.keep_only(files)
-    facts = cache.known(files)
-    new = [file for file in files if file.relative not in facts]
+) -> None:
+    """Bring the cache up to date; only files that it does not know are opened."""
+    cache.keep_only({file.relative for file in files})
+    new = cache.unread(files)
     limits = Limits(params.max_seconds, params.max_memory_mb << 20, params.max_decoded_mb << 20)
     with _progress() as progress:
-        task = progress.add_task("reading files", total=len(files), completed=len(facts))
-        for part in read_all(new, thresholds, limits, params.processes):
-            cache.add(part)
-            facts.update((file.relative, one) for file, one in part)
-            progress.advance(task, len(part))
-    return facts
+        task = progress.add_task("reading files", total=len(files), completed=len(files) - len(new))
+        for chunk in read_all(new, thresholds, limits, params.processes):
+            cache.add(chunk)
+            progress.advance(task, len(chunk))
 
 
 def _progress() -> Progress:

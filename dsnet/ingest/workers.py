@@ -12,10 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
 
 from dsnet.dicom import reader
+from dsnet.dicom.identifying import Value
 from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import ScannedFile
@@ -30,6 +33,9 @@ _FEW = 64
 
 _MOST_AUTOMATIC = 8
 """A process holds some 100 MB, and a disk seldom feeds more."""
+
+_MOST_SENT = 4096
+"""Values that a process remembers to have sent."""
 
 _KILLED = -9
 """Exit status of a process that was ended by SIGKILL, as the system does when memory runs out."""
@@ -94,10 +100,10 @@ def read_all(
     jobs = [_Job(file) for file in files]
     chunks = deque(jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK))
     processes = processes or min(cpus(), _MOST_AUTOMATIC)
-    count = min(processes if len(files) > _FEW else 1, len(chunks))
+    most = min(processes if len(files) > _FEW else 1, len(chunks))
     workers: list[_Worker] = []
     try:
-        workers += [_Worker(read, thresholds, limits) for _ in range(count)]
+        workers += [_Worker(read, thresholds, limits) for _ in range(most)]
         while True:
             for worker in workers:
                 if worker.is_idle and chunks:
@@ -133,6 +139,7 @@ class _Worker:
         self._owed: deque[_Job] = deque()
         self._again: list[list[_Job]] = []
         self._done: Chunk = []
+        self._values: list[Value] = []
         self._is_ready = False
         self.deadline = math.inf
         self._spawn()
@@ -169,11 +176,11 @@ class _Worker:
             return
         self._is_ready = True
         self.deadline = time.monotonic() + self._seconds
-        if isinstance(answer, Facts):
-            job = self._owed.popleft()
+        if isinstance(answer, _Packed):
+            job, facts = self._owed.popleft(), answer.unpack(self._values)
             if job.fault:
-                answer = replace(answer, fault=job.fault, fault_class=job.fault_class)
-            self._done.append((job.file, answer))
+                facts = replace(facts, fault=job.fault, fault_class=job.fault_class)
+            self._done.append((job.file, facts))
         elif isinstance(answer, str):
             self._blame(answer)
         elif isinstance(answer, Exception):
@@ -238,9 +245,51 @@ class _Worker:
             self._again.append([replace(job, fault=fault, fault_class=fault_class)])
 
 
+class _Packed(NamedTuple):
+    """Facts on their way from a process to this one.
+
+    The slices of a series share nearly all identifying values. Each value travels once, and from
+    then on as its position in a list that grows alike on both sides.
+
+    Attributes
+    ----------
+    facts : Facts
+        Without identifying values.
+    known : int
+        How many values of the list travelled before.
+    new : list of Value
+        Those that follow them.
+    positions : list of int
+        Of the file's values in the list.
+    """
+
+    facts: Facts
+    known: int
+    new: list[Value]
+    positions: list[int]
+
+    @classmethod
+    def pack(cls, facts: Facts, sent: dict[Value, int]) -> "_Packed":
+        """Return facts packed; `sent` has the position of each value, and takes the new ones."""
+        if len(sent) > _MOST_SENT:
+            sent.clear()
+        known = len(sent)
+        new = [value for value in facts.identifying if value not in sent]
+        sent.update(zip(new, count(known)))
+        positions = [sent[value] for value in facts.identifying]
+        return cls(replace(facts, identifying=()), known, new, positions)
+
+    def unpack(self, values: list[Value]) -> Facts:
+        """Return the facts; `values` is the list, and takes the new ones."""
+        values[self.known :] = self.new
+        own = tuple(values[position] for position in self.positions)
+        return replace(self.facts, identifying=own)
+
+
 def _serve(pipe: Connection, read: ReadFile, thresholds: Thresholds, limits: Limits) -> None:
     """Answer chunks of paths with facts, one message per file; what a process does."""
     silence()
+    sent: dict[Value, int] = {}
     pipe.send(None)
     while True:
         try:
@@ -248,7 +297,8 @@ def _serve(pipe: Connection, read: ReadFile, thresholds: Thresholds, limits: Lim
         except EOFError:
             return
         for path, decode in chunk:
-            pipe.send(_answer(read, path, thresholds, limits, decode=decode))
+            answer = _answer(read, path, thresholds, limits, decode=decode)
+            pipe.send(_Packed.pack(answer, sent) if isinstance(answer, Facts) else answer)
 
 
 def _answer(

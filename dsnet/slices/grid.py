@@ -207,9 +207,10 @@ class Grid:
             Turned into standard orientation and rounded to the nearest HU; -1024 outside the image.
         """
         turned = self.turn.image(hu) - AIR_HU
-        above_air: NDArray[np.float64] = self.y.weights() @ turned @ self.x.weights().T
-        rounded: NDArray[np.float64] = np.rint(above_air) + AIR_HU
-        return np.minimum(rounded, _MOST_HU).astype(np.int16)
+        image: NDArray[np.float64] = self.y.weights() @ turned @ self.x.weights().T
+        np.rint(image, out=image)
+        image += AIR_HU
+        return np.minimum(image, _MOST_HU, out=image).astype(np.int16)
 
 
 def body_centre_mm(
@@ -234,17 +235,47 @@ def body_centre_mm(
     tuple of float or None
         x along a row and y down the rows, in millimetres from the image's upper left corner.
     """
-    solid = (hu > BODY_HU).astype(np.uint8)
     # The opening takes off couch and tubes, even where they touch the body; its edges reflect, so
     # that a body which leaves the image keeps its full extent.
     height_px, width_px = (max(1, round(OPENING_MM / step)) for step in spacing_mm)
-    opened = ndimage.grey_opening(solid, size=(height_px, width_px))
+    opened = _opened(hu > BODY_HU, height_px, width_px)
     components, count = ndimage.label(opened)
     if count == 0:
         return None
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0
-    rows, columns = ndimage.find_objects(components)[int(sizes.argmax()) - 1]
-    y_mm = (rows.start + rows.stop) / 2 * spacing_mm[0]
-    x_mm = (columns.start + columns.stop) / 2 * spacing_mm[1]
-    return x_mm, y_mm
+    body = opened
+    if count > 1:
+        sizes = np.bincount(components.ravel())
+        sizes[0] = 0
+        body = components == sizes.argmax()
+    rows, columns = np.flatnonzero(body.any(axis=1)), np.flatnonzero(body.any(axis=0))
+    y_mm = (rows[0] + rows[-1] + 1) / 2 * spacing_mm[0]
+    x_mm = (columns[0] + columns[-1] + 1) / 2 * spacing_mm[1]
+    return float(x_mm), float(y_mm)
+
+
+def _opened(mask: NDArray[np.bool_], height_px: int, width_px: int) -> NDArray[np.bool_]:
+    """Return the morphological opening by a rectangle, as `scipy.ndimage.grey_opening` does.
+
+    That takes ten times as long, since it looks at each pixel of each window.
+    """
+    eroded = _windows(_windows(mask, height_px, np.logical_and).T, width_px, np.logical_and)
+    opened = _windows(eroded, width_px, np.logical_or, mirrored=True).T
+    return _windows(opened, height_px, np.logical_or, mirrored=True)
+
+
+def _windows(
+    mask: NDArray[np.bool_], size_px: int, combine: np.ufunc, *, mirrored: bool = False
+) -> NDArray[np.bool_]:
+    """Return `combine` over windows of `size_px` rows about each row; edges reflect.
+
+    An even window reaches one row further back than on, `mirrored` one row further on.
+    """
+    before, after = size_px // 2, (size_px - 1) // 2
+    margins = (after, before) if mirrored else (before, after)
+    windows = np.pad(mask, (margins, (0, 0)), "symmetric")
+    combined = 1
+    while combined < size_px:
+        step = min(combined, size_px - combined)
+        windows = combine(windows[:-step], windows[step:])
+        combined += step
+    return windows

@@ -1,6 +1,7 @@
 """One DICOM file in, its image on the grid out; runs in the worker processes."""
 
 import hashlib
+import io
 from dataclasses import dataclass
 from math import ceil, floor
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from dsnet.dicom import header as dicom_header
 from dsnet.dicom import pixels, reader
+from dsnet.dicom.elements import Elements, split
 from dsnet.dicom.pixels import PixelError
 from dsnet.slices.grid import Edges, Grid, Turn, body_centre_mm
 from dsnet.slices.store import AIR_HU
@@ -140,7 +142,9 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
     if len(frames) != 1 or frames[0].ndim != 2 or not header.hu_scale or not min(spacing_mm) > 0:
         raise ImageError("unusable")
     stored = frames[0]
-    hu = np.maximum(stored * header.slope + header.intercept, AIR_HU)
+    hu = stored * header.slope
+    hu += header.intercept
+    np.maximum(hu, AIR_HU, out=hu)
     padding = pixels.padding_range(dataset)
     if padding is not None:
         hu[(stored >= padding[0]) & (stored <= padding[1])] = AIR_HU
@@ -180,10 +184,9 @@ def render(
     return grid, grid.resample(hu)
 
 
-def _load(path: str) -> Dataset:
+def _load(path: str) -> Dataset | Elements:
     try:
-        with Path(path).open("rb") as stream:
-            dataset, _ = reader.load(stream)
+        content = Path(path).read_bytes()
     except OSError as error:
         raise ImageError("gone") from error
-    return dataset
+    return split(content) or reader.load(io.BytesIO(content))[0]

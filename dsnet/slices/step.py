@@ -14,7 +14,7 @@ from dsnet.config.cohort import Dxa, Slices
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole, write_json
-from dsnet.processes import cpus, open_pool
+from dsnet.processes import cpus, open_pool, without_main
 from dsnet.results import Results
 from dsnet.slices.image import Outcome, Task, store_image
 from dsnet.step import run
@@ -200,7 +200,9 @@ def build(path: Path, tasks: Sequence[Task], params: Slices) -> pd.DataFrame:
         return _collect(tasks, map(one, tasks), params)
     pool = open_pool(processes)
     try:
-        return _collect(tasks, pool.map(one, tasks, chunksize=_CHUNK), params)
+        with without_main():  # all processes start here; they need no table library
+            outcomes = pool.map(one, tasks, chunksize=_CHUNK)
+        return _collect(tasks, outcomes, params)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -9,6 +9,7 @@ from support.ct_builder import ct_slice, read, save
 
 from dsnet import schemas
 from dsnet.dicom.scan import ScannedFile, scan
+from dsnet.ingest.cache import facts_table
 from dsnet.ingest.index import identifying_values, replaced_kernels, tables
 from dsnet.private import PrivateCohort
 
@@ -17,13 +18,16 @@ def made(
     root: Path, key: bytes = bytes(32), files: list[ScannedFile] | None = None
 ) -> pd.DataFrame:
     """Return index and map joined, by relative path."""
-    files = scan(root) if files is None else files
-    facts = {file.relative: read(Path(file.path)) for file in files}
-    index, identities = tables(files, facts, PrivateCohort("a" * 16, key, root))
+    index, identities = tables(facts_of(root, files), PrivateCohort("a" * 16, key, root))
     schemas.INDEX.validate(index)
     schemas.MAP.validate(identities)
     joined = index.merge(identities[["file_key", "relative_path"]], on="file_key", validate="1:1")
     return joined.set_index("relative_path", drop=False)
+
+
+def facts_of(root: Path, files: list[ScannedFile] | None = None) -> pd.DataFrame:
+    files = scan(root) if files is None else files
+    return facts_table((file.relative, read(Path(file.path))) for file in files)
 
 
 def test_blank_identities_are_their_folders_and_never_merged(tmp_path: Path) -> None:
@@ -67,13 +71,14 @@ def test_a_kernel_that_may_be_a_name_is_replaced(tmp_path: Path) -> None:
     assert placeholder == rows.loc["c", "kernel"]
     assert placeholder.startswith("K-")
     assert placeholder != made(tmp_path, b"x" * 32).loc["b", "kernel"]
-    files = scan(tmp_path)
-    facts = {file.relative: read(Path(file.path)) for file in files}
+    facts = facts_of(tmp_path)
     private = PrivateCohort("a" * 16, bytes(32), tmp_path)
-    replaced = replaced_kernels(files, facts, private)
+    replaced = replaced_kernels(facts["kernel"], private)
     assert replaced.to_dict("records") == [{"kernel": placeholder, "text": "Thornabee"}]
-    _, identities = tables(files, facts, private)
-    met = identifying_values(files, facts, identities, [])
+    _, identities = tables(facts, private)
+    texts = facts[["kernel"]].assign(patient_key=identities["patient_key"])
+    none = pd.DataFrame(columns=list(schemas.IDENTIFYING.columns), dtype=str)
+    met = identifying_values(none, texts, [])
     assert met.loc[met["value"] == "Thornabee", "kind"].tolist() == ["ConvolutionKernel"]
 
 
@@ -99,11 +104,9 @@ def test_images_that_share_a_position_are_counted(tmp_path: Path) -> None:
 
 def test_keys_made_from_paths_differ_between_cohorts(tmp_path: Path) -> None:
     save(ct_slice(PatientID="", SOPInstanceUID=""), tmp_path / "IM00001")
-    files = scan(tmp_path)
-    facts = {file.relative: read(Path(file.path)) for file in files}
+    facts = facts_of(tmp_path)
     one, other = (
-        tables(files, facts, PrivateCohort(name * 16, bytes(32), tmp_path))[0].iloc[0]
-        for name in "ab"
+        tables(facts, PrivateCohort(name * 16, bytes(32), tmp_path))[0].iloc[0] for name in "ab"
     )
     for column in ("file_key", "image_key", "patient_key"):
         assert one[column] != other[column]

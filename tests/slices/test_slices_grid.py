@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from dsnet.slices.grid import Axis, Grid, Turn, body_centre_mm
+from dsnet.slices.grid import Axis, Grid, Turn, _opened, body_centre_mm
 from dsnet.slices.store import AIR_HU
 
 SPACING = st.floats(0.2, 3.0)
@@ -225,3 +227,14 @@ def test_air_and_specks_have_no_body() -> None:
     assert body_centre_mm(hu, (1.0, 1.0)) is None
     hu[10, 10] = 2000.0
     assert body_centre_mm(hu, (1.0, 1.0)) is None
+
+
+@settings(deadline=None)
+@given(
+    mask=arrays(np.bool_, st.tuples(st.integers(1, 30), st.integers(1, 30))),
+    height_px=st.integers(1, 14),
+    width_px=st.integers(1, 14),
+)
+def test_an_opening_is_that_of_scipy(mask: np.ndarray, height_px: int, width_px: int) -> None:
+    expected = ndimage.grey_opening(mask.astype(np.uint8), size=(height_px, width_px))
+    assert (_opened(mask, height_px, width_px) == expected).all()
