@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dsnet.config.load import Config, load
+from dsnet import __version__, failures
+from dsnet.config.load import Config, check_yaml, config_files, load
 from dsnet.errors import UserError
 from dsnet.results import SOURCE, Results
 from dsnet.step import reporting
@@ -27,11 +28,15 @@ app = typer.Typer(
 
 ConfigFile = Annotated[
     list[Path],
-    typer.Option("--configfile", help="As for snakemake; a later file overrides an earlier one."),
+    typer.Option(
+        "--configfile",
+        help="As for snakemake: above config/config.yaml and config/local.yaml, and a later one "
+        "above an earlier one.",
+    ),
 ]
 ResultsFolder = Annotated[Path | None, typer.Option(help="Results folder; default: the config's.")]
 Cohort = Annotated[Path | None, typer.Option(help="Cohort folder; default: the config's.")]
-CONFIG = [Path("config/config.yaml")]
+CONFIG: list[Path] = []
 
 
 class Format(StrEnum):
@@ -42,8 +47,18 @@ class Format(StrEnum):
     JSON = "json"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dsnet {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def debugging(
+    version: Annotated[  # noqa: ARG001 - the callback reads it
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
     debug: Annotated[
         bool,
         typer.Option("--debug", help="Full tracebacks; they may quote patient data."),
@@ -52,6 +67,68 @@ def debugging(
     """Set what holds for every command."""
     if debug:
         os.environ["DSNET_DEBUG"] = "1"
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The cohort folder, there or not.")],
+    paper: Annotated[
+        bool, typer.Option("--paper", help="With the settings of the paper instead of the demo's.")
+    ] = False,
+) -> None:
+    """Lay out a cohort folder, and a config of your own for it: config/local.yaml."""
+    from dsnet.start.layout import lay_out  # noqa: PLC0415 - for this command alone
+
+    with reporting():
+        for line in lay_out(folder, paper=paper):
+            typer.echo(line)
+
+
+@app.command()
+def check(
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Decode every image, too: minutes instead of seconds.")
+    ] = False,
+    show_private: Annotated[
+        bool, typer.Option("--show-private", help="Add IDs and names; on a terminal only.")
+    ] = False,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """List all faults of the cohort at once, before anything runs; status 1 if one stops it."""
+    from dsnet.start.check import check_cohort  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.start.cost import cost_of_table1  # noqa: PLC0415 - as above
+    from dsnet.start.view import fault_lines, summary_lines  # noqa: PLC0415 - as above
+
+    with reporting(show_private=show_private):
+        _check_terminal(show_private)
+        config = _config(configfile)
+        checked = check_cohort(config, pixels=pixels)
+        for line in fault_lines(checked, show_private=show_private):
+            typer.echo(line)
+        cost = None
+        if checked.images and not checked.stops:
+            cost = cost_of_table1(config, checked.images)
+        for line in summary_lines(checked, config, cost, pixels=pixels):
+            typer.echo(line)
+        if checked.stops:
+            raise SystemExit(1)
+
+
+@app.command()
+def why(configfile: ConfigFile = CONFIG) -> None:
+    """Print how the last run of the workflow failed, with private detail on a terminal."""
+    with reporting():
+        last = failures.read(_config(configfile).private)
+        is_private = sys.stdout.isatty()
+        for failure in last:
+            typer.echo(f"{failure.log}: {failure.sentence}" if failure.log else failure.sentence)
+            if failure.private:
+                typer.echo(f"    {failure.private if is_private else _ON_A_TERMINAL}")
+        if not last:
+            typer.echo("No step of the last run left an error.")
+
+
+_ON_A_TERMINAL = "(whose data these are is shown on a terminal only)"
 
 
 @app.command()
@@ -378,7 +455,8 @@ def _config(files: list[Path]) -> Config:
     from snakemake.utils import update_config  # noqa: PLC0415 - as above
 
     values: dict[str, object] = {}
-    for path in dict.fromkeys([*CONFIG, *files]):
+    every = list(dict.fromkeys([*config_files(), *files]))
+    for path in every:
         if not path.exists():
             raise UserError(
                 str(path),
@@ -386,8 +464,9 @@ def _config(files: list[Path]) -> Config:
                 came="no file",
                 remedy="call dsnet in the project's folder, or name one with --configfile",
             )
+        check_yaml(path)
         update_config(values, load_configfile(path))
-    return load(values)
+    return load(values, every)
 
 
 def _check_terminal(show_private: bool) -> None:

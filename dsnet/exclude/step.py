@@ -1,5 +1,6 @@
 """The exclusion step: index and matched tables in; ledger, patients and flow of the cohort out."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def exclude(
     ledger: Path,
     exclusions: Path,
     flow: Path,
-) -> None:
+) -> str | None:
     """Apply every criterion to every file of the index, and write why it is in or out.
 
     Parameters
@@ -47,6 +48,11 @@ def exclude(
         `schemas.INDEX`, and what the match step wrote.
     ledger, exclusions, flow : Path
         Written: one row per file, one per patient, and the counts as JSON.
+
+    Returns
+    -------
+    str or None
+        What the user should know of patient IDs that nearly equal others.
     """
     people = schemas.read(schemas.PATIENTS, patients)
     examined = schemas.read(schemas.EXAMS, exams)
@@ -62,7 +68,27 @@ def exclude(
     schemas.write(schemas.LEDGER, ledger_table(files, outcome, exclude), ledger)
     schemas.write(schemas.EXCLUSIONS, by_patient, exclusions)
     counts = flow_counts(files, outcome, by_patient, exclude, read_source(source.parents[1]))
-    write_json(flow, {**counts, "identity": match_counts(files, people, examined)})
+    identity = match_counts(files, people, examined)
+    write_json(flow, {**counts, "identity": identity})
+    return near_misses_sentence(identity)
+
+
+def near_misses_sentence(identity: Mapping[str, int]) -> str | None:
+    """Return what is to be known of the patient IDs, of ``identity`` in ``flow.json``.
+
+    Examples
+    --------
+    >>> near_misses_sentence({"near_misses": 0}) is None
+    True
+    """
+    number = identity.get("near_misses", 0)
+    if not number:
+        return None
+    return (
+        f"{number:,} patient IDs nearly equal another one, by leading zeros or case for instance; "
+        "a patient without DXA may be one of them: see dsnet check, or id_match.csv in the private "
+        "folder."
+    )
 
 
 @dataclass(frozen=True)

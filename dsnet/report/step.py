@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from dsnet.audit.explain import count_of, remedy
 from dsnet.config.load import Config
+from dsnet.exclude.step import near_misses_sentence
 from dsnet.files import write_text
 from dsnet.report import measured, provenance
 from dsnet.report.counts import UNITS, Tables, read_tables, words
@@ -162,6 +163,7 @@ def render(content: Content) -> str:
             rule=RULE,
             measured=measured,
             remedy=remedy,
+            near_misses=near_misses_sentence(content.tables.flow.get("identity", {})),
             settings=provenance.flat(provenance.settings(content.config)),
             commit=commit(),
             data=_json(content.embedded),
