@@ -16,7 +16,8 @@ from typing import Final, Literal
 
 import pandas as pd
 
-from dsnet.cohort.annotations.collect import collect, used
+from dsnet.cohort.annotations.collect import collect, match, used
+from dsnet.cohort.annotations.image_files import ImageFiles
 from dsnet.cohort.clinical import History, read_clinical
 from dsnet.cohort.dxa import read_dxa
 from dsnet.cohort.exam import DxaTable
@@ -149,7 +150,7 @@ def _read(
     folder: CohortFolder, config: Config, index: pd.DataFrame, identities: pd.DataFrame
 ) -> _Read:
     """Read tables and annotations as the match step does; one that cannot be read is empty."""
-    annotated = collect(Path(), index.iloc[:0], identities.iloc[:0], config.annotations)
+    annotated = match([], ImageFiles(index, identities), config.annotations)
     dxa, histories, decisions = DxaTable({}), {}, []
     with collectable():
         annotated = collect(folder.annotations, index, identities, config.annotations)
@@ -306,7 +307,7 @@ def _unread(index: pd.DataFrame) -> Iterator[tuple[Weight, UserError]]:
             UserError(
                 "dicom/",
                 expected="DICOM files that can be read",
-                came=f"{number:,} that cannot ({fault})",
+                came=f"others ({fault}: {number:,})",
                 remedy="nothing need be done if they are no images: each is excluded with this "
                 "reason",
             ),
@@ -350,7 +351,7 @@ def _near_misses(unmatched: Sequence[Lone]) -> Iterator[tuple[Weight, UserError]
             UserError(
                 "dicom/" if side == "ct" else side,
                 expected="each patient under one ID in headers and tables",
-                came=f"{len(ids):,} patient IDs that differ from another one by {how}",
+                came=f"IDs that differ from another one by {how} alone: {len(ids):,}",
                 remedy="write both alike (patient_id as text keeps its zeros), or leave them if "
                 "they are two patients; an ID without its partner counts as no_dxa",
                 private="; ".join(f"{one} ~ {other}" for one, other in pairs),
@@ -358,9 +359,9 @@ def _near_misses(unmatched: Sequence[Lone]) -> Iterator[tuple[Weight, UserError]
         )
     lone = Counter(one.side for one in unmatched if not one.near)
     for side, came, follows in (
-        ("ct", "patients of the CT without a row in the DXA table", "they are excluded (no_dxa)"),
-        ("dxa", "patients of the DXA table without CT", "they count nowhere"),
-        ("clinical", "patients of the clinical table without CT", "they count nowhere"),
+        ("ct", "patients of the CT without a row in the DXA table", "it is excluded (no_dxa)"),
+        ("dxa", "patients of the DXA table without CT", "it counts nowhere"),
+        ("clinical", "patients of the clinical table without CT", "it counts nowhere"),
     ):
         if lone[side]:
             names = [one.patient_id for one in unmatched if one.side == side and not one.near]
@@ -369,8 +370,8 @@ def _near_misses(unmatched: Sequence[Lone]) -> Iterator[tuple[Weight, UserError]
                 UserError(
                     "dicom/" if side == "ct" else side,
                     expected="the same patients in headers and tables",
-                    came=f"{lone[side]:,} {came}",
-                    remedy=f"bring what lacks, or leave it: {follows}",
+                    came=f"{came}: {lone[side]:,}",
+                    remedy=f"bring what such a patient lacks, or leave it: {follows}",
                     private=", ".join(names),
                 ),
             )
