@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
@@ -98,12 +98,19 @@ def lay_out(folder: Path, *, paper: bool = False, project: Path = Path()) -> Ite
 
 def own_stages(project: Path) -> str:
     """Return the stages of ``dvc.yaml`` and ``all/dvc.yaml`` for one's own cohort, as YAML."""
-    stages = {}
+    stages: dict[str, dict[str, Any]] = {}
+    plots: list[Any] = []
     for path in ("dvc.yaml", "all/dvc.yaml"):
-        stages.update(yaml.safe_load((project / path).read_text(encoding="utf-8"))["stages"])
+        content = yaml.safe_load((project / path).read_text(encoding="utf-8"))
+        stages.update(content["stages"])
+        plots += content.get("plots", [])
     for stage in stages.values():
         stage["wdir"] = ".."
-        stage["cmd"] = stage["cmd"].replace(f" --configfile {DEMO.as_posix()}", "")
-        stage["params"] = [*stage.get("params", []), {LOCAL.as_posix(): None}]
-    text: str = yaml.safe_dump({"stages": stages}, sort_keys=False, width=100)
+        stage["params"] = [*stage["params"], {LOCAL.as_posix(): None}]
+    for plot in plots:  # paths count from the folder of the file
+        for facts in plot.values():
+            facts["x"], facts["y"] = (
+                {f"../{path}": y for path, y in facts[k].items()} for k in "xy"
+            )
+    text: str = yaml.safe_dump({"stages": stages, "plots": plots}, sort_keys=False, width=100)
     return text

@@ -74,7 +74,14 @@ def _precision(report: Json) -> Iterator[tuple[float, float]]:
     for step in range(_BINS + 1):
         recall = step / _BINS
         best = [
-            max((p for r, p in zip(curve["recall"], curve["precision"], strict=True) if r >= recall), default=0.0)
+            max(
+                (
+                    p
+                    for r, p in zip(curve["recall"], curve["precision"], strict=True)
+                    if r >= recall
+                ),
+                default=0.0,
+            )
             for curve in curves
             if curve
         ]
