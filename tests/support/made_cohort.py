@@ -1,16 +1,16 @@
-"""A small cohort that all steps accept, made on the spot: nine patients with a slice of each level."""
+"""A small cohort that all steps accept: nine patients with a slice of each level."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from support.ct_builder import ct_slice, save
 
 from dsnet.config.load import Config, load
 from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import ScannedFile
+from support.ct_builder import ct_slice, save
 
 LEVELS = ("L1", "L2", "L3", "L4")
 T_SCORES = ("-0.5", "-1.7", "-3.1")
@@ -24,7 +24,8 @@ def make_cohort(folder: Path) -> Path:
     for number, patient in enumerate(PATIENTS):
         for at in range(len(LEVELS)):
             name = f"{patient}/{at}.dcm"
-            hu = np.full((40, 40), 30 + number)
+            hu = np.full((40, 40), -1000)
+            hu[2:38, 2:38] = 30 + number
             hu[14:26, 14:26] = 200 + at
             uid = f"1.2.{number + 1}"
             dataset = ct_slice(
