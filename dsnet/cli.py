@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.console import Console
 
 from dsnet import __version__, failures
@@ -409,14 +410,33 @@ def adopt(
         config = _config(configfile)
         _check_recorded(config.cohort)
         command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", target]
-        command += ["--configfile", *map(str, configfile)]
+        if configfile:
+            command += ["--configfile", *map(str, configfile)]
         raise SystemExit(subprocess.run(command, check=False).returncode)
 
 
 def _check_recorded(cohort: Path) -> None:
-    """Refuse what differs from DVC's records, other than raw data that were not pulled."""
+    """Refuse what differs from DVC's records, other than raw data that were not pulled.
+
+    Stages that were never run are not asked: those of the demo beside an own cohort, for one.
+    """
+    stages = [
+        f"{path.with_suffix('.yaml').as_posix()}:{stage}"
+        for path in (Path(folder, "dvc.lock") for folder in ("", "own", "all", "data"))
+        if path.exists()
+        for stage in yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    ]
+    pointer = cohort.with_name(f"{cohort.name}.dvc")
+    targets = [*stages, *([pointer.as_posix()] if pointer.exists() else [])]
+    if not stages:
+        raise UserError(
+            "dvc.lock",
+            expected="results that DVC has recorded",
+            came="no record",
+            remedy="run dvc repro, or snakemake if DVC is not used",
+        )
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json"],
+        [sys.executable, "-m", "dvc", "status", "--json", *targets],
         capture_output=True,
         text=True,
         check=False,
@@ -455,7 +475,7 @@ def _config(files: list[Path]) -> Config:
     from snakemake.utils import update_config  # noqa: PLC0415 - as above
 
     values: dict[str, object] = {}
-    every = list(dict.fromkeys([*config_files(), *files]))
+    every = [*config_files(), *files]
     for path in every:
         if not path.exists():
             raise UserError(

@@ -93,6 +93,7 @@ class CohortFolder:
         for path in sorted(self.path.iterdir()) if self.path.is_dir() else ():
             stem, suffix = path.stem.lower(), path.suffix.lower()
             is_table = stem in _TABLES and suffix in READABLE and path.is_file()
+            is_table |= stem in _TABLES and suffix in _OTHER_TABLES  # of which `_table` speaks
             is_folder = path.name in _FOLDERS and path.is_dir()
             if is_table or is_folder or path.name == "cohort.json" or path.name[0] in ".~":
                 continue

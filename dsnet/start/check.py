@@ -51,6 +51,7 @@ Weight = Literal["stop", "loss", "note"]
 WEIGHTS: Final[tuple[Weight, ...]] = ("stop", "loss", "note")
 
 _NUMBER: Final = re.compile(r"\d+")
+_NEEDED: Final = ("dicom/", "annotations/", "dxa.csv")
 _LISTED: Final = 6
 """Names of a kind (kernels, criteria) that one line lists."""
 
@@ -124,13 +125,13 @@ def check_cohort(config: Config, *, pixels: bool = False) -> Checked:
         private = _private(config)
         index, identities, kernels = _index(folder, config, private, pixels=pixels)
     except UserError as error:
-        return Checked(_sorted([("stop", error), *notes]))
+        return Checked(_sorted([*notes, ("stop", error)]))
     notes += [*_missing(folder, config), *_unread(index), *_kernels(index, kernels, config)]
-    with collect_errors() as stops:
+    with collect_errors() as stops:  # causes before what follows from them
         read = _read(folder, config, index, identities)
         checked = _outcome(folder, config, private, read, pixels=pixels)
     notes += _near_misses(read.unmatched)
-    return replace(checked, faults=_sorted([*(("stop", error) for error in stops), *notes]))
+    return replace(checked, faults=_sorted([*notes, *(("stop", error) for error in stops)]))
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def _strangers(folder: CohortFolder) -> Iterator[tuple[Weight, UserError]]:
     for name, near in folder.strangers():
         known = f"an entry that is nearly called {near}" if near else "an entry that is not read"
         yield (
-            "loss" if near else "note",
+            "stop" if near in _NEEDED else "loss" if near else "note",
             UserError(
                 "cohort folder",
                 expected="dicom/, annotations/, dxa, clinical and review (.csv or .xlsx) and "
@@ -277,15 +278,14 @@ def _missing(folder: CohortFolder, config: Config) -> Iterator[tuple[Weight, Use
     """Say what is not there, and what follows."""
     unknown = "kept" if config.exclude.unknown_history == "keep" else "excluded"
     follows: list[tuple[Weight, str, str, str]] = [
-        ("loss", "annotations", "annotations/", "every patient is excluded (no_annotation)"),
-        ("loss", "dxa", "dxa.csv or dxa.xlsx", "every patient is excluded (no_dxa)"),
+        ("stop", "annotations", "annotations/", "every patient is excluded (no_annotation)"),
+        ("stop", "dxa", "dxa.csv or dxa.xlsx", "every patient is excluded (no_dxa)"),
         ("note", "clinical", "clinical.csv", f"histories are unknown and patients {unknown}"),
     ]
     for weight, name, what, consequence in follows:
         try:
             there = getattr(folder, name).exists()
-        except UserError as error:  # two tables of a name, or one in another format
-            yield "stop", error
+        except UserError:  # two tables of a name, or one in another format: reading it says so
             continue
         if not there:
             yield (
@@ -342,7 +342,12 @@ def _kernels(
 
 def _near_misses(unmatched: Sequence[Lone]) -> Iterator[tuple[Weight, UserError]]:
     """Yield one fault for each table and way in which IDs nearly equal those of another one."""
-    near = [(one.side, how, one.patient_id, other) for one in unmatched for other, how in one.near]
+    pairs_once = {
+        frozenset((one.patient_id, other)): (one.side, how, one.patient_id, other)
+        for one in reversed(unmatched)
+        for other, how in one.near
+    }
+    near = list(pairs_once.values())
     for (side, how), group in groupby(sorted(near), key=lambda item: item[:2]):
         pairs = [(one, other) for _, _, one, other in group]
         ids = {one for one, _ in pairs}
@@ -384,6 +389,4 @@ def _sorted(found: Sequence[tuple[Weight, UserError]]) -> tuple[Fault, ...]:
         texts = (error.where, error.expected, error.came, error.remedy)
         alike.setdefault((weight, *(_NUMBER.sub("#", text) for text in texts)), []).append(error)
     faults = [Fault(key[0], group[0], tuple(group[1:])) for key, group in alike.items()]  # type: ignore[arg-type]  # the weight
-    return tuple(
-        sorted(faults, key=lambda fault: (WEIGHTS.index(fault.weight), -len(fault.others)))
-    )
+    return tuple(sorted(faults, key=lambda fault: WEIGHTS.index(fault.weight)))

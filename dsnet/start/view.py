@@ -25,8 +25,8 @@ def _more(fault: Fault) -> str:
     if not fault.others:
         return ""
     rows = ", ".join(error.where for error in fault.others[:_EXAMPLES])
-    more = "and so on" if len(fault.others) > _EXAMPLES else ""
-    return f" The same {len(fault.others):,} times more: {rows} {more}".rstrip()
+    more = " ..." if len(fault.others) > _EXAMPLES else ""
+    return f" ({len(fault.others):,} more like it: {rows}{more})"
 
 
 def summary_lines(

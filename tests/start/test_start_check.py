@@ -106,7 +106,7 @@ MISTAKES: dict[str, tuple[Mistake, list[str]]] = {
     "annotation/": (
         lambda cohort: (cohort / "annotations").rename(cohort / "annotation"),
         [
-            "LOSES cohort folder: expected dicom/, annotations/",
+            "STOPS cohort folder: expected dicom/, annotations/",
             "nearly called annotations/; rename it to annotations/",
             "without it every patient is excluded (no_annotation)",
             "STOPS ledger.csv: expected at least one included image",
@@ -136,7 +136,7 @@ MISTAKES: dict[str, tuple[Mistake, list[str]]] = {
         [
             "STOPS dxa.csv row 2: expected a date as YYYY-MM-DD",
             'set dxa.date_format: "%d.%m.%Y"',
-            "The same 8 times more: dxa.csv row 3",
+            "(8 more like it: dxa.csv row 3",
         ],
     ),
     "a merged title row": (
@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[Mistake, list[str]]] = {
             "STOPS annotations[1] annotation row 1: expected a level",
             "but found the name LWK1",
             "annotations.level_names (such as {LWK1: L1})",
-            "The same 8 times more: annotations[1] annotation row 5",
+            "(8 more like it: annotations[1] annotation row 5",
         ],
     ),
     "one class": (one_class, ["STOPS labels.csv: expected at least 3 patients of each class"]),
@@ -201,7 +201,7 @@ def test_all_faults_are_listed_at_once_and_the_worst_come_first(cohort: Path) ->
     edit(cohort / "dxa.csv", "-1.7", "minus", 1)
     edit(cohort / "clinical.csv", ",no,", ",perhaps,", 1)
     bad_review(cohort)
-    (cohort / "anotations").mkdir()
+    (cohort / "reviews.xlsx").touch()
     (cohort / "notes.docx").touch()
     weights = [line[:5] for line in lines(check_cohort(config_of(cohort))).splitlines()]
     # The last of them follows from the others: too few patients are left.
@@ -216,6 +216,7 @@ def test_private_detail_is_shown_on_request_alone(cohort: Path) -> None:
     shown = lines(checked, show_private=True)
     assert "Müller.docx" in shown
     assert "00277 ~ 277" in shown
+    assert shown.count("277 ~") == 1
 
 
 def test_words_of_the_config_are_answers(cohort: Path) -> None:

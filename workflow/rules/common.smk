@@ -291,6 +291,13 @@ def check_cohort():
     """Stop before anything is planned if the cohort is not the one that the results are of."""
     if not IS_PHANTOM and not (CONFIG.results / SOURCE).exists():
         COHORT.check()
+    for near in () if IS_PHANTOM else {known for _, known in COHORT.strangers()}:
+        if near:
+            print(
+                f"dsnet: the cohort folder holds an entry that is nearly called {near}, and that "
+                "is not read: see dsnet check.",
+                file=sys.stderr,
+            )
     # The phantom is made by the workflow: another seed simply makes other results.
     if not IS_PHANTOM or (
         (CONFIG.results / SOURCE).exists()
