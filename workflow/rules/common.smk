@@ -21,6 +21,18 @@ PHANTOM = "data/phantom"
 PHANTOM_ANSWERS = "data/phantom-answers.json"
 
 
+def check_cores():
+    """Stop in our words where no number of cores is given: rules ask for all that there are."""
+    if workflow.is_main_process and workflow.resource_settings.cores is None:
+        raise UserError(
+            "snakemake",
+            expected="the number of processor cores to use",
+            came="none",
+            remedy="add --cores all, or --cores with a number",
+        )
+
+
+checked(check_cores)
 CONFIG = checked(load, config, [Path(path) for path in workflow.configfiles])
 # Whose files go through the rules from ingest to slices, and where everything is written.
 COHORT = CohortFolder(CONFIG.cohort)
@@ -188,7 +200,7 @@ def metrics_of(methods):
 
 def recorded_files(variants, *plots):
     """Return the metrics and plots that DVC shows."""
-    names = [f"{variant.replace('/', '_')}.json" for variant in variants]
+    names = [f"{'_'.join(Path(variant).parts)}.json" for variant in variants]
     return [
         f"{RESULTS}/recorded/{name}"
         for name in [*names, *(f"{plot}.csv" for plot in plots)]
