@@ -1,6 +1,5 @@
 """The exclusion step: index and matched tables in; ledger, patients and flow of the cohort out."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.cohort.annotations.collect import used
+from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude, Label
 from dsnet.exclude.criteria import criteria_table
 from dsnet.exclude.criterion import REVIEW, Mask
@@ -71,24 +71,6 @@ def exclude(
     identity = match_counts(files, people, examined)
     write_json(flow, {**counts, "identity": identity})
     return near_misses_sentence(identity)
-
-
-def near_misses_sentence(identity: Mapping[str, int]) -> str | None:
-    """Return what is to be known of the patient IDs, of ``identity`` in ``flow.json``.
-
-    Examples
-    --------
-    >>> near_misses_sentence({"near_misses": 0}) is None
-    True
-    """
-    number = identity.get("near_misses", 0)
-    if not number:
-        return None
-    return (
-        f"{number:,} patient IDs nearly equal another one, by leading zeros or case for instance; "
-        "a patient without DXA may be one of them: see dsnet check, or id_match.csv in the private "
-        "folder."
-    )
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from support.made_index import (
 )
 
 from dsnet import schemas
+from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude, Label
-from dsnet.exclude.step import exclude, match_counts, near_misses_sentence
+from dsnet.exclude.step import exclude, match_counts
 from dsnet.match.exams import exams_table
 
 ROWS: list[dict[str, Any]] = [{}, {"patient": 2}, UNREADABLE]

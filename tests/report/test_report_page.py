@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import shutil
 from pathlib import Path
 
 import pandas as pd
