@@ -93,7 +93,8 @@ def _accuracy(report: Json) -> Iterator[tuple[float, float]]:
     """Yield confidence, rounded to a bin, and how often it was right."""
     curve = report["curves"]["calibration"]["before"]
     for confidence, accuracy in zip(curve["confidence"], curve["accuracy"], strict=True):
-        yield round(confidence * _BINS) / _BINS, round(accuracy, 4)
+        if confidence is not None:  # an empty bin has neither
+            yield round(confidence * _BINS) / _BINS, round(accuracy, 4)
 
 
 if __name__ == "__main__":

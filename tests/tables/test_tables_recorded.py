@@ -11,7 +11,11 @@ from dsnet.tables.recorded import record
 
 VARIANTS = ["resnet50/none", "resnet50/ds"]
 CURVE = {"recall": [0.5, 1.0], "precision": [0.9, 0.6]}
-CALIBRATION = {"confidence": [0.52, 0.97], "accuracy": [0.5, 0.9], "count": [3, 4]}
+CALIBRATION = {
+    "confidence": [None, 0.52, 0.97],
+    "accuracy": [None, 0.5, 0.9],
+    "count": [0, 3, 4],
+}
 
 
 @pytest.fixture
