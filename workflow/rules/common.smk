@@ -259,7 +259,9 @@ def tell_what_may_not_run():
     """Say after a dry run what a change of the cohort need not lead to."""
     if not workflow.dryrun or workflow.dag is None:
         return
-    rules_due = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    rules_due = {
+        job.rule.name for job in workflow.dag.needrun_jobs(exclude_finished=False)
+    }
     trained = Path(f"{TABLES}/slices.json").exists()
     if trained and "slices" in rules_due and rules_due & {"train", "trial_train"}:
         print(
