@@ -385,7 +385,8 @@ def _near_misses(unmatched: Sequence[Lone]) -> Iterator[tuple[Weight, UserError]
 def _sorted(found: Sequence[tuple[Weight, UserError]]) -> tuple[Fault, ...]:
     """Return the faults, worst first, those together that differ in numbers alone."""
     alike: dict[tuple[object, ...], list[UserError]] = {}
-    for weight, error in found:
+    once = {(weight, str(error), error.private): (weight, error) for weight, error in found}
+    for weight, error in once.values():  # a table that two functions read shows its faults twice
         texts = (error.where, error.expected, error.came, error.remedy)
         alike.setdefault((weight, *(_NUMBER.sub("#", text) for text in texts)), []).append(error)
     faults = [Fault(key[0], group[0], tuple(group[1:])) for key, group in alike.items()]  # type: ignore[arg-type]  # the weight

@@ -208,6 +208,13 @@ def test_all_faults_are_listed_at_once_and_the_worst_come_first(cohort: Path) ->
     assert weights == ["STOPS"] * 6 + ["LOSES", "NOTE "]
 
 
+def test_a_table_that_is_read_twice_shows_its_faults_once(cohort: Path) -> None:
+    edit(cohort / "clinical.csv", ",no\n", ",no,no\n", 1)
+    [fault] = [one for one in check_cohort(config_of(cohort)).faults if one.weight == "stop"]
+    assert str(fault.error).startswith("clinical.csv row 2: expected 7 cells")
+    assert fault.others == ()
+
+
 def test_private_detail_is_shown_on_request_alone(cohort: Path) -> None:
     without_zeros(cohort)
     (cohort / "Müller.docx").touch()
