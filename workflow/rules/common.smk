@@ -256,7 +256,7 @@ def tell_failures():
 
 
 def tell_what_may_not_run():
-    """Say after a dry run what a change of the cohort need not lead to."""
+    """Say after a dry run that a change of the cohort need not lead to trainings."""
     if not workflow.dryrun or workflow.dag is None:
         return
     rules_due = {
@@ -265,8 +265,8 @@ def tell_what_may_not_run():
     trained = Path(f"{TABLES}/slices.json").exists()
     if trained and "slices" in rules_due and rules_due & {"train", "trial_train"}:
         print(
-            "dsnet: trainings and what follows from them are listed since the cohort has changed; "
-            "they run only if slices finds that an included image, box or class has.",
+            "dsnet: trainings and what follows from them are listed since the slices are made "
+            "again; they run only if an included image, box, class or subset then differs.",
             file=sys.stderr,
         )
 
