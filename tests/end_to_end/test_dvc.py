@@ -48,19 +48,20 @@ def test_the_demo_is_not_made_beside_an_own_cohort(repository: Project) -> None:
 
 
 def test_metrics_are_a_small_table_and_plots_show_curves(repository: Project) -> None:
-    printed = repository.succeed("dvc", "metrics", "show", "--md")
+    detectors = ("none", "se", "sk", "ds")
+    own = [f"results-own/recorded/resnet50_{name}.json" for name in detectors]
+    printed = repository.succeed("dvc", "metrics", "show", "--md", *own)
     header, _, *rows = [line for line in printed.splitlines() if line.startswith("|")]
     columns = [cell.strip() for cell in header.strip("|").split("|")]
     measures = {f"{name}{end}" for name in ("map", "recall", "accuracy") for end in BOUNDS}
     # DVC leaves out what is undefined, as the bounds of a map of so few boxes may be.
     assert {"Path", "map", "recall", "recall_low"} <= set(columns) <= {"Path", *measures}
-    detectors = ("none", "se", "sk", "ds")
-    assert all(any(f"resnet50_{name}.json" in row for row in rows) for name in detectors)
-    assert len(rows) == len(detectors)
+    assert [path for path in own if any(path in row for row in rows)] == own
+    assert len(rows) == len(own)
     repository.succeed("dvc", "plots", "show", "--out", "plots")
     page = (repository.path / "plots" / "index.html").read_text(encoding="utf-8")
     for name in ("learning", "precision_recall", "calibration"):
-        assert f"recorded/{name}.csv" in page
+        assert name in page
     assert all(f"resnet50_{name}" in page for name in detectors)
 
 
