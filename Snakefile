@@ -5,7 +5,8 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
-configfile: "config/config.yaml"
+# What `dsnet init` writes stands above the demo's config, and below --configfile and --config.
+include: "workflow/rules/config.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -36,3 +37,12 @@ rule all:
         EVERYTHING,
         f"{RESULTS}/phi_check.passed",
     localrule: True
+
+
+onstart:
+    failures.forget(CONFIG.private)
+
+
+onerror:
+    # Snakemake goes on writing after this; what the user needs comes last.
+    atexit.register(tell_failures)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.console import Console
 
-from dsnet.config.load import Config, load
+from dsnet import __version__, failures
+from dsnet.config.load import Config, check_yaml, config_files, load
 from dsnet.errors import UserError
 from dsnet.results import SOURCE, Results
 from dsnet.step import reporting
@@ -27,11 +29,15 @@ app = typer.Typer(
 
 ConfigFile = Annotated[
     list[Path],
-    typer.Option("--configfile", help="As for snakemake; a later file overrides an earlier one."),
+    typer.Option(
+        "--configfile",
+        help="As for snakemake: above config/config.yaml and config/local.yaml, and a later one "
+        "above an earlier one.",
+    ),
 ]
 ResultsFolder = Annotated[Path | None, typer.Option(help="Results folder; default: the config's.")]
 Cohort = Annotated[Path | None, typer.Option(help="Cohort folder; default: the config's.")]
-CONFIG = [Path("config/config.yaml")]
+CONFIG: list[Path] = []
 
 
 class Format(StrEnum):
@@ -42,8 +48,18 @@ class Format(StrEnum):
     JSON = "json"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dsnet {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def debugging(
+    version: Annotated[  # noqa: ARG001 - the callback reads it
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it."),
+    ] = False,
     debug: Annotated[
         bool,
         typer.Option("--debug", help="Full tracebacks; they may quote patient data."),
@@ -52,6 +68,68 @@ def debugging(
     """Set what holds for every command."""
     if debug:
         os.environ["DSNET_DEBUG"] = "1"
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The cohort folder, there or not.")],
+    paper: Annotated[
+        bool, typer.Option("--paper", help="With the settings of the paper instead of the demo's.")
+    ] = False,
+) -> None:
+    """Lay out a cohort folder, and a config of your own for it: config/local.yaml."""
+    from dsnet.start.layout import lay_out  # noqa: PLC0415 - for this command alone
+
+    with reporting():
+        for line in lay_out(folder, paper=paper):
+            typer.echo(line)
+
+
+@app.command()
+def check(
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Decode every image, too: minutes instead of seconds.")
+    ] = False,
+    show_private: Annotated[
+        bool, typer.Option("--show-private", help="Add IDs and names; on a terminal only.")
+    ] = False,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """List all faults of the cohort at once, before anything runs; status 1 if one stops it."""
+    from dsnet.start.check import check_cohort  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.start.cost import cost_of_table1  # noqa: PLC0415 - as above
+    from dsnet.start.view import fault_lines, summary_lines  # noqa: PLC0415 - as above
+
+    with reporting(show_private=show_private):
+        _check_terminal(show_private)
+        config = _config(configfile)
+        checked = check_cohort(config, pixels=pixels)
+        for line in fault_lines(checked, show_private=show_private):
+            typer.echo(line)
+        cost = None
+        if checked.images and not checked.stops:
+            cost = cost_of_table1(config, checked.images)
+        for line in summary_lines(checked, config, cost, pixels=pixels):
+            typer.echo(line)
+        if checked.stops:
+            raise SystemExit(1)
+
+
+@app.command()
+def why(configfile: ConfigFile = CONFIG) -> None:
+    """Print how the last run of the workflow failed, with private detail on a terminal."""
+    with reporting():
+        last = failures.read(_config(configfile).private)
+        is_private = sys.stdout.isatty()
+        for failure in last:
+            typer.echo(f"{failure.log}: {failure.sentence}" if failure.log else failure.sentence)
+            if failure.private:
+                typer.echo(f"    {failure.private if is_private else _ON_A_TERMINAL}")
+        if not last:
+            typer.echo("No step of the last run left an error.")
+
+
+_ON_A_TERMINAL = "(whose data these are is shown on a terminal only)"
 
 
 @app.command()
@@ -340,14 +418,33 @@ def adopt(
         config = _config(configfile)
         _check_recorded(config.cohort)
         command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", target]
-        command += ["--configfile", *map(str, configfile)]
+        if configfile:
+            command += ["--configfile", *map(str, configfile)]
         raise SystemExit(subprocess.run(command, check=False).returncode)
 
 
 def _check_recorded(cohort: Path) -> None:
-    """Refuse what differs from DVC's records, other than raw data that were not pulled."""
+    """Refuse what differs from DVC's records, other than raw data that were not pulled.
+
+    Stages that were never run are not asked: those of the demo beside an own cohort, for one.
+    """
+    stages = [
+        f"{path.with_suffix('.yaml').as_posix()}:{stage}"
+        for path in (Path(folder, "dvc.lock") for folder in ("", "own", "all", "data"))
+        if path.exists()
+        for stage in yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    ]
+    pointer = cohort.with_name(f"{cohort.name}.dvc")
+    targets = [*stages, *([pointer.as_posix()] if pointer.exists() else [])]
+    if not stages:
+        raise UserError(
+            "dvc.lock",
+            expected="results that DVC has recorded",
+            came="no record",
+            remedy="run dvc repro, or snakemake if DVC is not used",
+        )
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json"],
+        [sys.executable, "-m", "dvc", "status", "--json", *targets],
         capture_output=True,
         text=True,
         check=False,
@@ -386,7 +483,8 @@ def _config(files: list[Path]) -> Config:
     from snakemake.utils import update_config  # noqa: PLC0415 - as above
 
     values: dict[str, object] = {}
-    for path in dict.fromkeys([*CONFIG, *files]):
+    every = [*config_files(), *files]
+    for path in every:
         if not path.exists():
             raise UserError(
                 str(path),
@@ -394,8 +492,9 @@ def _config(files: list[Path]) -> Config:
                 came="no file",
                 remedy="call dsnet in the project's folder, or name one with --configfile",
             )
+        check_yaml(path)
         update_config(values, load_configfile(path))
-    return load(values)
+    return load(values, every)
 
 
 def _check_terminal(show_private: bool) -> None:

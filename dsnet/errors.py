@@ -1,4 +1,8 @@
-"""The one exception that a user is meant to read."""
+"""The one exception that a user is meant to read, and how several are collected."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class UserError(Exception):
@@ -24,4 +28,39 @@ class UserError(Exception):
         self, where: str, *, expected: str, came: str, remedy: str, private: str = ""
     ) -> None:
         super().__init__(f"{where}: expected {expected}, but found {came}; {remedy}.")
+        self.where, self.expected, self.came, self.remedy = where, expected, came, remedy
         self.private = private
+
+
+_collected: ContextVar[list[UserError] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collect_errors() -> Iterator[list[UserError]]:
+    """Yield a list that receives the errors of all `collectable` blocks within.
+
+    For ``dsnet check``, which shows every fault of a cohort at once. What readers return meanwhile
+    lacks the faulty rows.
+    """
+    errors: list[UserError] = []
+    token = _collected.set(errors)
+    try:
+        yield errors
+    finally:
+        _collected.reset(token)
+
+
+@contextmanager
+def collectable() -> Iterator[None]:
+    """Mark the reading of one row or file, without which the rest can be read.
+
+    A `UserError` in it ends the block. Within `collect_errors` it is collected, and what follows
+    the block goes on; elsewhere it is raised as ever.
+    """
+    try:
+        yield
+    except UserError as error:
+        errors = _collected.get()
+        if errors is None:
+            raise
+        errors.append(error)

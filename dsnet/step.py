@@ -21,19 +21,22 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import BaseModel, ValidationError
 
+from dsnet import failures
 from dsnet.config.section import explain
 from dsnet.errors import UserError
+from dsnet.failures import Failure
 from dsnet.files import write_text
 
 _PACKAGE = Path(__file__).parent
 
 
-def run(step: Callable[..., None], argv: list[str] | None = None) -> None:
-    """Call `step` with arguments taken from the command line.
+def run(step: Callable[..., str | None], argv: list[str] | None = None) -> None:
+    """Call `step` with arguments taken from the command line; print the notice that it returns.
 
-    With ``--log FILE`` the step's wall time or error goes to that file, too: the terminal stays the
-    step's own, so that progress bars work under Snakemake. ``--code`` is accepted and ignored:
-    rules name the digest of their source there, so that a command changes when its source does.
+    With ``--log FILE`` the step's wall time and notice, or its error, go to that file, too: the
+    terminal stays the step's own, so that progress bars work under Snakemake. ``--code`` is
+    accepted and ignored: rules name the digest of their source there, so that a command changes
+    when its source does.
 
     Exit status 0 on success, 1 on an error that the user can mend (one sentence on stderr), 2 on
     wrong arguments, 70 on a fault in the program.
@@ -52,7 +55,7 @@ def run(step: Callable[..., None], argv: list[str] | None = None) -> None:
             raise
 
 
-def _command(step: Callable[..., None]) -> Callable[..., None]:
+def _command(step: Callable[..., str | None]) -> Callable[..., None]:
     """Return `step` with a signature from which typer makes the options."""
 
     @functools.wraps(step)
@@ -63,8 +66,11 @@ def _command(step: Callable[..., None]) -> Callable[..., None]:
         arguments.pop("code")
         with reporting(log=log):
             begun = time.monotonic()
-            step(**arguments)
-            _record(log, f"done in {time.monotonic() - begun:.1f} s")
+            notice = step(**arguments)
+            if notice:
+                print(f"dsnet: {notice}", file=sys.stderr)
+            done = f"done in {time.monotonic() - begun:.1f} s"
+            _record(log, f"{done}\n{notice}" if notice else done)
 
     parameters = [_option(parameter) for parameter in inspect.signature(step).parameters.values()]
     log = Annotated[Path | None, typer.Option(help="Where to record how the step ended.")]
@@ -111,9 +117,11 @@ def reporting(*, show_private: bool = False, log: Path | None = None) -> Iterato
         yield
     except UserError as error:
         detail = f" [{error.private}]" if show_private and error.private else ""
+        failures.record(Failure(str(error), error.private, str(log or "")))
         _record(log, str(error))
         _leave(f"{error}{detail}", 1)
     except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed
+        failures.record(Failure(_fault(error), "", str(log or "")))
         _record(log, _fault(error))
         _leave(_fault(error), 70)
 

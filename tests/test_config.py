@@ -8,7 +8,7 @@ from snakemake.utils import update_config
 
 from dsnet.config import documents
 from dsnet.config.cohort import Criteria
-from dsnet.config.load import Config, load
+from dsnet.config.load import Config, check_yaml, load
 from dsnet.errors import UserError
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
@@ -111,3 +111,48 @@ def test_a_wrong_key_is_named_with_value_and_choice(
 def test_a_missing_cohort_is_said() -> None:
     with pytest.raises(UserError, match="no key cohort"):
         load({})
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "came"),
+    [
+        ("cohort: a\ntrain:\n\tepochs: 3\n", 3, "a tab"),
+        ("cohort: a\ntrain: {epochs: 3\nsplit: 1\n", 3, "expected ',' or '}'"),
+        ("cohort: a\n  epochs: 3\n", 2, "mapping values are not allowed here"),
+        ("- cohort\n", 1, "no key at all"),
+        ("", 1, "no key at all"),
+    ],
+)
+def test_broken_yaml_is_named_with_its_line(
+    tmp_path: Path, content: str, line: int, came: str
+) -> None:
+    path = tmp_path / "local.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        check_yaml(path)
+    assert f"local.yaml line {line}: expected YAML" in str(caught.value)
+    assert came in str(caught.value)
+
+
+def test_yaml_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "local.yaml"
+    path.write_bytes("cohort: a\nresults: résultats\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"line 2: .* but found bytes that are not UTF-8"):
+        check_yaml(path)
+
+
+def test_a_wrong_key_is_named_with_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "local.yaml"
+    path.write_text(
+        "cohort: a\nexclude:\n  criteria:\n    metal_artifact: {enabled: false}\n", encoding="utf-8"
+    )
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    with pytest.raises(UserError) as caught:
+        load(values, [CONFIG / "config.yaml", path])
+    assert "did you mean metal_artefact?" in str(caught.value)
+    assert "local.yaml line 4" in str(caught.value)
+
+
+def test_a_word_means_one_thing() -> None:
+    with pytest.raises(UserError, match="each word once: x stands twice"):
+        load({"cohort": "a", "clinical": {"yes_words": ["X"], "no_words": ["x"]}})

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from dsnet.audit.explain import Explanation, count_of, explain
 from dsnet.audit.lookup import criterion_rows, file_rows, flow_rows, patient_rows, with_paths
+from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude
 from dsnet.exclude.criteria import criteria_table
 from dsnet.match.patients import OLDEST
@@ -88,7 +89,9 @@ def overview(results: Results, *, limit: int | None = LIMIT) -> Answer:
     excluded = results.exclusions[results.exclusions["status"] == "excluded"]
     heads = ("patient_key", "n_files", "criterion", "reason")
     tables = [flow_view(flow), *_listing("Excluded patients", excluded, heads, limit)]
-    more = {"excluded_patients": excluded.to_dict("records")}
+    notice = near_misses_sentence(flow.get("identity", {}))
+    tables += [Text(notice)] if notice else []
+    more = {"excluded_patients": excluded.to_dict("records"), "identity": flow.get("identity", {})}
     return Answer(flow["cohort"], pd.DataFrame(flow_rows(flow), dtype=object), tables, more)
 
 

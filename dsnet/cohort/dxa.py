@@ -24,7 +24,7 @@ from typing import Final
 from dsnet.cohort.exam import REGIONS, SPINE, DxaTable, Exam, lumbar_mean
 from dsnet.cohort.spreadsheet import Row, describe, normalised, patient_ids, read_table
 from dsnet.config.cohort import DXA_COLUMNS, Dxa, DxaReference, TScoreSource
-from dsnet.errors import UserError
+from dsnet.errors import UserError, collectable
 from dsnet.schemas import LEVELS
 
 _DEFAULTS: Final = Dxa()
@@ -49,6 +49,17 @@ _NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)", re.ASCII)
 # Statistics programs write a zero as 5.4e-79.
 _SCIENTIFIC: Final = re.compile(rf"{_NUMBER.pattern}([eE][+-]?\d+)?", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_DATE_FORMATS: Final = (
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d-%m-%Y",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%Y%m%d",
+    "%d.%m.%y",
+)
+"""What a message proposes for ``dxa.date_format``, where a date is written so."""
 _UNPADDED: Final = re.compile(r"(?<!\d)\d(?!\d)")
 _PADDED: Final = re.compile(r"(?<!\d)0\d(?!\d)")
 _LUMBAR: Final = re.compile(r"spine|lumbar|l[1-5]|lws|lwk|腰", re.IGNORECASE)
@@ -125,9 +136,11 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAU
     ids = patient_ids(rows, DXA_COLUMNS)
     days = _dates(rows, params.date_format)
     scores = [_t_scores(row, params) for row in rows]
-    _check_sites(rows, scores)
+    with collectable():
+        _check_sites(rows, scores)
     if not params.reference:
-        _check_decimals(path.name, (score for each in scores for score in each.values()))
+        with collectable():
+            _check_decimals(path.name, (score for each in scores for score in each.values()))
     by_exam: dict[tuple[str, date | None], list[tuple[Row, Mapping[str, Decimal]]]] = {}
     for row, name, day, measured in zip(rows, ids, days, scores, strict=True):
         if name:
@@ -183,17 +196,19 @@ def _exam(
     for row, measured in scans:
         for region, score in measured.items():
             first = row_of.setdefault(region, row)
-            if raw.setdefault(region, score) != score:
-                raise UserError(
-                    f"{row.table} rows {first.number} and {row.number}",
-                    expected="one result for one patient and date",
-                    came="two that disagree",
-                    remedy="delete the wrong row",
-                    private=name,
-                )
+            with collectable():
+                if raw.setdefault(region, score) != score:
+                    raise UserError(
+                        f"{row.table} rows {first.number} and {row.number}",
+                        expected="one result for one patient and date",
+                        came="two that disagree",
+                        remedy="delete the wrong row",
+                        private=name,
+                    )
     row = min(row_of.values(), key=lambda each: each.number, default=scans[0][0])
     if params.spine_outside_levels == "stop":
-        _check_spine(row_of.get(SPINE, row), raw)
+        with collectable():
+            _check_spine(row_of.get(SPINE, row), raw)
     if params.outlier_levels == "leave_out":
         spine = lumbar_mean(raw)
         raw.pop(SPINE, None)
@@ -253,16 +268,22 @@ def _check_decimals(table: str, scores: Iterable[Decimal]) -> None:
 
 def _t_scores(row: Row, params: Dxa) -> dict[str, Decimal]:
     """Return what a row measured, by region; nothing for a scan of another site."""
-    if not _is_lumbar(row, params):
-        return {}
-    scores = {
-        region: _from_bmd(row, region, params.reference)
-        if params.reference
-        else _t_score(row, f"{region}_t_score")
-        for region in REGIONS
-        if not _is_left_out(row, region)
-    }
-    return {region: score for region, score in scores.items() if score is not None}
+    scores = {}
+    with collectable():
+        if not _is_lumbar(row, params):
+            return {}
+    for region in REGIONS:
+        if _is_left_out(row, region):
+            continue
+        with collectable():
+            score = (
+                _from_bmd(row, region, params.reference)
+                if params.reference
+                else _t_score(row, f"{region}_t_score")
+            )
+            if score is not None:
+                scores[region] = score
+    return scores
 
 
 def _is_lumbar(row: Row, params: Dxa) -> bool:
@@ -348,7 +369,10 @@ def _dates(rows: Sequence[Row], form: str) -> list[date | None]:
     days = []
     for row in rows:
         text = row.cells["exam_date"]
-        days.append(_date(row, text, form) if text else None)
+        day = None
+        with collectable():
+            day = _date(row, text, form) if text else None
+        days.append(day)
         is_iso = bool(_DATE.fullmatch(text)) and form != _DEFAULTS.date_format
         kinds = {
             "a date cell or ISO": is_iso,
@@ -365,13 +389,14 @@ def _dates(rows: Sequence[Row], form: str) -> list[date | None]:
     ):
         if one in first and other in first:
             numbers = sorted((first[one].number, first[other].number))
-            raise UserError(
-                f"{rows[0].table} rows {numbers[0]} and {numbers[1]}",
-                expected="dates of one kind in column exam_date",
-                came=f"{one} beside {other}",
-                remedy="compare day and month with the source, since a spreadsheet program may "
-                "have swapped them, and write all dates alike",
-            )
+            with collectable():
+                raise UserError(
+                    f"{rows[0].table} rows {numbers[0]} and {numbers[1]}",
+                    expected="dates of one kind in column exam_date",
+                    came=f"{one} beside {other}",
+                    remedy="compare day and month with the source, since a spreadsheet program may "
+                    "have swapped them, and write all dates alike",
+                )
     return days
 
 
@@ -383,12 +408,23 @@ def _date(row: Row, text: str, form: str) -> date:
             return datetime.strptime(text, form).date()
     except ValueError:  # such as a 30th of February: reported below
         pass
+    others = [f'"{other}"' for other in _DATE_FORMATS if other != form and _fits(text, other)]
     raise row.error(
         "exam_date",
         expected=f"a date as {_spelled(form)}, or nothing",
         came=describe(text),
+        remedy="correct the cell"
+        + (f", or set dxa.date_format: {' or '.join(others)}" if others else ""),
         private=text,
     )
+
+
+def _fits(text: str, form: str) -> bool:
+    try:
+        datetime.strptime(text, form)
+    except ValueError:
+        return False
+    return True
 
 
 def _spelled(form: str) -> str:

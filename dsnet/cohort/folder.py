@@ -1,5 +1,6 @@
 """Paths and facts of one cohort folder."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -15,6 +16,11 @@ _OTHER_TABLES = frozenset(
     (".xls", ".xlsb", ".ods", ".numbers", ".tsv", ".tab", ".txt", ".mdb", ".accdb", ".sav", ".dta")
 )
 """Suffixes of tables in formats that are not read."""
+
+_FOLDERS = ("dicom", "annotations")
+_TABLES = ("dxa", "clinical", "review")
+_NEARLY = 0.75
+"""Similarity (`difflib`) from which an entry's name counts as a misspelt one."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,56 @@ class CohortFolder:
             If there are two tables, or one that cannot be read.
         """
         return self._table("review")
+
+    def strangers(self) -> list[tuple[str, str]]:
+        """Return the name of each top-level entry that is not read, and what it nearly is.
+
+        The latter is ``dicom/``, ``annotations/``, ``dxa.csv``, ``clinical.csv``, ``review.csv``,
+        ``cohort.json`` or "". The names may be identifying.
+        """
+        known = {
+            **{name: f"{name}/" for name in _FOLDERS},
+            **{name: f"{name}.csv" for name in _TABLES},
+            "cohort": "cohort.json",
+        }
+        strangers = []
+        for path in sorted(self.path.iterdir()) if self.path.is_dir() else ():
+            stem, suffix = path.stem.lower(), path.suffix.lower()
+            is_table = stem in _TABLES and suffix in READABLE and path.is_file()
+            is_table |= stem in _TABLES and suffix in _OTHER_TABLES  # of which `_table` speaks
+            is_folder = path.name in _FOLDERS and path.is_dir()
+            if is_table or is_folder or path.name == "cohort.json" or path.name[0] in ".~":
+                continue
+            near = difflib.get_close_matches(stem, known, n=1, cutoff=_NEARLY)
+            strangers.append((path.name, known[near[0]] if near else ""))
+        return strangers
+
+    def check(self) -> None:
+        """Make sure that there is a folder with a folder ``dicom/`` in it.
+
+        Raises
+        ------
+        UserError
+        """
+        if not self.path.is_dir():
+            raise UserError(
+                "config key cohort",
+                expected="a cohort folder",
+                came="a path where there is none",
+                remedy="correct the key, or put the folder there (dsnet init lays one out)",
+                private=str(self.path),
+            )
+        if not self.dicom.is_dir():
+            near = [name for name, known in self.strangers() if known == "dicom/"]
+            raise UserError(
+                "cohort folder",
+                expected="a folder dicom/ in it",
+                came="one whose name is nearly so" if near else "none",
+                remedy="rename it to dicom"
+                if near
+                else "put the DICOM files there, or set the config key cohort to another folder",
+                private=" ".join(near),
+            )
 
     def _table(self, stem: str) -> Path:
         """Return the table of a name, as CSV or workbook; without one, the path of the CSV."""

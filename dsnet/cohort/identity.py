@@ -182,6 +182,24 @@ def match_counts(lone: Sequence[Lone], dxa: Iterable[str]) -> dict[str, int]:
     }
 
 
+def near_misses_sentence(identity: Mapping[str, int]) -> str | None:
+    """Return what is to be known of the patient IDs, of ``identity`` in ``flow.json``.
+
+    Examples
+    --------
+    >>> near_misses_sentence({"near_misses": 0}) is None
+    True
+    """
+    number = identity.get("near_misses", 0)
+    if not number:
+        return None
+    return (
+        f"{number:,} patient IDs nearly equal another one, by leading zeros or case for instance; "
+        "a patient without DXA may be one of them: see dsnet check, or id_match.csv in the private "
+        "folder."
+    )
+
+
 def write_id_match(lone: Sequence[Lone], path: Path) -> None:
     """Write one row for each ID and near miss, for the hospital's eyes alone (mode 600)."""
     rows = [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dsnet.cohort.spreadsheet import Row, describe, read_table
+from dsnet.errors import collectable
 
 SCOPES: Final = ("patient", "series", "file")
 """From the widest to the narrowest; a narrower decision overrides a wider one."""
@@ -65,7 +66,12 @@ def read_review(path: Path) -> list[Decision]:
     if not path.exists():
         return []
     rows = read_table(path, ["scope", "id", "decision", "reviewer", "date"])
-    return [_decision(row) for row in rows if any(row.cells[column] for column in _FILLED_IN)]
+    decisions = []
+    for row in rows:
+        if any(row.cells[column] for column in _FILLED_IN):
+            with collectable():
+                decisions.append(_decision(row))
+    return decisions
 
 
 def _decision(row: Row) -> Decision:

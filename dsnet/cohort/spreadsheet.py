@@ -1,6 +1,7 @@
 """The user's tables, CSV or Excel, read as text: nothing is guessed, nothing is dropped."""
 
 import csv
+import difflib
 import io
 import re
 import warnings
@@ -12,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from dsnet.errors import UserError
+from dsnet.errors import UserError, collectable
 
 WORKBOOKS: Final = (".xlsx", ".xlsm")
 READABLE: Final = (".csv", *WORKBOOKS)
@@ -24,6 +25,9 @@ _DELIMITER_HINT: Final = re.compile(r"sep=([,;\t])")
 
 _ZERO_PADDED: Final = re.compile(r"0{2,}")
 """Number format of an Excel cell that shows leading zeros."""
+
+_TITLE_ROWS: Final = 10
+"""Rows among which the header is looked for, below titles that an export puts above it."""
 
 _SPREADSHEET_DIGITS: Final = 15
 """Significant digits that a spreadsheet program keeps of a number."""
@@ -122,7 +126,7 @@ def read_table(
     path: Path,
     required: Sequence[str],
     optional: Iterable[str] = (),
-    column_of: Callable[[str], str] = str,
+    column_of: Callable[[str], str] | None = None,
 ) -> list[Row]:
     """Return the rows of a CSV file or workbook; blank rows are left out, but counted.
 
@@ -136,8 +140,9 @@ def read_table(
         Columns that must be there, in any order, among any others.
     optional : iterable of str
         Columns that are read where they are there.
-    column_of : callable
-        Returns this project's name of a column in the header.
+    column_of : callable or None
+        Returns this project's name of a column in the header; None compares the names of
+        `required` and `optional` without regard to case and blanks.
 
     Raises
     ------
@@ -147,30 +152,37 @@ def read_table(
         that was never computed, an error, or a number of which digits are lost.
     """
     is_workbook = path.suffix.lower() in WORKBOOKS
+    column_of = column_of or _ignoring_case([*required, *optional])
     sheet = _read_workbook(path, required, column_of) if is_workbook else _read_csv(path)
     header = _header(sheet.lines, column_of)
-    _check_header(path.name, header, required)
+    _check_header(path.name, header, required, sheet.lines)
     read = {*required, *optional}
     rows = []
     for number, line in enumerate(sheet.lines[1:], start=2):
         cells = [cell.strip() for cell in line]
         index_of = {name: (number, at) for at, name in enumerate(header) if name in read}
-        for name, index in index_of.items():
-            if index in sheet.faults:
-                raise UserError(
-                    f"{path.name} row {number}",
-                    expected=f"a value in column {name}",
-                    came=sheet.faults[index],
-                    remedy=_REMEDY[sheet.faults[index]],
-                )
-        if not any(cells):
-            continue
-        if not is_workbook:
-            _check_width(path.name, number, cells, header)
-        cells += [""] * (len(header) - len(cells))
-        dates = frozenset(name for name, index in index_of.items() if index in sheet.dates)
-        rows.append(Row(path.name, number, dict(zip(header, cells, strict=False)), dates))
+        with collectable():
+            for name, index in index_of.items():
+                if index in sheet.faults:
+                    raise UserError(
+                        f"{path.name} row {number}",
+                        expected=f"a value in column {name}",
+                        came=sheet.faults[index],
+                        remedy=_REMEDY[sheet.faults[index]],
+                    )
+            if not any(cells):
+                continue
+            if not is_workbook:
+                _check_width(path.name, number, cells, header)
+            cells += [""] * (len(header) - len(cells))
+            dates = frozenset(name for name, index in index_of.items() if index in sheet.dates)
+            rows.append(Row(path.name, number, dict(zip(header, cells, strict=False)), dates))
     return rows
+
+
+def _ignoring_case(names: Iterable[str]) -> Callable[[str], str]:
+    own = {normalised(name): name for name in names}
+    return lambda name: own.get(normalised(name), name)
 
 
 def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
@@ -191,23 +203,25 @@ def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
     columns = [column for column in read if column != "patient_id"]
     ids = [row.cells["patient_id"] for row in rows]
     for row, name in zip(rows, ids, strict=True):
-        if not name and any(row.cells.get(column) for column in columns):
-            raise row.error(
-                "patient_id",
-                expected="an ID beside the values of the row",
-                came="a blank cell",
-                remedy="fill it in, or delete the row",
-            )
-        changed = _changed_id(row, name)
-        if changed:
-            raise row.error(
-                "patient_id",
-                expected="the ID as the CT header gives it",
-                came=changed,
-                remedy="export the column as text",
-                private=name,
-            )
-    _check_lost_digits(rows, ids)
+        with collectable():
+            if not name and any(row.cells.get(column) for column in columns):
+                raise row.error(
+                    "patient_id",
+                    expected="an ID beside the values of the row",
+                    came="a blank cell",
+                    remedy="fill it in, or delete the row",
+                )
+            changed = _changed_id(row, name)
+            if changed:
+                raise row.error(
+                    "patient_id",
+                    expected="the ID as the CT header gives it",
+                    came=changed,
+                    remedy="export the column as text",
+                    private=name,
+                )
+    with collectable():
+        _check_lost_digits(rows, ids)
     return ids
 
 
@@ -237,13 +251,30 @@ def _header(lines: Sequence[Sequence[str]], column_of: Callable[[str], str]) -> 
     return [column_of(cell.strip()) for cell in lines[0]] if lines else []
 
 
-def _check_header(table: str, header: Sequence[str], required: Iterable[str]) -> None:
+def _check_header(
+    table: str, header: Sequence[str], required: Sequence[str], lines: Sequence[Sequence[str]]
+) -> None:
+    below = [
+        number
+        for number, line in enumerate(lines[1:_TITLE_ROWS], start=2)
+        if {normalised(name) for name in required} <= {normalised(cell) for cell in line}
+    ]
+    if below:
+        raise UserError(
+            f"{table} row 1",
+            expected="the names of the columns",
+            came=f"a title, with the names in row {below[0]}",
+            remedy=f"delete the rows above row {below[0]}",
+        )
     for name in required:
         if name not in header:
+            near = difflib.get_close_matches(name, [normalised(cell) for cell in header], n=1)
+            at = [normalised(cell) for cell in header].index(near[0]) + 1 if near else 0
             raise UserError(
                 f"{table} row 1",
                 expected=f"a column {name}",
-                came=f"{len(header)} columns, none of that name",
+                came=f"{len(header)} columns, none of that name"
+                + (f" but column {at} nearly so" if near else ""),
                 remedy="add or rename the column",
             )
     for number, name in enumerate(header, start=1):

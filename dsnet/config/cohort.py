@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dsnet.config.section import Fraction, Length, Section
 
@@ -288,6 +288,28 @@ class Dxa(Section):
         if not all(part in text for part in ("%d", "%m")) or not ("%Y" in text or "%y" in text):
             raise ValueError("a date format with %d, %m and %Y, such as %d.%m.%Y")
         return text
+
+
+class Clinical(Section):
+    """Words of the clinical table, beside those that are known in some twenty languages."""
+
+    yes_words: tuple[str, ...] = ()
+    """More words for yes, as [presente]; known are yes, ja, oui, si, sim, tak, да, 是 and others,
+    also y, 1 and true. In YAML, put yes, no, y and n in quotes.
+    """
+    no_words: tuple[str, ...] = ()
+    """More words for no, as [negado]; known are no, nein, non, nie, нет, 无 and others."""
+    unknown_words: tuple[str, ...] = ()
+    """More words for unknown, as [pendiente]; an empty cell, ? and n/a are known."""
+
+    @model_validator(mode="after")
+    def _once(self) -> "Clinical":
+        words = [word.strip().casefold() for word in self.yes_words + self.no_words]
+        words += [word.strip().casefold() for word in self.unknown_words]
+        twice = sorted({word for word in words if words.count(word) > 1})
+        if twice:
+            raise ValueError(f"each word once: {twice[0]} stands twice")
+        return self
 
 
 class Label(Section):

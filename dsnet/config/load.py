@@ -1,13 +1,16 @@
 """The whole configuration, and how it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from dsnet.config.cohort import (
     Annotations,
+    Clinical,
     Dxa,
     Exclude,
     Ingest,
@@ -38,6 +41,7 @@ class Config(Section):
     annotations: Annotations = Annotations()
     exclude: Exclude = Exclude()
     dxa: Dxa = Dxa()
+    clinical: Clinical = Clinical()
     label: Label = Label()
     split: Split = Split()
     slices: Slices = Slices()
@@ -56,8 +60,57 @@ class Config(Section):
         return [name for name in cls.model_fields if name not in ("cohort", "results", "private")]
 
 
-def load(values: Mapping[str, Any]) -> Config:
+DEMO = Path("config", "config.yaml")
+"""The demo's config: complete, and tracked."""
+
+LOCAL = Path("config", "local.yaml")
+"""A user's own settings above the demo's; written by ``dsnet init``, and not of the project."""
+
+
+def config_files(folder: Path = Path()) -> list[Path]:
+    """Return the config files that are read without being named, in their order."""
+    return [folder / DEMO, *([folder / LOCAL] if (folder / LOCAL).exists() else [])]
+
+
+def check_yaml(path: Path) -> None:
+    """Make sure that a config file can be read; Snakemake, which reads it, names no line.
+
+    Raises
+    ------
+    UserError
+        Naming file and line.
+    """
+    try:
+        if isinstance(yaml.safe_load(path.read_text(encoding="utf-8-sig")), dict):
+            return
+        line, came = 1, "no key at all"
+    except OSError:
+        line, came = 1, "a file that cannot be opened" if path.exists() else "no file"
+    except UnicodeDecodeError as error:
+        line, came = error.object[: error.start].count(b"\n") + 1, "bytes that are not UTF-8"
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        came = "a tab, which YAML does not allow" if "\\t" in str(error) else str(error.problem)
+    except yaml.reader.ReaderError as error:
+        line, came = 1, f"a character that YAML does not allow, at offset {error.position}"
+    raise UserError(
+        f"{path.as_posix()} line {line}",
+        expected="YAML: keys with values, each level indented by the same number of blanks",
+        came=came,
+        remedy="correct the file",
+    )
+
+
+def load(values: Mapping[str, Any], files: Sequence[Path] = ()) -> Config:
     """Return the checked configuration.
+
+    Parameters
+    ----------
+    values : mapping
+        As Snakemake has merged them.
+    files : sequence of Path
+        Where they come from, the last one first to be asked.
 
     Raises
     ------
@@ -70,6 +123,25 @@ def load(values: Mapping[str, Any]) -> Config:
         raise UserError(
             "config",
             expected="the keys and values of config/config.yaml",
-            came=explain(error, Config),
+            came=explain(error, Config, partial(_set_in, files)),
             remedy="correct the config file or --config",
         ) from error
+
+
+def _set_in(files: Sequence[Path], key: tuple[str | int, ...]) -> str:
+    """Return the last file and its line that set a key, or ""."""
+    for path in reversed(files):
+        try:
+            node = yaml.compose(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        line = 0
+        for part in key:
+            pairs = node.value if isinstance(node, yaml.MappingNode) else []
+            found = [(name, value) for name, value in pairs if name.value == str(part)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        else:
+            return f"{path.as_posix()} line {line}"
+    return ""

@@ -1,6 +1,7 @@
 """What all sections of the config share."""
 
 import difflib
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,9 +17,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
+Locate = Callable[[tuple[str | int, ...]], str]
+"""From a key to the file and line that sets it, such as ``config/local.yaml line 3``, or ""."""
+
+
+def explain(error: ValidationError, model: type[BaseModel], locate: Locate = lambda _: "") -> str:
     """Return, in one line, which keys of `model` are wrong, what they hold and what is allowed."""
-    return "; ".join(_explain_one(dict(item), model) for item in error.errors())
+    sentences = []
+    for item in error.errors():
+        where = locate(item["loc"])
+        sentences.append(_explain_one(dict(item), model) + (f" in {where}" if where else ""))
+    return "; ".join(sentences)
 
 
 def _explain_one(item: dict[str, Any], model: type[BaseModel]) -> str:

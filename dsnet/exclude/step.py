@@ -9,6 +9,7 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.cohort.annotations.collect import used
+from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude, Label
 from dsnet.exclude.criteria import criteria_table
 from dsnet.exclude.criterion import REVIEW, Mask
@@ -33,7 +34,7 @@ def exclude(
     ledger: Path,
     exclusions: Path,
     flow: Path,
-) -> None:
+) -> str | None:
     """Apply every criterion to every file of the index, and write why it is in or out.
 
     Parameters
@@ -47,6 +48,11 @@ def exclude(
         `schemas.INDEX`, and what the match step wrote.
     ledger, exclusions, flow : Path
         Written: one row per file, one per patient, and the counts as JSON.
+
+    Returns
+    -------
+    str or None
+        What the user should know of patient IDs that nearly equal others.
     """
     people = schemas.read(schemas.PATIENTS, patients)
     examined = schemas.read(schemas.EXAMS, exams)
@@ -62,7 +68,9 @@ def exclude(
     schemas.write(schemas.LEDGER, ledger_table(files, outcome, exclude), ledger)
     schemas.write(schemas.EXCLUSIONS, by_patient, exclusions)
     counts = flow_counts(files, outcome, by_patient, exclude, read_source(source.parents[1]))
-    write_json(flow, {**counts, "identity": match_counts(files, people, examined)})
+    identity = match_counts(files, people, examined)
+    write_json(flow, {**counts, "identity": identity})
+    return near_misses_sentence(identity)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def label(*, label: Label, boxes: Path, exams: Path, ledger: Path, labels: Path)
         If no image is included, or one has no label.
     """
     labelled = label_boxes(
-        _included(schemas.read(schemas.LEDGER, ledger)),
+        included_files(schemas.read(schemas.LEDGER, ledger)),
         used(schemas.read(schemas.ANNOTATIONS, boxes)),
         schemas.read(schemas.EXAMS, exams),
         label.t_score,
@@ -96,7 +96,8 @@ def who_class(t_score: Decimal) -> str:
     return "osteoporosis" if t_score <= OSTEOPOROSIS_AT_MOST else "osteopenia"
 
 
-def _included(ledger: pd.DataFrame) -> pd.DataFrame:
+def included_files(ledger: pd.DataFrame) -> pd.DataFrame:
+    """Return keys of the included files of `schemas.LEDGER`; raise UserError if there is none."""
     included = ledger[ledger["status"] == "included"]
     if included.empty:
         counts = ledger["criterion"].value_counts()

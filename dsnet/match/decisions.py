@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dsnet.cohort.review import SCOPES, Decision
-from dsnet.errors import UserError
+from dsnet.errors import UserError, collectable
 from dsnet.schemas import DECISIONS
 
 _NAMES = {
@@ -42,16 +42,17 @@ def decisions_table(
         own = [decision for decision in decisions if decision.scope == scope]
         keys_of = _keys_by_name(files, scope) if own else {}
         for decision in own:
-            for key in _keys_meant(keys_of, decision):
-                other = decided.pop((scope, key), decision)
-                if other.keep != decision.keep:
-                    raise UserError(
-                        f"review.csv rows {other.row.number} and {decision.row.number}",
-                        expected=f"one decision on a {scope}",
-                        came="keep and exclude",
-                        remedy="delete one of the rows",
-                    )
-                decided[scope, key] = decision
+            with collectable():
+                for key in _keys_meant(keys_of, decision):
+                    other = decided.pop((scope, key), decision)
+                    if other.keep != decision.keep:
+                        raise UserError(
+                            f"review.csv rows {other.row.number} and {decision.row.number}",
+                            expected=f"one decision on a {scope}",
+                            came="keep and exclude",
+                            remedy="delete one of the rows",
+                        )
+                    decided[scope, key] = decision
     rows = [
         (scope, key, "keep" if one.keep else "exclude", one.row.number, one.reviewer, one.day)
         for (scope, key), one in decided.items()

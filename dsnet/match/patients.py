@@ -85,7 +85,7 @@ def _people(clinical: Path) -> dict[str, tuple[str, int | None]]:
             sex_of(row.cells.get("sex", "")),
             age_of(row.cells.get("age", "")),
         )
-        for row in read_table(clinical, ["patient_id"])
+        for row in read_table(clinical, ["patient_id"], ["sex", "age"])
         if row.cells["patient_id"]
     }
 

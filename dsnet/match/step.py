@@ -12,7 +12,7 @@ from dsnet.cohort.dxa import read_dxa
 from dsnet.cohort.folder import CohortFolder
 from dsnet.cohort.identity import check_some_match, near_misses, write_id_match
 from dsnet.cohort.review import read_review
-from dsnet.config.cohort import Annotations, Dxa, Label
+from dsnet.config.cohort import Annotations, Clinical, Dxa, Label
 from dsnet.errors import UserError
 from dsnet.match.decisions import decisions_table
 from dsnet.match.exams import exams_table
@@ -26,6 +26,7 @@ def match(
     *,
     annotations: Annotations,
     dxa: Dxa,
+    clinical: Clinical,
     label: Label,
     cohort: Path,
     private: Path,
@@ -44,7 +45,7 @@ def match(
 
     Parameters
     ----------
-    annotations, dxa, label : Annotations, Dxa, Label
+    annotations, dxa, clinical, label : Annotations, Dxa, Clinical, Label
     cohort : Path
         The cohort folder, for its tables.
     private : Path
@@ -69,7 +70,7 @@ def match(
         folder.annotations, files, identities, annotations, own.annotation_match_path
     )
     measured = read_dxa(folder.dxa, label.t_score, dxa)
-    histories = read_clinical(folder.clinical)
+    histories = read_clinical(folder.clinical, clinical)
     scanned = identities["patient_id"]
     # Of patients who withdrew, rows may still stand in the hospital's tables.
     ids_of = {"dxa": _present(measured.exams, own), "clinical": _present(histories, own)}

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from dsnet.audit.explain import count_of, remedy
+from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.load import Config
 from dsnet.files import write_text
 from dsnet.report import measured, provenance
@@ -162,6 +163,7 @@ def render(content: Content) -> str:
             rule=RULE,
             measured=measured,
             remedy=remedy,
+            near_misses=near_misses_sentence(content.tables.flow.get("identity", {})),
             settings=provenance.flat(provenance.settings(content.config)),
             commit=commit(),
             data=_json(content.embedded),

@@ -122,6 +122,21 @@ def store_slices(
     )
 
 
+def store_tasks(
+    labels: pd.DataFrame, index: pd.DataFrame, identities: pd.DataFrame, dicom: Path
+) -> list[Task]:
+    """Return the task of each labelled image, in the store's order.
+
+    Parameters
+    ----------
+    labels, index, identities : DataFrame
+        `schemas.LABELS`, `schemas.INDEX` and `schemas.MAP`.
+    dicom : Path
+        The cohort's ``dicom/``.
+    """
+    return _tasks(_order(labels, index, identities), dicom)
+
+
 def _name(cohort: str, dxa: Dxa) -> str:
     if dxa.reference is None:
         return cohort

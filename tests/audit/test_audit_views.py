@@ -188,6 +188,14 @@ def test_the_overview_names_patients_and_reasons(results: Results) -> None:
     assert key("P", 1) not in text
 
 
+def test_the_overview_counts_near_misses(copied: Results) -> None:
+    assert "nearly equal" not in printed(overview(copied))
+    copied.flow["identity"] = {"near_misses": 3}
+    answer = overview(copied)
+    assert "3 patient IDs nearly equal another one" in printed(answer)
+    assert json.loads(answer.json())["identity"] == {"near_misses": 3}
+
+
 def test_eighty_characters_cut_no_number_short(results: Results) -> None:
     counts = {"files": 50492, "images": 50491, "patients": 20490}
     flow = {**results.flow, "found": counts}

@@ -5,6 +5,7 @@ import pytest
 
 from dsnet.cohort.clinical import HISTORIES, read_clinical
 from dsnet.cohort.folder import CohortFolder
+from dsnet.config.cohort import Clinical
 from dsnet.errors import UserError
 
 HEADER = "patient_id,sex,fracture_history,spine_surgery,tumour,bone_hyperplasia\n"
@@ -54,3 +55,27 @@ def test_a_workbook_is_read_like_a_csv(tmp_path: Path) -> None:
     book.save(tmp_path / "clinical.xlsx")
     history = read_clinical(CohortFolder(tmp_path).clinical)["007"]
     assert [history[name] for name in HISTORIES] == [True, False, None, False]
+
+
+def test_answers_are_read_in_the_languages_of_hospitals(tmp_path: Path) -> None:
+    rows = ["1,F,ja,Nein,unbekannt,", "2,F,OUI,non,?,n/a", "3,F,是,否,不详,无", "4,F,Sí,no,да,нет"]
+    histories = read_clinical(written(tmp_path, *rows))
+    answers = [[histories[str(n)][name] for name in HISTORIES] for n in range(1, 5)]
+    assert answers == [
+        [True, False, None, None],
+        [True, False, None, None],
+        [True, False, None, False],
+        [True, False, True, False],
+    ]
+
+
+def test_words_of_the_config_come_first(tmp_path: Path) -> None:
+    words = Clinical(yes_words=("Presente",), unknown_words=("no",))
+    history = read_clinical(written(tmp_path, "1,F,presente,no,,nein"), words)["1"]
+    assert [history[name] for name in HISTORIES] == [True, None, None, False]
+
+
+def test_headers_count_in_any_case(tmp_path: Path) -> None:
+    path = tmp_path / "clinical.csv"
+    path.write_text(HEADER.upper().replace("_ID", "_Id ") + "1,F,yes,no,,\n", encoding="utf-8")
+    assert read_clinical(path)["1"]["fracture_history"] is True

@@ -31,7 +31,11 @@ def test_rows_are_counted_as_a_spreadsheet_shows_them(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         (b"", "made.csv row 1: expected a column id"),
-        (b"ID,b\n", "made.csv row 1: expected a column id"),
+        (
+            b"ids,b\n",
+            "made.csv row 1: expected a column id, but found 2 columns, none of that name",
+        ),
+        (b"List\nID,b\n", "made.csv row 1: expected the names of the columns, but found a title"),
         (b"id,id\n1,2\n", "made.csv row 1: expected each column once"),
         (b"id,b\n1,2\n3,4,5\n", "made.csv row 3: expected 2 cells, as in the header, but found 3"),
         (b"id,b\n\xff\xfe,2\n", "made.csv: expected a readable CSV file in UTF-8"),

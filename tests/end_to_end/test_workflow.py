@@ -98,6 +98,7 @@ CHANGED_CONFIG = {
     "label: {t_score: lowest}": {"match", *COHORT_STEPS, *BEHIND},
     "exclude: {unknown_history: exclude}": {*COHORT_STEPS, *BEHIND},
     "dxa: {outlier_levels: leave_out}": {"match", *COHORT_STEPS, *BEHIND},
+    "clinical: {yes_words: [presente]}": {"match", *COHORT_STEPS, *BEHIND},
     "ingest: {metal_hu: 2400}": {"ingest", "match", *COHORT_STEPS, *BEHIND},
     "report: {thumbnails: 3}": set(),
     "baseline: {normal_hu: 161}": set(),
@@ -218,6 +219,41 @@ def test_an_unusable_table_is_one_sentence(finished: Project) -> None:
     assert "minus two" not in result.stdout
     assert "Traceback" not in result.stdout
     assert not list((finished.path / "results-broken" / "cohort").glob("ledger*"))
+    last = [line for line in result.stdout.splitlines() if line][-3:]
+    assert last[0].startswith("dsnet: dxa.csv row 3: expected a T-score")
+    assert last[1:] == [
+        "dsnet: on a private terminal, dsnet why adds whose data these are.",
+        "dsnet: dsnet check lists all faults of the cohort at once.",
+    ]
+    told = finished.succeed("dsnet", "why")
+    assert "dxa.csv row 3" in told
+    assert "minus two" not in told
+
+
+def test_a_table_that_became_unusable_leaves_nothing_up_to_date(finished: Project) -> None:
+    table = finished.path / "data" / "phantom" / "dxa.csv"
+    sound = table.read_bytes()
+    table.write_bytes(sound.replace(b"-", b"minus", 1))
+    assert finished.run(*SNAKEMAKE, "results/table1.csv").returncode != 0
+    assert "match" in planned(finished)
+    table.write_bytes(sound)
+    finished.succeed(*SNAKEMAKE, "results/table1.csv")
+    assert "Nothing to be done" in finished.succeed("snakemake", "-n", "results/table1.csv")
+
+
+def test_a_config_of_ones_own_stands_above_the_demos(finished: Project) -> None:
+    local = finished.path / "config" / "local.yaml"
+    local.write_text("evaluate: {bootstrap: 103}\n", encoding="utf-8")
+    try:
+        assert planned(finished) == {"evaluate", "table1"}
+        assert planned(finished, "--configfile", "config/config.yaml") == set()
+        local.write_text("evaluate:\n\tbootstrap: 103\n", encoding="utf-8")
+        for command in (("snakemake", "-n"), ("dsnet", "criteria")):
+            result = finished.run(*command)
+            assert result.returncode != 0
+            assert "dsnet: config/local.yaml line 2: expected YAML" in result.stdout
+    finally:
+        local.unlink()
 
 
 def test_the_readmes_daily_commands_work(finished: Project) -> None:

@@ -20,6 +20,7 @@ from support.made_index import (
 )
 
 from dsnet import schemas
+from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude, Label
 from dsnet.exclude.step import exclude, match_counts
 from dsnet.match.exams import exams_table
@@ -141,5 +142,6 @@ def test_patients_of_both_sides_are_counted_once() -> None:
         "near_misses": 2,
         "rounded_exams": 1,
     }
+    assert str(near_misses_sentence({"near_misses": 2})).startswith("2 patient IDs nearly equal")
     none = typed(schemas.PATIENTS, [])
     assert set(match_counts(index[:0], none, exams[:0]).values()) == {0}

@@ -9,7 +9,7 @@ from support.ct_builder import ct_slice, read, save
 from support.made_index import UNREADABLE, cohort, key, source_of
 
 from dsnet import schemas
-from dsnet.config.cohort import Annotations, Dxa, Label
+from dsnet.config.cohort import Annotations, Clinical, Dxa, Label
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.match.step import match
@@ -69,6 +69,7 @@ def run(folder: Path, label: Label | None = None) -> dict[str, pd.DataFrame]:
     match(
         annotations=Annotations(),
         dxa=Dxa(),
+        clinical=Clinical(),
         label=label or Label(),
         cohort=folder,
         private=folder.parent / "private",

@@ -89,6 +89,16 @@ def test_the_page_says_what_there_is_not(page: Path) -> None:
     assert all(f"{name}.csv" in text for name in TABLES)
 
 
+def test_the_page_counts_near_misses(made: Made, tmp_path: Path) -> None:
+    assert "nearly equal" not in written(made)
+    results = shutil.copytree(made.config.results, tmp_path / "results")
+    flow = json.loads((results / "cohort" / "flow.json").read_text(encoding="utf-8"))
+    flow["identity"] = {"near_misses": 3}
+    (results / "cohort" / "flow.json").write_text(json.dumps(flow), encoding="utf-8")
+    report(config=made.config, results=results, page=results / "report.html")
+    assert "3 patient IDs nearly equal" in (results / "report.html").read_text(encoding="utf-8")
+
+
 def written(made: Made) -> str:
     page = made.config.results / "report.html"
     report(config=made.config, results=made.config.results, page=page)

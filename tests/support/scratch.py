@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
     "Snakefile",
     "dvc.yaml",
+    "all",
     ".dvcignore",
     "pyproject.toml",
     "workflow",
@@ -78,4 +79,5 @@ def clone(path: Path) -> Project:
     for folder in ("data", "results"):
         (path / folder).mkdir()
         shutil.copy2(ROOT / folder / ".gitignore", path / folder / ".gitignore")
+    shutil.copy2(ROOT / "data" / "dvc.yaml", path / "data" / "dvc.yaml")
     return Project(path)

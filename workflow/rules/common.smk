@@ -1,5 +1,6 @@
 """All Python of the workflow: the checked config, the cohort's state and the shared paths."""
 
+import atexit
 import os
 import shlex
 import subprocess
@@ -7,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from dsnet import failures
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.detector import Attention, Backbone
 from dsnet.config.load import load
 from dsnet.config.output import FIGURES
-from dsnet.errors import UserError
 from dsnet.phantom import is_pristine
 from dsnet.results import SOURCE, check_source, read_source
 from dsnet.source_digest import source_digest
@@ -20,15 +21,19 @@ PHANTOM = "data/phantom"
 PHANTOM_ANSWERS = "data/phantom-answers.json"
 
 
-def checked(function, *arguments):
-    """Call `function`; an error that the user can mend stops the workflow in one sentence."""
-    try:
-        return function(*arguments)
-    except UserError as error:
-        sys.exit(f"dsnet: {error}")
+def check_cores():
+    """Stop in our words where no number of cores is given: rules ask for all that there are."""
+    if workflow.is_main_process and workflow.resource_settings.cores is None:
+        raise UserError(
+            "snakemake",
+            expected="the number of processor cores to use",
+            came="none",
+            remedy="add --cores all, or --cores with a number",
+        )
 
 
-CONFIG = checked(load, config)
+checked(check_cores)
+CONFIG = checked(load, config, [Path(path) for path in workflow.configfiles])
 # Whose files go through the rules from ingest to slices, and where everything is written.
 COHORT = CohortFolder(CONFIG.cohort)
 RESULTS = CONFIG.results.as_posix()
@@ -69,6 +74,9 @@ STEP = "python -m {params.step} {params.files} --log {log:q}"
 
 # Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
 shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+# Where a step's process keeps the private detail of its error, for `dsnet why`.
+os.environ[failures.VARIABLE] = str(failures.path_in(CONFIG.private).absolute())
 
 # OpenMP's threads wait awake for some microseconds only: on a core that something else wants,
 # longer waits make torch up to twenty times slower.
@@ -190,6 +198,15 @@ def metrics_of(methods):
     return [f"{RESULTS}/metrics/{method}.json" for method in methods]
 
 
+def recorded_files(variants, *plots):
+    """Return the metrics and plots that DVC shows."""
+    names = [f"{'_'.join(Path(variant).parts)}.json" for variant in variants]
+    return [
+        f"{RESULTS}/recorded/{name}"
+        for name in [*names, *(f"{plot}.csv" for plot in plots)]
+    ]
+
+
 def figure_files(*names):
     """Return the files of figures: picture, drawing and caption."""
     return expand(
@@ -233,19 +250,68 @@ EVERYTHING = REPORTED + [
 ]
 
 
+def tell_failures():
+    """Print the errors of this run's steps."""
+    print(failures.summary(failures.read(CONFIG.private)), end="", file=sys.stderr)
+
+
+def tell_what_may_not_run():
+    """Say after a dry run that a change of the cohort need not lead to trainings."""
+    if not workflow.dryrun or workflow.dag is None:
+        return
+    rules_due = {
+        job.rule.name for job in workflow.dag.needrun_jobs(exclude_finished=False)
+    }
+    trained = Path(f"{TABLES}/slices.json").exists()
+    if trained and "slices" in rules_due and rules_due & {"train", "trial_train"}:
+        print(
+            "dsnet: trainings and what follows from them are listed since the slices are made "
+            "again; they run only if an included image, box, class or subset then differs.",
+            file=sys.stderr,
+        )
+
+
+if workflow.is_main_process:
+    atexit.register(tell_what_may_not_run)
+
+
+def force_what_failed():
+    """Start Snakemake again with --forcerun, where a step of the cohort failed last time.
+
+    Such a step takes its old outputs with it, and Snakemake makes no file again that is missing
+    between others: it would find nothing to do, and leave a table of the older cohort.
+    """
+    missing = [path for path in cohort_tables() if not Path(path).exists()]
+    by_user = Path(sys.argv[0]).stem in ("snakemake", "__main__")
+    forced = {"--forcerun", "-R", "--touch", "-t"} & set(sys.argv)
+    if missing and by_user and not forced and Path(f"{TABLES}/slices.json").exists():
+        command = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
+        os.execv(sys.executable, [*command, "--forcerun", *missing])
+
+
+def check_stage():
+    """Stop where DVC runs the demo's stage beside a config of one's own."""
+    stage = os.environ.get("DVC_STAGE", "own/")
+    if LOCAL.exists() and not stage.startswith("own/"):
+        raise UserError(
+            f"DVC stage {stage}",
+            expected="the demo's config alone",
+            came=f"{LOCAL.as_posix()}, which names your own cohort",
+            remedy="run dvc repro own/dvc.yaml, or move that file away for the demo",
+        )
+
+
 def check_cohort():
     """Stop before anything is planned if the cohort is not the one that the results are of."""
-    if (
-        not IS_PHANTOM
-        and not COHORT.path.is_dir()
-        and not (CONFIG.results / SOURCE).exists()
-    ):
-        raise UserError(
-            "config key cohort",
-            expected="a cohort folder",
-            came="a path where there is none",
-            remedy="correct the key, or put the folder there",
-        )
+    if not IS_PHANTOM and not (CONFIG.results / SOURCE).exists():
+        COHORT.check()
+    for near in () if IS_PHANTOM else {known for _, known in COHORT.strangers()}:
+        if near:
+            print(
+                f"dsnet: the cohort folder holds an entry that is nearly called {near}, and that "
+                "is not read: see dsnet check.",
+                file=sys.stderr,
+            )
     # The phantom is made by the workflow: another seed simply makes other results.
     if not IS_PHANTOM or (
         (CONFIG.results / SOURCE).exists()
@@ -302,6 +368,8 @@ def check_results():
 
 
 if workflow.is_main_process:
+    force_what_failed()
+    checked(check_stage)
     checked(check_cohort)
     checked(check_pointer)
     checked(check_results)

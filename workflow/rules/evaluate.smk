@@ -47,9 +47,8 @@ rule evaluate:
     """Turn one detector's predictions with all seeds into numbers with intervals."""
     input:
         needs=expand(
-            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/{{subset}}.parquet",
+            f"{RESULTS}/predictions/{VARIANT}/seed{{seed}}/test.parquet",
             seed=SEEDS,
-            subset=("test", "validation"),
             allow_missing=True,
         ),
         digest=slices("digest"),

@@ -69,11 +69,7 @@ use rule predict as trial_predict with:
 
 use rule evaluate as trial_evaluate with:
     input:
-        needs=expand(
-            f"{TRIAL}/predictions/{VARIANT}/seed{SEEDS[0]}/{{subset}}.parquet",
-            subset=("test", "validation"),
-            allow_missing=True,
-        ),
+        needs=f"{TRIAL}/predictions/{VARIANT}/seed{SEEDS[0]}/test.parquet",
         digest=TRIAL_FILES["digest"],
         boxes=TRIAL_FILES["boxes"],
         split=TRIAL_FILES["split"],

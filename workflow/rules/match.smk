@@ -17,6 +17,7 @@ rule match:
             "match.step",
             "annotations",
             "dxa",
+            "clinical",
             "label",
             cohort=CONFIG.cohort,
             private=CONFIG.private,

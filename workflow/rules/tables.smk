@@ -40,6 +40,46 @@ use rule table1 as table2 with:
         files=files,
 
 
+rule recorded:
+    """Write what `dvc metrics show` and `dvc plots show` show of Table 1."""
+    input:
+        needs=[
+            *metrics_of(TABLE1),
+            *expand(
+                f"{RESULTS}/models/{{variant}}/seed{SEEDS[0]}/history.csv",
+                variant=TABLE1,
+            ),
+        ],
+    output:
+        written=recorded_files(TABLE1, "learning", "precision_recall", "calibration"),
+    log:
+        "logs/recorded.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step(
+            "tables.recorded",
+            variants=TABLE1,
+            seeds=SEEDS,
+            folder=f"{RESULTS}/recorded",
+            **FOLDERS,
+        ),
+        files=files,
+    shell:
+        STEP
+
+
+rule pipeline:
+    """Make what the DVC stage of this name records: Table 1, and all of the cohort's folder."""
+    input:
+        f"{RESULTS}/table1.csv",
+        rules.recorded.output.written,
+        f"{TABLES}/flow.png",
+        f"{TABLES}/thumbnails.parquet",
+        f"{TABLES}/contact_sheet.html",
+    localrule: True
+
+
 rule table3:
     """Set what was measured beside the literature as the paper reports it."""
     input:

@@ -2,12 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from dsnet.errors import UserError
+from dsnet.errors import UserError, collectable
+
+Entry = TypeVar("Entry")
 
 Edges = tuple[float, float, float, float]
 """x_min, y_min, x_max, y_max in pixels, as `dsnet.schemas.BOX` counts them."""
@@ -191,6 +193,17 @@ class UnmatchedError(UserError):
             private=private,
         )
         self.status = status
+
+
+def read_each(
+    entries: Iterable[Entry], read: Callable[[int, Entry], Annotation], first: int = 1
+) -> list[Annotation]:
+    """Return what `read` makes of the number, from `first`, and the content of each entry."""
+    annotations = []
+    for number, entry in enumerate(entries, start=first):
+        with collectable():
+            annotations.append(read(number, entry))
+    return annotations
 
 
 def turned(edges: Edges, degrees: float) -> Edges:

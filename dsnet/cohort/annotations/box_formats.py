@@ -27,8 +27,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
-from dsnet.cohort.annotations.annotation import Annotation, Edges, Source, positive_size
-from dsnet.errors import UserError
+from dsnet.cohort.annotations.annotation import (
+    Annotation,
+    Edges,
+    Source,
+    positive_size,
+    read_each,
+)
+from dsnet.errors import UserError, collectable
 from dsnet.schemas import BOX
 
 _COCO_KEYS: Final = ("images", "annotations", "categories")
@@ -52,10 +58,10 @@ def read_coco(source: Source, content: Any) -> list[Annotation] | None:
         return None
     images = _by_id(source, content["images"], "image row")
     categories = _by_id(source, content["categories"], "category row")
-    return [
-        _coco_annotation(source, number, entry, images, categories)
-        for number, entry in enumerate(content["annotations"], start=1)
-    ]
+    return read_each(
+        content["annotations"],
+        lambda number, entry: _coco_annotation(source, number, entry, images, categories),
+    )
 
 
 def _by_id(source: Source, entries: list[Any], kind: str) -> dict[Any, Mapping[str, Any]]:
@@ -166,8 +172,9 @@ def read_labelme(source: Source, content: Any) -> list[Annotation] | None:
     if not names:
         return None
     size = positive_size(content.get("imageWidth"), content.get("imageHeight"))
-    return [
-        Annotation(
+    return read_each(
+        content["shapes"],
+        lambda row, shape: Annotation(
             source,
             "labelme",
             "shape",
@@ -177,9 +184,8 @@ def read_labelme(source: Source, content: Any) -> list[Annotation] | None:
             sop_instance_uid=names.get("sop_instance_uid", ""),
             file_name=names.get("imagePath", ""),
             size=size,
-        )
-        for row, shape in enumerate(content["shapes"], start=1)
-    ]
+        ),
+    )
 
 
 def _labelme_edges(source: Source, row: int, shape: Any) -> Edges:
@@ -225,8 +231,9 @@ def read_voc(source: Source) -> list[Annotation]:
             "convert it, or move it out of annotations/",
         )
     size = positive_size(_xml_text(root, "size/width"), _xml_text(root, "size/height"))
-    return [
-        Annotation(
+    return read_each(
+        root.findall("object"),
+        lambda row, entry: Annotation(
             source,
             "voc",
             "object",
@@ -237,9 +244,8 @@ def read_voc(source: Source) -> list[Annotation]:
             file_name=file_name,
             size=size,
             rotation_deg=_voc_rotation(source, row, entry),
-        )
-        for row, entry in enumerate(root.findall("object"), start=1)
-    ]
+        ),
+    )
 
 
 def _xml_text(element: ET.Element, path: str) -> str:
@@ -288,7 +294,9 @@ def read_box_table(source: Source) -> list[Annotation]:
     for row, line in enumerate(lines[1:], start=2):
         cells = dict(zip(header, (cell.strip() for cell in line), strict=False))
         if any(cells.values()):
-            annotations.append(_csv_annotation(source, row, cells, decimal_comma=delimiter == ";"))
+            with collectable():
+                one = _csv_annotation(source, row, cells, decimal_comma=delimiter == ";")
+                annotations.append(one)
     return annotations
 
 

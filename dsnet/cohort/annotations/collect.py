@@ -1,6 +1,7 @@
 """What becomes of each annotation of a cohort: its image, its box, and conflicts between boxes."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from dsnet.cohort.annotations.image_files import ImageFiles
 from dsnet.cohort.annotations.plausibility import Centre, Problem, order_problem, size_problem
 from dsnet.cohort.annotations.read import Reader
 from dsnet.config.cohort import Annotations
-from dsnet.errors import UserError
+from dsnet.errors import UserError, collectable
 from dsnet.files import write_spreadsheet_csv
 from dsnet.schemas import ANNOTATIONS, BOX
 
@@ -29,6 +30,11 @@ _FORMATS_WITH_SIZE = frozenset({"coco", "labelme", "voc"})
 
 _MEASURED_REGIONS = "TL"
 """Regions of the spine whose bodies must have the size of one; a box of the sacrum is larger."""
+
+_VERTEBRA = re.compile(
+    r"(LWK?|LW|BWK?|HWK?|LWS|BWS|HWS|SWK|VL|VT|LV|TV|腰椎?|胸椎?) ?\d{1,2}", re.I
+)
+"""What radiologists call vertebrae elsewhere: a message may repeat it, as it names no person."""
 
 _FRACTION_DECIMALS = 2
 """Fractions of a width, in the six decimals that tools write, give no finer pixels than that; and a
@@ -108,9 +114,10 @@ def match(
     """
     labels = {annotation.label for annotation in annotations}
     level = {label: level_of(label, params.level_names) for label in labels}
-    matched = [
-        one for each in annotations for one in _match(each, level[each.label], files, params)
-    ]
+    matched = []
+    for each in annotations:
+        with collectable():
+            matched += list(_match(each, level[each.label], files, params))
     _resolve(matched, params)
     _check_order(matched, files, params)
     rows = [
@@ -194,11 +201,14 @@ def _implausible(annotation: Annotation, problem: Problem) -> UserError:
 
 def _check_level(annotation: Annotation, level: str) -> None:
     if not level:
+        name = annotation.label
+        known = _VERTEBRA.fullmatch(name)
+        example = f" (such as {{{name}: L1}})" if known else ""
         raise annotation.unmatched(
             "unknown_level",
             expected="a level C1 to C7, T1 to T12, L1 to L6 or S1 to S5",
-            came=f"a name of {len(annotation.label)} characters",
-            remedy="rename it, say what it means in annotations.level_names",
+            came=f"the name {name}" if known else f"a name of {len(name)} characters",
+            remedy=f"rename it, say what it means in annotations.level_names{example}",
         )
 
 
@@ -258,12 +268,13 @@ def _resolve(matched: Sequence[_Matched], params: Annotations) -> None:
                 one.status = "merged"
             continue
         if params.conflict == "stop":
-            raise differing[0].annotation.error(
-                expected=f"one box of {first.level} on {first.file_key}",
-                came=f"another in {first.annotation.where}",
-                remedy="delete one of them, or set annotations.conflict: report to go on without "
-                "both",
-            )
+            with collectable():
+                raise differing[0].annotation.error(
+                    expected=f"one box of {first.level} on {first.file_key}",
+                    came=f"another in {first.annotation.where}",
+                    remedy="delete one of them, or set annotations.conflict: report to go on "
+                    "without both",
+                )
         for one in group:
             one.status = "conflict"
 
@@ -292,7 +303,8 @@ def _check_order(matched: Sequence[_Matched], files: ImageFiles, params: Annotat
         upper, _, problem = wrong
         if params.implausible == "stop":
             first = next(one for one, centre in boxes if centre.level == upper)
-            raise _implausible(first.annotation, problem)
+            with collectable():
+                raise _implausible(first.annotation, problem)
         for one, _ in boxes:
             one.status = "implausible"
 

@@ -25,6 +25,7 @@ from dsnet.cohort.annotations.box_formats import (
 from dsnet.cohort.annotations.mask_geometry import Body, Series, cut
 from dsnet.cohort.annotations.yolo import CLASS_LISTS, YoloFolders, read_yolo
 from dsnet.config.cohort import Annotations
+from dsnet.errors import collectable
 
 _NIFTI, _SEG = ("nifti", "label"), ("seg", "segment")
 """Format, and what its rows are."""
@@ -71,11 +72,15 @@ class Reader:
         annotations: list[Annotation] = []
         number = 1
         for relative, path in files:
-            of_file = self._read(Source(number, path, relative))
+            of_file: list[Annotation] | None = []
+            with collectable():
+                of_file = self._read(Source(number, path, relative))
             if of_file is not None:
                 annotations.extend(of_file)
                 number += 1
-        return [_turned(one) for one in _voc_as_edges(annotations, self.params)]
+        with collectable():
+            annotations = list(_voc_as_edges(annotations, self.params))
+        return [_turned(one) for one in annotations]
 
     def _read(self, source: Source) -> list[Annotation] | None:
         """Return the annotations of one file, or None if it is no annotation file."""

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeGuard
 import yaml
 
 from dsnet.cohort.annotations.annotation import Annotation, Edges, Source
-from dsnet.errors import UserError
+from dsnet.errors import UserError, collectable
 
 CLASS_LISTS: Final = frozenset({"classes.txt", "obj.names", "predefined_classes.txt"})
 """Names of the files that list YOLO's classes, one a line."""
@@ -71,20 +71,21 @@ def read_yolo(source: Source, folders: YoloFolders) -> list[Annotation] | None:
     keypoints = _keypoint_numbers(source.path.parent, root, folders.keypoints)
     annotations = []
     for row, (number, *cells) in filled:
-        edges, read_as = _yolo_edges(source, row, cells, keypoints)
-        annotations.append(
-            Annotation(
-                source,
-                "yolo",
-                "line",
-                row,
-                _class_name(source, row, number, names),
-                edges,
-                file_name=_yolo_image(source.relative),
-                fraction=True,
-                read_as=read_as,
+        with collectable():
+            edges, read_as = _yolo_edges(source, row, cells, keypoints)
+            annotations.append(
+                Annotation(
+                    source,
+                    "yolo",
+                    "line",
+                    row,
+                    _class_name(source, row, number, names),
+                    edges,
+                    file_name=_yolo_image(source.relative),
+                    fraction=True,
+                    read_as=read_as,
+                )
             )
-        )
     return annotations
 
 

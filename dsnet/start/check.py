@@ -1,0 +1,393 @@
+"""All faults of a cohort at once, by the very readers and rules of the steps; nothing is written.
+
+The steps stop at their first error. Here `dsnet.errors.collect_errors` has the same functions go
+on, so that what follows needs no second implementation of any rule.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, Literal
+
+import pandas as pd
+
+from dsnet.cohort.annotations.collect import collect, match, used
+from dsnet.cohort.annotations.image_files import ImageFiles
+from dsnet.cohort.clinical import History, read_clinical
+from dsnet.cohort.dxa import read_dxa
+from dsnet.cohort.exam import DxaTable
+from dsnet.cohort.folder import CohortFolder
+from dsnet.cohort.identity import Lone, check_some_match, near_misses
+from dsnet.cohort.review import read_review
+from dsnet.config.load import Config
+from dsnet.dicom import reader
+from dsnet.dicom.pixels import Evidence, Thresholds
+from dsnet.dicom.reader import Facts, Limits
+from dsnet.dicom.scan import scan
+from dsnet.errors import UserError, collect_errors, collectable
+from dsnet.exclude.evidence import gather
+from dsnet.exclude.kernel import classify
+from dsnet.exclude.ledger import apply_criteria, exclusions_table, ledger_table
+from dsnet.ingest.index import replaced_kernels, tables
+from dsnet.ingest.workers import read_all
+from dsnet.label.step import included_files, label_boxes
+from dsnet.match.decisions import decisions_table
+from dsnet.match.exams import exams_table
+from dsnet.match.patients import patients_table
+from dsnet.private import PrivateCohort, new_cohort_id
+from dsnet.results import SOURCE, Results
+from dsnet.schemas import CLASSES
+from dsnet.slices.step import build, store_tasks
+from dsnet.split.assign import assign_patients, describe_patients
+
+Weight = Literal["stop", "loss", "note"]
+"""The run would stop; patients or files would be lost; something to know."""
+
+WEIGHTS: Final[tuple[Weight, ...]] = ("stop", "loss", "note")
+
+_NUMBER: Final = re.compile(r"\d+")
+_NEEDED: Final = ("dicom/", "annotations/", "dxa.csv")
+_LISTED: Final = 6
+"""Names of a kind (kernels, criteria) that one line lists."""
+
+_NOT_DECODED: Final = Evidence(-1000.0, 1500.0, 0, 0.0, 0.0, 0.0, "")
+"""Stands for the pixels of a file of which the header alone is read: they exclude nothing."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong in one way, in one place or in many.
+
+    Attributes
+    ----------
+    weight : {"stop", "loss", "note"}
+    error : UserError
+        The first.
+    others : tuple of UserError
+        Those that differ from it in their row alone.
+    """
+
+    weight: Weight
+    error: UserError
+    others: tuple[UserError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a cohort would become.
+
+    Attributes
+    ----------
+    faults : tuple of Fault
+        Worst first.
+    files, patients : int
+        Files below ``dicom/``, and patients of their headers.
+    included : dict of str to int
+        Patients by class, of those that no criterion excludes.
+    images : dict of str to int
+        Labelled images by subset; empty where there can be no split.
+    excluded : dict of str to int
+        Patients by the criterion that excludes them.
+    """
+
+    faults: tuple[Fault, ...]
+    files: int = 0
+    patients: int = 0
+    included: dict[str, int] | None = None
+    images: dict[str, int] | None = None
+    excluded: dict[str, int] | None = None
+
+    @property
+    def stops(self) -> bool:
+        """Whether the workflow would stop."""
+        return any(fault.weight == "stop" for fault in self.faults)
+
+
+def check_cohort(config: Config, *, pixels: bool = False) -> Checked:
+    """Return all faults of the configured cohort, and what would become of it.
+
+    Parameters
+    ----------
+    config : Config
+    pixels : bool
+        Decode the pixels, too: minutes, as the ingestion takes, instead of seconds. Without them
+        no file counts as undecodable, as a copy under another UID, or as showing metal.
+    """
+    folder = CohortFolder(config.cohort)
+    notes = list(_strangers(folder))
+    try:
+        folder.check()
+        private = _private(config)
+        index, identities, kernels = _index(folder, config, private, pixels=pixels)
+    except UserError as error:
+        return Checked(_sorted([*notes, ("stop", error)]))
+    notes += [*_missing(folder, config), *_unread(index), *_kernels(index, kernels, config)]
+    with collect_errors() as stops:  # causes before what follows from them
+        read = _read(folder, config, index, identities)
+        checked = _outcome(folder, config, private, read, pixels=pixels)
+    notes += _near_misses(read.unmatched)
+    return replace(checked, faults=_sorted([*notes, *(("stop", error) for error in stops)]))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the hospital brings, each table without its faulty rows."""
+
+    index: pd.DataFrame
+    identities: pd.DataFrame
+    annotated: pd.DataFrame
+    dxa: DxaTable
+    histories: dict[str, History]
+    decided: pd.DataFrame
+    unmatched: list[Lone]
+
+
+def _read(
+    folder: CohortFolder, config: Config, index: pd.DataFrame, identities: pd.DataFrame
+) -> _Read:
+    """Read tables and annotations as the match step does; one that cannot be read is empty."""
+    annotated = match([], ImageFiles(index, identities), config.annotations)
+    dxa, histories, decisions = DxaTable({}), {}, []
+    with collectable():
+        annotated = collect(folder.annotations, index, identities, config.annotations)
+    with collectable():
+        dxa = read_dxa(folder.dxa, config.label.t_score, config.dxa)
+    with collectable():
+        histories = read_clinical(folder.clinical, config.clinical)
+    with collectable():
+        decisions = read_review(folder.review)
+    scanned = identities["patient_id"]
+    for table, ids in (("DXA table", dxa.exams), ("clinical table", histories)):
+        with collectable():
+            check_some_match(table, ids, scanned)
+    return _Read(
+        index,
+        identities,
+        annotated,
+        dxa,
+        histories,
+        decisions_table(index, identities, decisions),
+        near_misses({"ct": scanned, "dxa": dxa.exams, "clinical": histories}),
+    )
+
+
+def _outcome(
+    folder: CohortFolder, config: Config, private: PrivateCohort, read: _Read, *, pixels: bool
+) -> Checked:
+    """Exclude, label and split in memory, as far as the cohort allows."""
+    ct = read.index.merge(read.identities[["file_key", "patient_id", "ct_date"]], on="file_key")
+    exams = exams_table(ct, read.dxa, private)
+    people = patients_table(
+        ct,
+        read.dxa,
+        read.histories,
+        read.unmatched,
+        clinical=folder.clinical if read.histories else Path("no table"),
+        private=private,
+    )
+    boxes = used(read.annotated)
+    files = gather(read.index, boxes, exams, people, t_score=config.label.t_score)
+    outcome = apply_criteria(files, config.exclude, read.decided)
+    patients = exclusions_table(files, outcome)
+    excluded = Counter(patients.loc[patients["status"] == "excluded", "criterion"])
+    checked = Checked((), len(files), len(patients), excluded=dict(excluded.most_common()))
+    with collectable():
+        ledger = ledger_table(files, outcome, config.exclude)
+        labels = label_boxes(included_files(ledger), boxes, exams, config.label.t_score)
+        described = describe_patients(labels, read.index, config.split.seed)
+        classes = described["stratum"].value_counts().reindex(CLASSES, fill_value=0)
+        checked = replace(checked, included={str(name): int(n) for name, n in classes.items()})
+        if pixels:
+            tasks = store_tasks(labels, read.index, read.identities, folder.dicom)
+            with TemporaryDirectory() as scratch, collectable():
+                build(Path(scratch) / "slices.npy", tasks, config.slices)
+        if config.split.unit == "patient" and config.split.file is None:
+            subsets = assign_patients(described, config.split)
+            images = labels.drop_duplicates("image_key")["patient_key"].map(subsets)
+            counts = images.value_counts()
+            checked = replace(checked, images={str(name): int(n) for name, n in counts.items()})
+    return checked
+
+
+def read_header(path: str, thresholds: Thresholds, limits: Limits, *, decode: bool = True) -> Facts:
+    """Return the facts of one file as `dsnet.dicom.reader.read` does, without decoding it."""
+    facts = reader.read(path, thresholds, limits, decode=False)
+    if facts.header is None or facts.fault != "decode_error" or not decode:
+        return facts
+    # Copies of one image have one UID; without pixels nothing else shows them.
+    mark = hashlib.sha256((facts.header.sop_instance_uid or path).encode("utf-8", "replace"))
+    return replace(facts, fault="", evidence=replace(_NOT_DECODED, pixel_hash=mark.hexdigest()))
+
+
+def _private(config: Config) -> PrivateCohort:
+    """Return the private side of the results that there are, or one that is never written."""
+    if (config.results / SOURCE).exists():
+        return Results(config.results).private(config.private, config.cohort)
+    name = new_cohort_id()
+    return PrivateCohort(name, name.encode(), config.private / name)
+
+
+def _index(
+    folder: CohortFolder, config: Config, private: PrivateCohort, *, pixels: bool
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return index, map and the texts of kernels that the index replaces."""
+    params = config.ingest
+    files = scan(folder.dicom)
+    if not files:
+        raise UserError(
+            "cohort folder",
+            expected="DICOM files in its folder dicom/",
+            came="none",
+            remedy="put them there, or set the config key cohort to another folder",
+        )
+    read = reader.read if pixels else read_header
+    limits = Limits(params.max_seconds, params.max_memory_mb << 20, params.max_decoded_mb << 20)
+    thresholds = Thresholds(params.metal_hu, params.cement_hu)
+    facts = {
+        file.relative: one
+        for chunk in read_all(files, thresholds, limits, params.processes, read)
+        for file, one in chunk
+    }
+    return *tables(files, facts, private), replaced_kernels(files, facts, private)
+
+
+def _strangers(folder: CohortFolder) -> Iterator[tuple[Weight, UserError]]:
+    for name, near in folder.strangers():
+        known = f"an entry that is nearly called {near}" if near else "an entry that is not read"
+        yield (
+            "stop" if near in _NEEDED else "loss" if near else "note",
+            UserError(
+                "cohort folder",
+                expected="dicom/, annotations/, dxa, clinical and review (.csv or .xlsx) and "
+                "cohort.json alone",
+                came=known,
+                remedy=f"rename it to {near}"
+                if near
+                else "move it elsewhere, or let it lie: phi-check searches it",
+                private=name,
+            ),
+        )
+
+
+def _missing(folder: CohortFolder, config: Config) -> Iterator[tuple[Weight, UserError]]:
+    """Say what is not there, and what follows."""
+    unknown = "kept" if config.exclude.unknown_history == "keep" else "excluded"
+    follows: list[tuple[Weight, str, str, str]] = [
+        ("stop", "annotations", "annotations/", "every patient is excluded (no_annotation)"),
+        ("stop", "dxa", "dxa.csv or dxa.xlsx", "every patient is excluded (no_dxa)"),
+        ("note", "clinical", "clinical.csv", f"histories are unknown and patients {unknown}"),
+    ]
+    for weight, name, what, consequence in follows:
+        try:
+            there = getattr(folder, name).exists()
+        except UserError:  # two tables of a name, or one in another format: reading it says so
+            continue
+        if not there:
+            yield (
+                weight,
+                UserError(
+                    "cohort folder",
+                    expected=what,
+                    came="none",
+                    remedy=f"bring it; without it {consequence}",
+                ),
+            )
+
+
+def _unread(index: pd.DataFrame) -> Iterator[tuple[Weight, UserError]]:
+    counts = index.loc[index["fault"] != "", "fault"].value_counts()
+    for fault, number in counts.items():
+        yield (
+            "note",
+            UserError(
+                "dicom/",
+                expected="DICOM files that can be read",
+                came=f"others ({fault}: {number:,})",
+                remedy="nothing need be done if they are no images: each is excluded with this "
+                "reason",
+            ),
+        )
+
+
+def _kernels(
+    index: pd.DataFrame, texts: pd.DataFrame, config: Config
+) -> Iterator[tuple[Weight, UserError]]:
+    rule = config.exclude.criteria.not_bone_kernel
+    ct = index[index["readable"] & (index["modality"] == "CT")]
+    kinds = classify(ct["vendor"], ct["kernel"], rule.bone_kernels)
+    unknown = ct.loc[(kinds == "unknown").to_numpy() & (ct["kernel"] != "").to_numpy()]
+    if not rule.enabled or unknown.empty:
+        return
+    counts = Counter(zip(unknown["vendor"], unknown["kernel"], strict=True)).most_common()
+    listed = [f"{name} of {vendor} ({n:,} files)" for (vendor, name), n in counts]
+    then = {"review": "flags", "exclude": "excludes", "keep": "keeps"}[rule.unknown_kernel]
+    yield (
+        "loss" if rule.unknown_kernel == "exclude" else "note",
+        UserError(
+            "dicom/",
+            expected="reconstruction kernels of the vendor table",
+            came=", ".join(listed[:_LISTED])
+            + (f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""),
+            remedy="name those that are made for bone in "
+            f"exclude.criteria.not_bone_kernel.bone_kernels; else the rule {then} their files",
+            private=", ".join(f"{row.kernel} is {row.text}" for row in texts.itertuples()),
+        ),
+    )
+
+
+def _near_misses(unmatched: Sequence[Lone]) -> Iterator[tuple[Weight, UserError]]:
+    """Yield one fault for each table and way in which IDs nearly equal those of another one."""
+    pairs_once = {
+        frozenset((one.patient_id, other)): (one.side, how, one.patient_id, other)
+        for one in reversed(unmatched)
+        for other, how in one.near
+    }
+    near = list(pairs_once.values())
+    for (side, how), group in groupby(sorted(near), key=lambda item: item[:2]):
+        pairs = [(one, other) for _, _, one, other in group]
+        ids = {one for one, _ in pairs}
+        yield (
+            "loss",
+            UserError(
+                "dicom/" if side == "ct" else side,
+                expected="each patient under one ID in headers and tables",
+                came=f"IDs that differ from another one by {how} alone: {len(ids):,}",
+                remedy="write both alike (patient_id as text keeps its zeros), or leave them if "
+                "they are two patients; an ID without its partner counts as no_dxa",
+                private="; ".join(f"{one} ~ {other}" for one, other in pairs),
+            ),
+        )
+    lone = Counter(one.side for one in unmatched if not one.near)
+    for side, came, follows in (
+        ("ct", "patients of the CT without a row in the DXA table", "it is excluded (no_dxa)"),
+        ("dxa", "patients of the DXA table without CT", "it counts nowhere"),
+        ("clinical", "patients of the clinical table without CT", "it counts nowhere"),
+    ):
+        if lone[side]:
+            names = [one.patient_id for one in unmatched if one.side == side and not one.near]
+            yield (
+                "loss" if side == "ct" else "note",
+                UserError(
+                    "dicom/" if side == "ct" else side,
+                    expected="the same patients in headers and tables",
+                    came=f"{came}: {lone[side]:,}",
+                    remedy=f"bring what such a patient lacks, or leave it: {follows}",
+                    private=", ".join(names),
+                ),
+            )
+
+
+def _sorted(found: Sequence[tuple[Weight, UserError]]) -> tuple[Fault, ...]:
+    """Return the faults, worst first, those together that differ in numbers alone."""
+    alike: dict[tuple[object, ...], list[UserError]] = {}
+    once = {(weight, str(error), error.private): (weight, error) for weight, error in found}
+    for weight, error in once.values():  # a table that two functions read shows its faults twice
+        texts = (error.where, error.expected, error.came, error.remedy)
+        alike.setdefault((weight, *(_NUMBER.sub("#", text) for text in texts)), []).append(error)
+    faults = [Fault(key[0], group[0], tuple(group[1:])) for key, group in alike.items()]  # type: ignore[arg-type]  # the weight
+    return tuple(sorted(faults, key=lambda fault: WEIGHTS.index(fault.weight)))

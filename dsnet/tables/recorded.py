@@ -1,0 +1,101 @@
+"""What DVC shows of a table: ``dvc metrics show`` and ``dvc plots show``.
+
+``python -m dsnet.tables.recorded``: one small JSON for each method, which are the rows of
+``dvc metrics show``, and one CSV for each plot with a column for each method.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from dsnet import schemas
+from dsnet.files import read_json, write_csv, write_json
+from dsnet.schemas import CLASSES
+from dsnet.step import run
+from dsnet.tables.methods import Json, percent
+
+_SHOWN = ("map", "recall", "accuracy")
+_BOUNDS = {"": "value", "_low": "low", "_high": "high"}
+_BINS = 20
+"""Steps of recall and of confidence from 0 to 1 at which the curves are given."""
+
+
+def record(
+    *, variants: list[str], seeds: list[int], metrics: Path, models: Path, folder: Path
+) -> None:
+    """Write the metrics and plots that DVC shows.
+
+    Parameters
+    ----------
+    variants : list of str
+        Detectors, as ``backbone/attention``.
+    seeds : list of int
+    metrics : Path
+        Folder of ``{backbone}/{attention}.json``.
+    models : Path
+        Folder of ``{backbone}/{attention}/seed{seed}/history.csv``.
+    folder : Path
+        Written: ``{backbone}_{attention}.json`` with map, recall and accuracy in percent and their
+        bounds; ``learning.csv``, ``precision_recall.csv`` (mean over the classes) and
+        ``calibration.csv`` of the first seed.
+    """
+    reports = {name: read_json(metrics / f"{name}.json", "metrics", "curves") for name in variants}
+    for name, report in reports.items():
+        shown = {
+            f"{measure}{suffix}": percent(report["metrics"][measure][bound])
+            for measure in _SHOWN
+            for suffix, bound in _BOUNDS.items()
+        }
+        write_json(folder / f"{name.replace('/', '_')}.json", shown)
+    histories = {
+        name: schemas.read(schemas.HISTORY, models / name / f"seed{seeds[0]}" / "history.csv")
+        for name in variants
+    }
+    learning = {
+        f"{_column(name)}_{quantity}": history.set_index("epoch")[quantity]
+        for name, history in histories.items()
+        for quantity in ("loss", "validation_map")
+    }
+    write_csv(folder / "learning.csv", pd.DataFrame(learning).reset_index())
+    for plot, points in (("precision_recall", _precision), ("calibration", _accuracy)):
+        columns = {_column(name): dict(points(report)) for name, report in reports.items()}
+        table = pd.DataFrame(columns).sort_index().rename_axis("x").reset_index()
+        write_csv(folder / f"{plot}.csv", table)
+
+
+def _column(variant: str) -> str:
+    return variant.replace("/", "_")
+
+
+def _precision(report: Json) -> Iterator[tuple[float, float]]:
+    """Yield recall and the mean over the classes of the best precision at that recall or more."""
+    curves = [report["curves"]["pr"][name] for name in CLASSES]
+    for step in range(_BINS + 1):
+        recall = step / _BINS
+        best = [
+            max(
+                (
+                    p
+                    for r, p in zip(curve["recall"], curve["precision"], strict=True)
+                    if r >= recall
+                ),
+                default=0.0,
+            )
+            for curve in curves
+            if curve
+        ]
+        if best:
+            yield recall, round(sum(best) / len(best), 4)
+
+
+def _accuracy(report: Json) -> Iterator[tuple[float, float]]:
+    """Yield confidence, rounded to a bin, and how often it was right."""
+    curve = report["curves"]["calibration"]["before"]
+    for confidence, accuracy in zip(curve["confidence"], curve["accuracy"], strict=True):
+        if confidence is not None:  # an empty bin has neither
+            yield round(confidence * _BINS) / _BINS, round(accuracy, 4)
+
+
+if __name__ == "__main__":
+    run(record)

@@ -1,0 +1,70 @@
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from dsnet import failures, step
+from dsnet.errors import UserError, collect_errors, collectable
+
+
+def fail() -> None:
+    raise UserError("dxa.csv row 3", expected="a", came="b", remedy="c", private="Mrs Example")
+
+
+def test_a_step_of_the_workflow_leaves_its_error_with_private_detail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = tmp_path / "private"
+    monkeypatch.setenv(failures.VARIABLE, str(failures.path_in(private)))
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            step.run(fail, ["--log", str(tmp_path / "match.log")])
+    assert "Example" not in capsys.readouterr().err
+    kept = failures.read(private)
+    assert [failure.private for failure in kept] == ["Mrs Example"] * 2
+    if sys.platform != "win32":
+        assert stat.S_IMODE(failures.path_in(private).stat().st_mode) == 0o600
+    told = failures.summary(kept).splitlines()
+    assert told == [
+        "dsnet: dxa.csv row 3: expected a, but found b; c.",
+        "dsnet: on a private terminal, dsnet why adds whose data these are.",
+        "dsnet: dsnet check lists all faults of the cohort at once.",
+    ]
+    failures.forget(private)
+    assert failures.read(private) == []
+
+
+def test_a_step_alone_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(failures.VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        step.run(fail, [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_was_killed_is_told_of() -> None:
+    assert "want of memory" in failures.summary([])
+
+
+def test_a_notice_goes_to_terminal_and_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> str:
+        return "3 patient IDs nearly equal another one."
+
+    step.run(work, ["--log", str(tmp_path / "log")])
+    assert capsys.readouterr().err == "dsnet: 3 patient IDs nearly equal another one.\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8").splitlines()[1].startswith("3 patient")
+
+
+def test_errors_are_collected_only_where_that_is_asked_for() -> None:
+    with pytest.raises(UserError), collectable():
+        fail()
+    with collect_errors() as errors:
+        for _ in range(3):
+            with collectable():
+                fail()
+    assert len(errors) == 3
+    with pytest.raises(UserError), collectable():
+        fail()

@@ -1,0 +1,27 @@
+"""The config: the demo's, and a user's own above it."""
+
+import sys
+
+from dsnet.config.load import DEMO, LOCAL, check_yaml, config_files
+from dsnet.errors import UserError
+
+
+def checked(function, *arguments):
+    """Call `function`; an error that the user can mend stops the workflow in one sentence."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        sys.exit(f"dsnet: {error}")
+
+
+for path in config_files():
+    if path.exists():  # a module has its config from the workflow that uses it
+        checked(check_yaml, path)
+
+
+configfile: "config/config.yaml"
+
+
+if LOCAL.exists():
+
+    configfile: "config/local.yaml"
