@@ -33,6 +33,7 @@ from dsnet.errors import UserError, collect_errors, collectable
 from dsnet.exclude.evidence import gather
 from dsnet.exclude.kernel import classify
 from dsnet.exclude.ledger import apply_criteria, exclusions_table, ledger_table
+from dsnet.ingest.cache import facts_table
 from dsnet.ingest.index import replaced_kernels, tables
 from dsnet.ingest.workers import read_all
 from dsnet.label.step import included_files, label_boxes
@@ -221,7 +222,7 @@ def read_header(path: str, thresholds: Thresholds, limits: Limits, *, decode: bo
         return facts
     # Copies of one image have one UID; without pixels nothing else shows them.
     mark = hashlib.sha256((facts.header.sop_instance_uid or path).encode("utf-8", "replace"))
-    return replace(facts, fault="", evidence=replace(_NOT_DECODED, pixel_hash=mark.hexdigest()))
+    return replace(facts, fault="", evidence=_NOT_DECODED._replace(pixel_hash=mark.hexdigest()))
 
 
 def _private(config: Config) -> PrivateCohort:
@@ -248,12 +249,12 @@ def _index(
     read = reader.read if pixels else read_header
     limits = Limits(params.max_seconds, params.max_memory_mb << 20, params.max_decoded_mb << 20)
     thresholds = Thresholds(params.metal_hu, params.cement_hu)
-    facts = {
-        file.relative: one
+    facts = facts_table(
+        (file.relative, one)
         for chunk in read_all(files, thresholds, limits, params.processes, read)
         for file, one in chunk
-    }
-    return *tables(files, facts, private), replaced_kernels(files, facts, private)
+    )
+    return *tables(facts, private), replaced_kernels(facts["kernel"], private)
 
 
 def _strangers(folder: CohortFolder) -> Iterator[tuple[Weight, UserError]]:
