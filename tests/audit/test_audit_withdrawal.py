@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dsnet import schemas
 from dsnet.audit import withdrawal
 from dsnet.cli import app
-from dsnet.config.cohort import Annotations, Dxa, Exclude, Ingest, Label
+from dsnet.config.cohort import Annotations, Clinical, Dxa, Exclude, Ingest, Label
 from dsnet.config.output import PhiCheck
 from dsnet.exclude.step import exclude
 from dsnet.ingest.step import ingest
@@ -62,6 +62,7 @@ def run_steps() -> Results:
     matched["boxes"] = folder / "annotations.csv"
     match(
         annotations=Annotations(),
+        clinical=Clinical(),
         dxa=Dxa(),
         label=Label(),
         source=source,
