@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dsnet import schemas
 from dsnet.audit import withdrawal
 from dsnet.cli import app
-from dsnet.config.cohort import Annotations, Dxa, Exclude, Ingest, Label
+from dsnet.config.cohort import Annotations, Clinical, Dxa, Exclude, Ingest, Label
 from dsnet.config.output import PhiCheck
 from dsnet.exclude.step import exclude
 from dsnet.ingest.step import ingest
@@ -63,6 +63,7 @@ def run_steps() -> Results:
     match(
         annotations=Annotations(),
         dxa=Dxa(),
+        clinical=Clinical(),
         label=Label(),
         source=source,
         index=index,
