@@ -231,6 +231,7 @@ def open_cache(path: Path, settings: str = "") -> Iterator[Cache]:
         path.write_bytes(b"")
         _make_tables(path)
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA secure_delete = ON")  # some builds leave what was deleted
         try:
             yield Cache(connection, settings)
         finally:

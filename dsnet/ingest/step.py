@@ -63,7 +63,7 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
             source.parents[1],
             private,
             marks=image_marks(facts["sop_instance_uid"].tolist(), facts["pixel_hash"].tolist()),
-            uids=set(facts["sop_instance_uid"]) - {""},
+            uids=set(facts.loc[facts["readable"], "sop_instance_uid"]),
             phantom_seed=folder.phantom_seed,
         )
         rows, identities = tables(facts, known)
