@@ -64,7 +64,6 @@ def run_steps() -> Results:
         annotations=Annotations(),
         clinical=Clinical(),
         dxa=Dxa(),
-        clinical=Clinical(),
         label=Label(),
         source=source,
         index=index,
