@@ -36,6 +36,9 @@ CREATE TABLE IF NOT EXISTS identifying (
 """
 """The first table is that of earlier versions."""
 
+_OVERWRITE = "PRAGMA secure_delete = ON"
+"""Some builds of SQLite leave in the file what was deleted."""
+
 _PASSING = frozenset(
     {"no_permission", "io_error", "no_decoder", "too_large", "timeout", "memory_limit"}
 )
@@ -231,7 +234,7 @@ def open_cache(path: Path, settings: str = "") -> Iterator[Cache]:
         path.write_bytes(b"")
         _make_tables(path)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA secure_delete = ON")  # some builds leave what was deleted
+        connection.execute(_OVERWRITE)
         try:
             yield Cache(connection, settings)
         finally:
@@ -245,6 +248,7 @@ def facts_table(facts: Iterable[tuple[str, Facts]]) -> pd.DataFrame:
 
 def _make_tables(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(_OVERWRITE)
         connection.executescript(_TABLES)
 
 
