@@ -208,6 +208,9 @@ def test_a_copied_cohort_json_makes_no_key_public(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="results of another one"):
         run(tmp_path / "p", tmp_path / "phantom", "results")
     assert not (tmp_path / "p" / "private" / "pseudonym.key").exists()
+    blank = ct_slice(np.full((4, 4), 9), SOPInstanceUID="")
+    save(blank, tmp_path / "phantom" / "dicom" / "real")
+    assert run(tmp_path / "q", tmp_path / "phantom", "results").source.phantom_seed is None
 
 
 def test_the_stamp_names_the_cohort_by_its_public_name(tmp_path: Path) -> None:
