@@ -90,6 +90,8 @@ def lay_out(folder: Path, *, paper: bool = False, project: Path = Path()) -> Ite
     settings = yaml.safe_dump({"cohort": folder.as_posix(), "results": RESULTS}, sort_keys=False)
     more = (project / PAPER).read_text(encoding="utf-8") if paper else ""
     write_text(local, "\n".join([_CONFIG + settings, more]).rstrip() + "\n")
+    # As results/ has it: git keeps nothing of patients.
+    write_text(project / RESULTS / ".gitignore", "*\n!.gitignore\n")
     yield f"{LOCAL.as_posix()}: your settings; results go to {RESULTS}/"
     write_text(project / DVC, _STAGES + own_stages(project))
     yield f"{DVC.as_posix()}: the same under DVC (dvc add {folder}, dvc repro {DVC.as_posix()})"

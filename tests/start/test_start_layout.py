@@ -35,6 +35,8 @@ def test_a_folder_and_a_config_are_laid_out(project: Path, tmp_path: Path) -> No
     assert folder.strangers() == []
     assert folder.dxa.read_text(encoding="utf-8").startswith("patient_id,exam_date,L1_t_score,")
     assert not folder.synthetic
+    ignored = (project / "results-own" / ".gitignore").read_text(encoding="utf-8")
+    assert ignored == (ROOT / "results" / ".gitignore").read_text(encoding="utf-8")
     local = settings(project / LOCAL)
     assert local == {"cohort": (tmp_path / "raw").as_posix(), "results": "results-own"}
     assert config_files(project) == [project / "config/config.yaml", project / LOCAL]
