@@ -126,6 +126,13 @@ class Criterion(Section):
     """Whether it is applied."""
 
 
+class Withdrawn(Section):
+    """Consent that was withdrawn (`dsnet withdraw`): it holds for every run."""
+
+    enabled: Literal[True] = True
+    """Always applied."""
+
+
 class NotOriginalAxial(Criterion):
     """Tilt of the slice off the axial plane."""
 
@@ -187,7 +194,7 @@ class IncompleteLevels(Criterion):
 class Criteria(Section):
     """Every criterion by its slug, in the order in which they count."""
 
-    withdrawn: Criterion = Criterion()
+    withdrawn: Withdrawn = Withdrawn()
     unreadable: Criterion = Criterion()
     undecodable_pixels: Criterion = Criterion()
     uid_conflict: Criterion = Criterion()
@@ -220,8 +227,8 @@ class Exclude(Section):
     unknown_history: Literal["keep", "exclude"] = "keep"
     """An unknown history: keep (and count), or exclude (interpretation 22)."""
     criteria: Criteria = Criteria()
-    """In the order in which they count. Each can be switched off with `enabled: false`. `dsnet
-    criteria` prints what each one means.
+    """In the order in which they count. Each but withdrawn can be switched off with `enabled:
+    false`. `dsnet criteria` prints what each one means.
     """
 
 

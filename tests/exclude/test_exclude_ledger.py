@@ -81,7 +81,9 @@ def cohorts(draw: st.DrawFn) -> tuple[pd.DataFrame, Exclude]:
         patients(draw(st.dictionaries(st.sampled_from(["1", "2"]), HISTORY))),
         t_score="patient",
     )
-    off = draw(st.sets(st.sampled_from(list(Criteria.model_fields)), max_size=3))
+    off = draw(
+        st.sets(st.sampled_from(sorted({*Criteria.model_fields} - {"withdrawn"})), max_size=3)
+    )
     return files, Exclude.model_validate({"criteria": {slug: {"enabled": False} for slug in off}})
 
 
