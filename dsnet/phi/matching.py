@@ -35,6 +35,8 @@ _UID = re.compile(r"(?<![\d.])\d+(?:\.\d+){3,}(?!\d)")
 _ID_COLUMN = re.compile(r"(^|[\W_])(id|pid|mrn|patient|accession)([\W_]|$)", re.I)
 _DATE_COLUMN = re.compile(r"date|birth|dob|day|time", re.I)
 _DIGEST = re.compile(r"(?<![^\W_])(?=[0-9a-f]*\d)[0-9a-f]{16,}(?![^\W_])")
+_TIME_OF_LOG = re.compile(r"T\d{6}\.\d{6}(?=\.snakemake\.log\Z)")
+"""In names that Snakemake gives: one of a hundred runs would hit an ID of six digits by chance."""
 _EIGHT_DIGITS = re.compile(r"(?<!\d)\d{8}(?!\d)")
 _LONGEST_WHOLE = 64
 _FIELD = re.compile(r"[^\t\r\n,;:=|<>\"'()\[\]{}]+")
@@ -110,8 +112,9 @@ class Matcher:
         hidden : str
             Texts that the path encodes.
         """
+        relative, *encoded = (_TIME_OF_LOG.sub("", each) for each in (relative, *hidden))
         names = relative.split("/")
-        yield from self.values([*names, *(name.partition(".")[0] for name in names), *hidden])
+        yield from self.values([*names, *(name.partition(".")[0] for name in names), *encoded])
         folded = _DIGEST.sub(" ", fold(relative))
         for start in range(len(folded) - GLUED + 1):
             for pattern, match in self._glued.get(folded[start : start + GLUED], ()):

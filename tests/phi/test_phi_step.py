@@ -220,6 +220,16 @@ def test_paths_are_searched_and_withheld(project: Path) -> None:
     assert {hit["values"] for hit in report(project)["hits"]} == {2}
 
 
+def test_the_time_in_a_name_of_snakemake_is_no_id(project: Path) -> None:
+    for name in ("2026-11-27T506445.123456", "2026-11-27T203301.506445"):
+        (project / "results" / f"{name}.snakemake.log").write_text("")
+    assert hits_of(project) == set()
+    for name in ("506445.snakemake.log", "2026-11-27T506445.123456.log", "2017-11-11T203301.1.log"):
+        (project / "results" / name).write_text("")
+        assert hits_of(project) != set(), name
+        (project / "results" / name).unlink()
+
+
 def test_a_damaged_container_is_searched_as_bytes(project: Path) -> None:
     (project / "results" / "cut.parquet").write_bytes(b"PAR1" + bytes(40) + b"Braskacker")
     assert hits_of(project) == {("cut.parquet", "PatientName")}
