@@ -23,7 +23,7 @@ _COLUMNS = ("side", "patient_id", "near_miss", "difference")
 
 
 @dataclass(frozen=True)
-class Lone:
+class UnmatchedId:
     """An ID that only one side knows.
 
     Attributes
@@ -84,7 +84,7 @@ _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
 """How two spellings of one ID differ, and the form in which they are equal."""
 
 
-def lone_ids(ct: Iterable[str], dxa: Iterable[str]) -> list[Lone]:
+def unmatched_ids(ct: Iterable[str], dxa: Iterable[str]) -> list[UnmatchedId]:
     """Return every ID without a partner on the other side, the scans' first, each in order.
 
     Parameters
@@ -96,11 +96,11 @@ def lone_ids(ct: Iterable[str], dxa: Iterable[str]) -> list[Lone]:
     found = []
     for side, own, other in zip(SIDES, known, known[::-1], strict=True):
         look = _Likeness(sorted(other))
-        found += [Lone(side, name, look.near(name)) for name in sorted(own - other)]
+        found += [UnmatchedId(side, name, look.near(name)) for name in sorted(own - other)]
     return found
 
 
-def near_misses(ids_of: Mapping[str, Iterable[str]]) -> list[Lone]:
+def near_misses(ids_of: Mapping[str, Iterable[str]]) -> list[UnmatchedId]:
     """Return the IDs without a partner, and those that have a second spelling anywhere.
 
     Two spellings on both sides are two patients, one of whom may train what the other tests.
@@ -113,7 +113,7 @@ def near_misses(ids_of: Mapping[str, Iterable[str]]) -> list[Lone]:
 
     Returns
     -------
-    list of Lone
+    list of UnmatchedId
         In the order of the tables and IDs. Spellings are compared with those of all tables;
         swapped digits with those of other tables that have no partner, since in a run of numbers
         every ID has neighbours.
@@ -132,7 +132,7 @@ def near_misses(ids_of: Mapping[str, Iterable[str]]) -> list[Lone]:
             if name in alone[side]:
                 near |= {other: "a swapped digit" for other in _swaps(name) if other in slips}
             if near or name in alone[side]:
-                found.append(Lone(side, name, tuple(sorted(near.items()))))
+                found.append(UnmatchedId(side, name, tuple(sorted(near.items()))))
     return found
 
 
@@ -162,7 +162,7 @@ def check_some_match(table: str, ids: Iterable[str], ct: Iterable[str]) -> None:
         )
 
 
-def match_counts(lone: Sequence[Lone], dxa: Iterable[str]) -> dict[str, int]:
+def match_counts(unmatched: Sequence[UnmatchedId], dxa: Iterable[str]) -> dict[str, int]:
     """Return what may be said of the match in public.
 
     Returns
@@ -172,13 +172,13 @@ def match_counts(lone: Sequence[Lone], dxa: Iterable[str]) -> dict[str, int]:
         ``near_misses``, how many of the latter two have one.
     """
     patients = len(set(dxa) - {""})
-    without = {side: sum(one.side == side for one in lone) for side in SIDES}
+    without = {side: sum(one.side == side for one in unmatched) for side in SIDES}
     return {
         "dxa_patients": patients,
         "matched": patients - without["dxa"],
         "ct_without_dxa": without["ct"],
         "dxa_without_ct": without["dxa"],
-        "near_misses": sum(bool(one.near) for one in lone),
+        "near_misses": sum(bool(one.near) for one in unmatched),
     }
 
 
@@ -200,11 +200,11 @@ def near_misses_sentence(identity: Mapping[str, int]) -> str | None:
     )
 
 
-def write_id_match(lone: Sequence[Lone], path: Path) -> None:
+def write_id_match(unmatched: Sequence[UnmatchedId], path: Path) -> None:
     """Write one row for each ID and near miss, for the hospital's eyes alone (mode 600)."""
     rows = [
         (one.side, one.patient_id, other, how)
-        for one in lone
+        for one in unmatched
         for other, how in one.near or (("", ""),)
     ]
     write_spreadsheet_csv(path, pd.DataFrame(rows, columns=list(_COLUMNS)), mode=0o600)

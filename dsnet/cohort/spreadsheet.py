@@ -21,7 +21,7 @@ READABLE: Final = (".csv", *WORKBOOKS)
 
 _DELIMITERS: Final = ",;\t"
 _DELIMITER_HINT: Final = re.compile(r"sep=([,;\t])")
-"""First line by which Excel is told the delimiter; Excel itself does not show it."""
+"""First line that names the delimiter for Excel; Excel itself does not show it."""
 
 _ZERO_PADDED: Final = re.compile(r"0{2,}")
 """Number format of an Excel cell that shows leading zeros."""
@@ -381,7 +381,7 @@ def _opened(path: Path, *, formulas: bool) -> Iterator[Any]:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles and extensions that openpyxl leaves out
             book = load_workbook(file, data_only=not formulas)
-    except Exception as error:  # a damaged part raises whatever reads it: zip, XML, numbers, dates
+    except Exception as error:  # a damaged part raises errors of zip, XML, numbers, dates
         if is_of_machine(error):
             raise
         raise UserError(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dsnet.cohort.clinical import History
 from dsnet.cohort.exam import DxaTable
-from dsnet.cohort.identity import Lone
+from dsnet.cohort.identity import UnmatchedId
 from dsnet.cohort.spreadsheet import read_table
 from dsnet.private import PrivateCohort
 from dsnet.schemas import HISTORIES, PATIENTS
@@ -29,7 +29,7 @@ def patients_table(
     ct: pd.DataFrame,
     dxa: DxaTable,
     histories: Mapping[str, History],
-    unmatched: Sequence[Lone],
+    unmatched: Sequence[UnmatchedId],
     *,
     clinical: Path,
     private: PrivateCohort,
@@ -45,7 +45,7 @@ def patients_table(
     dxa : DxaTable
     histories : mapping of str to History
         By patient ID.
-    unmatched : sequence of Lone
+    unmatched : sequence of UnmatchedId
         IDs without a partner, with what comes near.
     clinical : Path
         ``clinical.csv``, for sex and age; it need not exist.

@@ -22,7 +22,7 @@ from dsnet.cohort.clinical import History, read_clinical
 from dsnet.cohort.dxa import read_dxa
 from dsnet.cohort.exam import DxaTable
 from dsnet.cohort.folder import CohortFolder
-from dsnet.cohort.identity import Lone, check_some_match, near_misses
+from dsnet.cohort.identity import UnmatchedId, check_some_match, near_misses
 from dsnet.cohort.review import read_review
 from dsnet.config.load import Config
 from dsnet.dicom import reader
@@ -145,7 +145,7 @@ class _Read:
     dxa: DxaTable
     histories: dict[str, History]
     decided: pd.DataFrame
-    unmatched: list[Lone]
+    unmatched: list[UnmatchedId]
 
 
 def _read(
@@ -341,7 +341,7 @@ def _kernels(
     )
 
 
-def _near_misses(unmatched: Sequence[Lone]) -> Iterator[tuple[Weight, UserError]]:
+def _near_misses(unmatched: Sequence[UnmatchedId]) -> Iterator[tuple[Weight, UserError]]:
     """Yield one fault for each table and way in which IDs nearly equal those of another one."""
     pairs_once = {
         frozenset((one.patient_id, other)): (one.side, how, one.patient_id, other)
@@ -363,20 +363,20 @@ def _near_misses(unmatched: Sequence[Lone]) -> Iterator[tuple[Weight, UserError]
                 private="; ".join(f"{one} ~ {other}" for one, other in pairs),
             ),
         )
-    lone = Counter(one.side for one in unmatched if not one.near)
+    counts = Counter(one.side for one in unmatched if not one.near)
     for side, came, follows in (
         ("ct", "patients of the CT without a row in the DXA table", "it is excluded (no_dxa)"),
         ("dxa", "patients of the DXA table without CT", "it counts nowhere"),
         ("clinical", "patients of the clinical table without CT", "it counts nowhere"),
     ):
-        if lone[side]:
+        if counts[side]:
             names = [one.patient_id for one in unmatched if one.side == side and not one.near]
             yield (
                 "loss" if side == "ct" else "note",
                 UserError(
                     "dicom/" if side == "ct" else side,
                     expected="the same patients in headers and tables",
-                    came=f"{came}: {lone[side]:,}",
+                    came=f"{came}: {counts[side]:,}",
                     remedy=f"bring what such a patient lacks, or leave it: {follows}",
                     private=", ".join(names),
                 ),

@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsnet.cohort.identity import (
-    Lone,
+    UnmatchedId,
     check_some_match,
-    lone_ids,
     near_misses,
+    unmatched_ids,
     write_id_match,
 )
 from dsnet.errors import UserError
@@ -20,7 +20,7 @@ NAMES = st.sets(st.text("01 aA", max_size=4), max_size=8)
 def test_near_misses_are_shown_and_never_repaired() -> None:
     ct = ["00123", "A 77", "b9", "1234", "lonely", "same", ""]
     dxa = ["123", "A77", "B9", "1324", "same", "", "0a 77"]
-    found = {(one.side, one.patient_id): dict(one.near) for one in lone_ids(ct, dxa)}
+    found = {(one.side, one.patient_id): dict(one.near) for one in unmatched_ids(ct, dxa)}
     assert found == {
         ("ct", "00123"): {"123": "leading zeros"},
         ("ct", "1234"): {"1324": "a swapped digit"},
@@ -38,7 +38,7 @@ def test_near_misses_are_shown_and_never_repaired() -> None:
 @settings(deadline=None, max_examples=30)
 @given(NAMES, NAMES)
 def test_everyone_without_a_partner_is_listed_once(ct: set[str], dxa: set[str]) -> None:
-    found = lone_ids(ct, dxa)
+    found = unmatched_ids(ct, dxa)
     assert {one.patient_id for one in found if one.side == "ct"} == ct - dxa - {""}
     assert {one.patient_id for one in found if one.side == "dxa"} == dxa - ct - {""}
     assert len(found) == len({(one.side, one.patient_id) for one in found})
@@ -73,7 +73,7 @@ def test_spellings_are_looked_for_among_all_ids() -> None:
 def test_running_numbers_are_no_near_misses() -> None:
     numbers = [str(number) for number in range(1000, 1400)]
     dxa = [number for number in numbers if number != "1234"]
-    assert near_misses({"ct": numbers, "dxa": dxa}) == [Lone("ct", "1234", ())]
+    assert near_misses({"ct": numbers, "dxa": dxa}) == [UnmatchedId("ct", "1234", ())]
 
 
 @settings(deadline=None, max_examples=30)
@@ -101,7 +101,7 @@ def test_a_table_of_other_patients_stops() -> None:
 
 def test_the_list_holds_no_live_formula(tmp_path: Path) -> None:
     path = tmp_path / "id_match.csv"
-    write_id_match(lone_ids(['=HYPERLINK("http://x")'], ["0042"]), path)
+    write_id_match(unmatched_ids(['=HYPERLINK("http://x")'], ["0042"]), path)
     text = path.read_text(encoding="utf-8")
     assert "\"'=HYPERLINK" in text
     assert "0042" in text

@@ -8,7 +8,7 @@ from support.made_index import PRIVATE, UNREADABLE, cohort, dxa, exam, key, of_c
 from dsnet import schemas
 from dsnet.cohort.clinical import read_clinical
 from dsnet.cohort.exam import DxaTable
-from dsnet.cohort.identity import lone_ids
+from dsnet.cohort.identity import unmatched_ids
 from dsnet.match.patients import age_of, patients_table, sex_of
 
 HEADER = "patient_id,fracture_history,spine_surgery,tumour,bone_hyperplasia,sex,age\n"
@@ -25,7 +25,7 @@ def table(clinical: Path, measured: DxaTable, *rows: dict[str, Any]) -> pd.DataF
         of_ct(index, identities),
         measured,
         read_clinical(clinical),
-        lone_ids(identities["patient_id"], measured.exams),
+        unmatched_ids(identities["patient_id"], measured.exams),
         clinical=clinical,
         private=PRIVATE,
     )

@@ -62,7 +62,7 @@ TABLE3 = [
 ]
 ROC_BASELINES = ["hu/multinomial"]
 CLAIMED_BASELINES = [method for method in TABLE3 if method.startswith("hu")]
-# What several steps are told.
+# Options that several steps share.
 FOLDERS = {"metrics": f"{RESULTS}/metrics", "models": f"{RESULTS}/models"}
 SPEED = {
     "images": CONFIG.evaluate.speed_images,
