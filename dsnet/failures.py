@@ -7,6 +7,7 @@ variable, empties the file when a run starts, and prints the sentences as the la
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -59,7 +60,11 @@ def read(private: Path) -> list[Failure]:
         lines = path_in(private).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
-    return [Failure(**json.loads(line)) for line in lines]
+    failures = []
+    for line in lines:
+        with suppress(ValueError):  # cut short by a full disk; the step's log has it
+            failures.append(Failure(**json.loads(line)))
+    return failures
 
 
 def forget(private: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +41,7 @@ def whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         if error.errno in _UNWRITABLE:
-            raise _unwritable(path, error) from error
+            raise _unwritable(f"{path.parent}", _UNWRITABLE[error.errno]) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -158,12 +159,30 @@ _UNWRITABLE = {
 }
 
 
-def _unwritable(path: Path, error: OSError) -> UserError:
+_DATABASE_UNWRITABLE = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "the file system or the file is read-only",
+    sqlite3.SQLITE_CANTOPEN: "a database there cannot be opened",
+    sqlite3.SQLITE_IOERR: "the disk cannot be written or read",
+}
+
+
+def cannot_write(error: Exception) -> UserError | None:
+    """Return the sentence for an exception of a full or read-only disk, None for all others."""
+    came = None
+    if isinstance(error, sqlite3.OperationalError):
+        came = _DATABASE_UNWRITABLE.get(error.sqlite_errorcode & 0xFF)  # without its extension
+    elif isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        came = _UNWRITABLE[error.errno]
+    return _unwritable("the folder of results, private or temporary files", came) if came else None
+
+
+def _unwritable(where: str, came: str) -> UserError:
     return UserError(
-        f"{path.parent}",
+        where,
         expected="a folder that can be written",
-        came=f"that {_UNWRITABLE[error.errno or 0]}",
-        remedy="free or unlock it, or set the config key results to another folder",
+        came=f"that {came}",
+        remedy="free or unlock it, or set the config key results or private to another folder",
     )
 
 

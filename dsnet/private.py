@@ -10,7 +10,6 @@ a cohort by the images that it shares with that cohort's map, never by its path 
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -22,6 +21,7 @@ import pyarrow.parquet as pq
 
 from dsnet.dicom.scan import native, scan
 from dsnet.errors import UserError
+from dsnet.files import whole
 
 if TYPE_CHECKING:  # the workflow opens the private folder when it loads, and pandas loads slowly
     import pandas as pd
@@ -303,10 +303,9 @@ def _read_key(path: Path, *, create: bool) -> bytes:
                 came="no file",
                 remedy="bring the key back from its backup, or delete the results and ingest again",
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_hex(32) + "\n")
+        with whole(path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(secrets.token_hex(32) + "\n", encoding="utf-8")
     text = path.read_text(encoding="utf-8", errors="replace").strip()
     try:
         key = bytes.fromhex(text)

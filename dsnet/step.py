@@ -14,7 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -25,7 +25,7 @@ from dsnet import failures
 from dsnet.config.section import explain
 from dsnet.errors import UserError
 from dsnet.failures import Failure
-from dsnet.files import write_text
+from dsnet.files import cannot_write, write_text
 
 _PACKAGE = Path(__file__).parent
 
@@ -118,12 +118,16 @@ def reporting(*, show_private: bool = False, log: Path | None = None) -> Iterato
     except UserError as error:
         detail = f" [{error.private}]" if show_private and error.private else ""
         failures.record(Failure(str(error), error.private, str(log or "")))
-        _record(log, str(error))
+        with suppress(UserError):  # the log may lie in the folder that cannot be written
+            _record(log, str(error))
         _leave(f"{error}{detail}", 1)
     except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed
-        failures.record(Failure(_fault(error), "", str(log or "")))
-        _record(log, _fault(error))
-        _leave(_fault(error), 70)
+        full = cannot_write(error)
+        sentence = str(full) if full else _fault(error)
+        failures.record(Failure(sentence, "", str(log or "")))
+        with suppress(UserError):
+            _record(log, sentence)
+        _leave(sentence, 1 if full else 70)
 
 
 def debugging() -> bool:

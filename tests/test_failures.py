@@ -1,3 +1,4 @@
+import json
 import stat
 import sys
 from pathlib import Path
@@ -68,3 +69,9 @@ def test_errors_are_collected_only_where_that_is_asked_for() -> None:
     assert len(errors) == 3
     with pytest.raises(UserError), collectable():
         fail()
+
+
+def test_a_line_that_a_full_disk_cut_short_is_passed_over(tmp_path: Path) -> None:
+    whole = json.dumps({"sentence": "a", "private": "", "log": ""})
+    failures.path_in(tmp_path).write_text(f"{whole}\n{whole[:9]}")
+    assert failures.read(tmp_path) == [failures.Failure("a", "", "")]

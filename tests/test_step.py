@@ -1,3 +1,7 @@
+import errno
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -75,3 +79,39 @@ def test_a_wrong_section_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         step.run(work, ["--params", '{"sed": 1}'])
     assert left.value.code == 2
     assert "unknown key sed = 1 (did you mean seed?" in capsys.readouterr().err
+
+
+def _fill_the_disk() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "/private/EXAMPLE^ANNA")
+
+
+def _fill_the_database() -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("PRAGMA max_page_count = 2")
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("INSERT INTO t VALUES (zeroblob(100000))")
+
+
+@pytest.mark.parametrize("work", [_fill_the_disk, _fill_the_database])
+def test_a_full_disk_is_no_fault_of_the_program(
+    capsys: pytest.CaptureFixture[str], work: Callable[[], None]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        step.run(work, [])
+    printed = capsys.readouterr().err
+    assert left.value.code == 1
+    assert "but found that the disk is full; free" in printed
+    assert "EXAMPLE" not in printed
+
+
+def test_a_log_on_a_full_disk_hides_no_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise UserError("logs", expected="a", came="that the disk is full", remedy="free it")
+
+    monkeypatch.setattr(step, "write_text", full)
+    with pytest.raises(SystemExit) as left:
+        step.run(_fill_the_disk, ["--log", str(tmp_path / "log")])
+    assert left.value.code == 1
+    assert "the disk is full" in capsys.readouterr().err

@@ -345,7 +345,7 @@ class Split(Section):
     min_patients_per_class: Annotated[int, Field(ge=3)] = 3
     """Fewer patients of a class than this stop the run."""
     file: Path | None = None
-    """A split made elsewhere: CSV with patient_key and subset; null makes one."""
+    """A split made elsewhere: a table with patient_key and subset; null makes one."""
 
     @field_validator("file")
     @classmethod

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet import schemas
+from dsnet.cohort.spreadsheet import read_table
 from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.files import write_json
@@ -81,7 +82,7 @@ def read_subsets(path: Path, patients: pd.DataFrame) -> "pd.Series[str]":
     Parameters
     ----------
     path : Path
-        The config key ``split.file``: a CSV file with the columns `patient_key` and `subset`.
+        The config key ``split.file``: CSV or a workbook with the columns `patient_key` and `subset`.
     patients : pandas.DataFrame
         As `describe_patients` returns them.
 
@@ -119,44 +120,24 @@ def read_subsets(path: Path, patients: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _read_import(path: Path) -> pd.DataFrame:
-    columns = " and ".join(_IMPORT_COLUMNS)
+    """Return the two columns of the table, by the number of the row in a spreadsheet."""
     if not path.is_file():
         raise UserError(
-            _IMPORT_NAME, expected="a CSV file", came="no file", remedy="correct the path"
-        )
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            header = stream.readline()
-        table = pd.read_csv(
-            path,
-            sep=max(",;\t", key=header.count),  # as in every other table that a user brings
-            dtype=str,
-            index_col=False,
-            keep_default_na=False,
-            skip_blank_lines=False,  # or rows would be counted otherwise than a spreadsheet does
-            encoding="utf-8-sig",
-        )
-    except ValueError as error:
-        raise UserError(
             _IMPORT_NAME,
-            expected="a CSV table in UTF-8",
-            came="something else",
-            remedy=f"save it as CSV with the columns {columns}",
-        ) from error
-    if list(table.columns) != _IMPORT_COLUMNS:
-        raise UserError(
-            _IMPORT_NAME,
-            expected=f"the columns {columns}",
-            came=f"{len(table.columns)} columns, or others",
-            remedy="correct its first row",
+            expected="a CSV file or workbook",
+            came="no file",
+            remedy="correct the path",
         )
-    return table[(table != "").any(axis="columns")]
+    rows = read_table(path, _IMPORT_COLUMNS)
+    cells = [[row.cells[name] for name in _IMPORT_COLUMNS] for row in rows]
+    numbers = pd.Index([row.number for row in rows], dtype=int)
+    return pd.DataFrame(cells, index=numbers, columns=_IMPORT_COLUMNS, dtype=str)
 
 
 def _refuse(table: pd.DataFrame, wrong: "pd.Series[bool]", expected: str, came: str) -> None:
     """Raise if any row is `wrong`; the message counts rows as a spreadsheet does."""
     if wrong.any():
-        row = table.index[wrong][0] + 2
+        row = table.index[wrong][0]
         raise UserError(
             f"{_IMPORT_NAME} row {row}", expected=expected, came=came, remedy="correct the row"
         )

@@ -159,10 +159,13 @@ def test_test_patients_have_all_levels(tmp_path: Path, patients: pd.DataFrame) -
 
 
 def test_header_encoding_and_absence(tmp_path: Path, patients: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match="expected the columns patient_key and subset"):
-        read_subsets(write(tmp_path, lines(patients), header="patient,subset"), patients)
+    rows = lines(patients)
+    subsets = read_subsets(write(tmp_path, rows, header="PATIENT_KEY,Subset"), patients)
+    assert len(subsets) == len(patients)
+    with pytest.raises(UserError, match="expected a column patient_key"):
+        read_subsets(write(tmp_path, rows, header="patient,subset"), patients)
     with pytest.raises(UserError, match="no file"):
         read_subsets(tmp_path / "absent.csv", patients)
-    (tmp_path / "utf16.csv").write_bytes("patient_key,subset\n".encode("utf-16"))
-    with pytest.raises(UserError, match="CSV table in UTF-8"):
-        read_subsets(tmp_path / "utf16.csv", patients)
+    (tmp_path / "latin.csv").write_bytes("patient_key,subset\nM\xfcller,test\n".encode("latin-1"))
+    with pytest.raises(UserError, match="UTF-8"):
+        read_subsets(tmp_path / "latin.csv", patients)
