@@ -82,7 +82,7 @@ def read_subsets(path: Path, patients: pd.DataFrame) -> "pd.Series[str]":
     Parameters
     ----------
     path : Path
-        The config key ``split.file``: CSV or a workbook with the columns `patient_key` and `subset`.
+        The config key ``split.file``: a table with the columns `patient_key` and `subset`.
     patients : pandas.DataFrame
         As `describe_patients` returns them.
 
