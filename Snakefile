@@ -41,6 +41,7 @@ rule all:
 
 onstart:
     failures.forget(CONFIG.private)
+    record_plan()
 
 
 onerror:
