@@ -109,7 +109,7 @@ def write_curves(*, variants: list[str], baselines: list[str], metrics: Path, fo
         Where the figures go.
     """
     entries, others = (
-        [Entry(name, read_report(metrics, name)) for name in names]
+        [Entry(name, read_report(metrics, name, "curves", "bands")) for name in names]
         for names in (variants, baselines)
     )
     with styled():

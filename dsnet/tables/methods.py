@@ -191,9 +191,15 @@ def read_entries(
     return entries
 
 
-def read_report(metrics: Path, name: str) -> Json:
-    """Return the metrics of one method, ``{name}.json`` below the folder `metrics`."""
-    return read_json(metrics / f"{name}.json")
+def read_report(metrics: Path, name: str, *keys: str) -> Json:
+    """Return the metrics of one method, ``{name}.json`` below the folder `metrics`.
+
+    Raises
+    ------
+    UserError
+        If one of `keys` is missing, as in a file of an older version.
+    """
+    return read_json(metrics / f"{name}.json", *keys)
 
 
 def read_csv(path: Path) -> pd.DataFrame:

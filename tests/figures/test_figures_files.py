@@ -18,6 +18,7 @@ from support.random_scenes import random_scene, with_box_each
 from dsnet import schemas
 from dsnet.config.evaluate import Evaluate
 from dsnet.config.output import FIGURES
+from dsnet.errors import UserError
 from dsnet.evaluate.step import metrics_of
 from dsnet.figures.curves import (
     CAPTIONS,
@@ -140,6 +141,18 @@ def test_the_evaluation_writes_what_curves_are_made_of(tmp_path: Path) -> None:
         folder=folder,
     )
     assert {path.stem for path in folder.iterdir()} == set(CAPTIONS)
+
+
+def test_metrics_of_an_older_version_are_named(tmp_path: Path) -> None:
+    older = {name: value for name, value in report(0.6).items() if name != "bands"}
+    _write(tmp_path / "metrics/resnet50/none.json", json.dumps(older))
+    with pytest.raises(UserError, match=r"none\.json"):
+        write_curves(
+            variants=["resnet50/none"],
+            baselines=[],
+            metrics=tmp_path / "metrics",
+            folder=tmp_path / "figures",
+        )
 
 
 def test_one_seed_has_a_difference_without_a_p_value(tmp_path: Path) -> None:
