@@ -43,6 +43,10 @@ onstart:
     failures.forget(CONFIG.private)
 
 
+onsuccess:
+    benchmarks.collect(Path(BENCHMARKS), Path(f"{RESULTS}/benchmarks.csv"))
+
+
 onerror:
     # Snakemake goes on writing after this; what the user needs comes last.
     atexit.register(tell_failures)

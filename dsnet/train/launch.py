@@ -95,7 +95,8 @@ def open_fabric(devices: int, nodes: int, machine: Machine) -> Fabric:
         WholeCheckpoints(),
         Precision() if precision == "32-true" else Autocast(precision, device),
     ]
-    if devices * nodes == 1:  # even within a job of SLURM that may start more
+    # One process, or one that SLURM has started alone and that starts the others.
+    if devices * nodes == 1 or (nodes == 1 and os.environ.get("SLURM_NTASKS") == "1"):
         plugins.append(LightningEnvironment())
     try:
         with _quiet():
@@ -160,7 +161,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 
 def _requeue(_number: int, _frame: FrameType | None) -> None:
-    if os.environ.get("SLURM_PROCID", "0") != "0":
+    # The processes that the first one has started have its SLURM_PROCID, and a LOCAL_RANK.
+    if os.environ.get("SLURM_PROCID", "0") != "0" or os.environ.get("LOCAL_RANK", "0") != "0":
         return
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]

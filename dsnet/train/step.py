@@ -146,12 +146,23 @@ def train(
         "start": start,
         "machine": {**machine.facts(), "devices": devices, "nodes": params.nodes},
     }
+    numerics = (
+        f"{machine.precision} on {machine.device.type}, {devices * params.nodes} processes"
+    )
     with (
-        run_folder(checkpoints, _fingerprint(record), first=fabric.is_global_zero) as folder,
+        run_folder(
+            checkpoints,
+            _fingerprint(record),
+            numerics=numerics,
+            machine=machine.name,
+            first=fabric.is_global_zero,
+        ) as folder,
         reproducible(machine),
         launched(fabric, devices, params.nodes),
     ):
         record["machine"]["world_size"] = fabric.world_size
+        if fabric.is_global_zero and len(folder.machines()) > 1:  # a killed training went on here
+            record["machine"]["names"] = folder.machines()
         rows = fit(
             fabric,
             network,
@@ -443,8 +454,12 @@ def stalled(history: Sequence[Row], config: Train) -> bool:
 
 
 def _fingerprint(record: dict[str, Any]) -> str:
-    """Return the SHA-256 of everything on which the weights depend."""
-    everything = {"format": _CHECKPOINT_FORMAT, "torch": torch.__version__, **record}
+    """Return the SHA-256 of all settings, data and versions on which the weights depend.
+
+    Not of the machine: on another one of the same kind, a training that was killed goes on.
+    """
+    of_any_machine = {name: value for name, value in record.items() if name != "machine"}
+    everything = {"format": _CHECKPOINT_FORMAT, "torch": torch.__version__, **of_any_machine}
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
 

@@ -97,6 +97,44 @@ def test_what_really_runs_is_compared_with_the_config() -> None:
         running.__enter__()
 
 
+WORLD = """
+import torch
+from dsnet.detect.device import Machine
+from dsnet.train.launch import launched, open_fabric
+fabric = open_fabric(2, 1, Machine(torch.device("cpu"), "", 1, "32-true"))
+with launched(fabric, 2, 1):
+    print(fabric.world_size, fabric.all_reduce(torch.ones(1), reduce_op="sum").item(), flush=True)
+"""
+
+
+def slurm(tasks: int) -> dict[str, str]:
+    """Return what srun gives the first of so many tasks on one node."""
+    values = {"NTASKS": tasks, "JOB_NAME": "train", "JOB_ID": 7, "PROCID": 0, "LOCALID": 0}
+    values |= {"NODEID": 0, "NNODES": 1, "NODELIST": "localhost", "NTASKS_PER_NODE": tasks}
+    return {f"SLURM_{name}": str(value) for name, value in values.items()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SLURM runs on Linux")
+def test_one_task_of_slurm_starts_the_other_process_itself(tmp_path: Path) -> None:
+    script = tmp_path / "world.py"
+    script.write_text(WORLD)
+    environment = os.environ | slurm(1)
+    del environment["SLURM_NTASKS_PER_NODE"]  # which the srun of a rule does not set
+    printed = subprocess.check_output(
+        [sys.executable, str(script)], env=environment, text=True, timeout=100
+    )
+    assert printed == "2 2.0\n" * 2
+
+
+def test_other_tasks_of_slurm_than_the_config_says_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in slurm(3).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"expected 2 processes on each of 1 nodes.*=3"):
+        open_fabric(2, 1, CPU)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SLURM runs on Linux")
 @pytest.mark.parametrize("array", [False, True])
 def test_slurm_is_asked_to_requeue_the_job_once(
@@ -113,8 +151,10 @@ def test_slurm_is_asked_to_requeue_the_job_once(
     for name, value in job.items():
         monkeypatch.setenv(name, str(value))
     before = signal.getsignal(signal.SIGUSR1)
-    for rank in (0, 1):
+    # A second process of srun, and one that the first has started.
+    for rank, local_rank in ((0, 0), (1, 0), (0, 1)):
         monkeypatch.setenv("SLURM_PROCID", str(rank))
+        monkeypatch.setenv("LOCAL_RANK", str(local_rank))
         with launched(open_fabric(1, 1, CPU), 1, 1):
             os.kill(os.getpid(), signal.SIGUSR1)
     assert log.read_text() == ("requeue 70_7\n" if array else "requeue 77\n")

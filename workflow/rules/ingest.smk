@@ -7,9 +7,11 @@ rule ingest:
         source=f"{TABLES}/source.json",
     log:
         "logs/ingest.log",
+    benchmark:
+        f"{BENCHMARKS}/ingest.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     params:
         step=step("ingest.step", "ingest", cohort=CONFIG.cohort, private=CONFIG.private),
         files=files,
