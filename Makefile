@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 CORES ?= all
-VENV := .venv
+VENV ?= .venv
 ifeq ($(OS),Windows_NT)
   BIN := $(VENV)/Scripts
 else

@@ -40,6 +40,7 @@ rule all:
 
 
 onstart:
+    checked(check_nodes)  # when a workflow is parsed, Snakemake does not say who runs its jobs
     failures.forget(CONFIG.private)
 
 

@@ -17,6 +17,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision, Precision
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dsnet.config.detector import Train
 from dsnet.detect.device import Machine
@@ -138,6 +140,26 @@ def launched(fabric: Fabric, devices: int, nodes: int) -> Iterator[None]:
         for process in getattr(fabric.strategy.launcher, "procs", []):
             process.kill()
         raise
+
+
+def share_norms(network: nn.Module, fabric: Fabric) -> None:
+    """Let batch norms that train see the whole batch, which several devices share.
+
+    Raises
+    ------
+    UserError
+        On CPUs, for which torch has no such norm.
+    """
+    if fabric.world_size == 1 or not any(isinstance(one, _BatchNorm) for one in network.modules()):
+        return
+    if fabric.device.type != "cuda":
+        raise UserError(
+            "config train.devices and train.nodes",
+            expected="1 on CPUs, where the batch norms of several processes cannot be shared",
+            came=f"{fabric.world_size} processes, and norms that train",
+            remedy="set them to 1, or detector.norm to frozen with an attention without norms",
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)
 
 
 @contextmanager

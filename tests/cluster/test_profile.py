@@ -26,7 +26,7 @@ def plan(project: Project, *arguments: str) -> dict[str, dict[str, str]]:
     path = {"PYTHONPATH": f"{project.path}:{':'.join(sys.path[1:])}"}
     printed = project.succeed("snakemake", "-n", *arguments, **path)
     rules = {}
-    for block in re.split(r"^(?:rule|checkpoint) ", printed, flags=re.MULTILINE)[1:]:
+    for block in re.split(r"^ *(?:rule|checkpoint) ", printed, flags=re.MULTILINE)[1:]:
         threads = re.search(r"^ +threads: (\d+)$", block, re.MULTILINE)
         resources = re.search(r"^ +resources: (.*)$", block, re.MULTILINE)
         assert resources, block

@@ -26,7 +26,7 @@ TABLE = "results/table1.csv"
 HEAD = ("snakemake", TABLE, "--profile", "profiles/slurm", "--quiet", "rules")
 CHECKPOINTS = "results/checkpoints/resnet50"
 RUN_S, CHECKPOINT_S = 1800.0, 900.0
-EPOCHS = 3
+EPOCHS = 2
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,9 @@ def project(folder: Path) -> Project:
     """Return a scratch project in miniature whose trainings can be interrupted."""
     made = clone(folder)
     config = made.path / "config" / "config.yaml"
-    config.write_text(config.read_text().replace("epochs: 1", f"epochs: {EPOCHS}"))
+    text = config.read_text().replace("epochs: 1", f"epochs: {EPOCHS}")
+    frozen = "  weights: none\n  norm: frozen\n  trainable_layers: 0\n"
+    config.write_text(text.replace("  weights: none\n", frozen))
     return made
 
 

@@ -25,7 +25,8 @@ PHANTOM_ANSWERS = "data/phantom-answers.json"
 
 def check_cores():
     """Stop in our words where no number of cores is given: rules ask for all that there are."""
-    if workflow.local_exec and workflow.resource_settings.cores is None:
+    given = workflow.resource_settings  # on a cluster --jobs, of which Snakemake knows as nodes
+    if workflow.is_main_process and given.cores is None and given.nodes is None:
         raise UserError(
             "snakemake",
             expected="the number of processor cores to use",
@@ -36,10 +37,10 @@ def check_cores():
 
 def check_nodes():
     """Stop where nobody would start the processes of a training on several nodes."""
-    wanted, executor = CONFIG.train, workflow.executor_plugin
-    if wanted.nodes == 1 or workflow.dryrun:
+    wanted = CONFIG.train
+    if wanted.nodes == 1:
         return
-    if executor is None or executor.name != "slurm":
+    if workflow.executor_plugin.name != "slurm":
         raise UserError(
             "config train.nodes",
             expected="1 on one machine",
@@ -57,8 +58,6 @@ def check_nodes():
 
 checked(check_cores)
 CONFIG = checked(load, config, [Path(path) for path in workflow.configfiles])
-if workflow.is_main_process:
-    checked(check_nodes)
 # Whose files go through the rules from ingest to slices, and where everything is written.
 COHORT = CohortFolder(CONFIG.cohort)
 RESULTS = CONFIG.results.as_posix()
@@ -114,8 +113,12 @@ if CONFIG.train.nodes > 1:
 # What each of them runs, a module of the package with the options that `step` and `files` return.
 STEP = "python -m {params.step} {params.files} --log {log:q}"
 
-# Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# Steps run with the interpreter that runs Snakemake, whether or not its environment is active; in a
+# rule's own environment (workflow/envs) with its interpreter, and with this package.
+if workflow.deployment_settings.deployment_method:
+    shell.prefix(f'export PYTHONPATH="{Path(failures.__file__).parents[1]}"; ')
+else:
+    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 # Where a step's process keeps the private detail of its error, for `dsnet why`.
 os.environ[failures.VARIABLE] = str(failures.path_in(CONFIG.private).absolute())
