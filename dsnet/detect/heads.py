@@ -97,7 +97,8 @@ class Heads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
             dim=1,
         )
         filled = [[True] * len(some) + [False] * (most - len(some)) for some in proposals]
-        real = torch.cat([torch.tensor(filled, device=regions.device), truth.valid], dim=1)
+        mask = torch.tensor(filled, dtype=torch.bool, device=regions.device)
+        real = torch.cat([mask, truth.valid], dim=1)
         matcher, sampler = self.proposal_matcher, self.fg_bg_sampler
         matched = match(
             truth,
