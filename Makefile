@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 CORES ?= all
-VENV := .venv
+VENV ?= .venv
 ifeq ($(OS),Windows_NT)
   BIN := $(VENV)/Scripts
 else
@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 export GOMP_SPINCOUNT ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 test lint format config bench lock clean
+.PHONY: help table1 test cluster-test lint format config bench lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,12 @@ table1: $(READY) ## make the demo cohort, train the four detectors, print Table 
 
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# As root on Debian; daemons on 127.0.0.1 only, which end with the test.
+cluster-test: $(READY) ## run the workflow on a real SLURM on this machine (as root, some 30 minutes)
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	  slurm-wlm slurmdbd munge mariadb-server
+	DSNET_CLUSTER_TEST=1 timeout 5400 $(BIN)/python -m pytest -s -x tests/cluster
 
 lint: $(READY) ## check style, types and workflow
 	$(BIN)/ruff format --check .

@@ -40,8 +40,13 @@ rule all:
 
 
 onstart:
+    checked(check_nodes)  # when a workflow is parsed, Snakemake does not say who runs its jobs
     failures.forget(CONFIG.private)
     record_plan()
+
+
+onsuccess:
+    benchmarks.collect(Path(BENCHMARKS), Path(f"{RESULTS}/benchmarks.csv"))
 
 
 onerror:

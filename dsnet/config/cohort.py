@@ -53,6 +53,8 @@ class Ingest(Section):
 
     processes: Annotated[int, Field(ge=0)] = 0
     """Reading processes; 0 means one for each core."""
+    shards: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Jobs that share the files, for a cluster (docs/scale.md); the index is the same."""
     metal_hu: Annotated[float, Field(ge=1000, le=30000)] = 2500
     """HU from which a voxel counts as metal (interpretation 22)."""
     cement_hu: Annotated[float, Field(ge=500, le=30000)] = 1500

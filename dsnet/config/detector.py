@@ -161,8 +161,8 @@ class Train(Section):
     patience_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs without a better validation after which training ends early; 0 trains all epochs."""
     devices: Literal["auto"] | Positive = 1
-    """GPUs of each node, or auto for all that there are; on a CPU, processes. Each shows the
-    network its share of a batch, and batch norms that train see that share alone.
+    """GPUs of each node, or auto for all that there are; on a CPU, processes. They share each batch,
+    whose losses and norms are those of one device; on CPUs norms that train are refused.
     """
     nodes: Positive = 1
     """Machines that train together, started by SLURM, torchrun or Lightning's environment

@@ -14,7 +14,15 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from dsnet.config.detector import Detector
-from dsnet.detect.regions import IGNORED, Truth, box_loss, match, sample
+from dsnet.detect.regions import (
+    IGNORED,
+    Truth,
+    box_loss,
+    match,
+    mean_over_devices,
+    over_devices,
+    sample,
+)
 
 _SMALLEST_PX = 1e-2  # torchvision's: an edge below this is no box
 
@@ -66,9 +74,12 @@ class Heads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         own = deltas.view(len(labels), -1, 4)[
             torch.arange(len(labels), device=labels.device), labels
         ]
+        count = torch.tensor(len(labels), device=labels.device)
         return [], {
             "loss_classifier": self.class_loss(logits, labels),
-            "loss_box_reg": box_loss(own, offsets, labels > 0) / len(labels),
+            "loss_box_reg": mean_over_devices(
+                box_loss(own, offsets, labels > 0) / len(labels), count
+            ),
         }
 
     def _samples(
@@ -86,7 +97,8 @@ class Heads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
             dim=1,
         )
         filled = [[True] * len(some) + [False] * (most - len(some)) for some in proposals]
-        real = torch.cat([torch.tensor(filled, device=regions.device), truth.valid], dim=1)
+        mask = torch.tensor(filled, dtype=torch.bool, device=regions.device)
+        real = torch.cat([mask, truth.valid], dim=1)
         matcher, sampler = self.proposal_matcher, self.fg_bg_sampler
         matched = match(
             truth,
@@ -157,8 +169,8 @@ def dice(
 ) -> Tensor:
     """Return one minus the mean soft Dice coefficient of the classes present.
 
-    With p the class probabilities, t the one-hot labels and sums over ALL regions of the batch,
-    background regions among them, the coefficient of class c is
+    With p the class probabilities, t the one-hot labels and sums over ALL regions of the batch, on
+    all devices, background regions among them, the coefficient of class c is
     (2 sum p_c t_c + smooth) / (sum p_c + sum t_c + smooth).
 
     Parameters
@@ -189,10 +201,11 @@ def dice(
     """
     probability = logits.softmax(dim=1)
     truth = functional.one_hot(labels, logits.shape[1]).to(probability.dtype)
-    overlap = (probability * truth).sum(dim=0)
-    mass = probability.sum(dim=0) + truth.sum(dim=0)
+    regions = truth.sum(dim=0)
+    sums = torch.stack([(probability * truth).sum(dim=0), probability.sum(dim=0) + regions, regions])
+    overlap, mass, regions = over_devices(sums)
     coefficient = (2 * overlap + smooth) / (mass + smooth)
-    counted = truth.any(dim=0).to(probability.dtype)
+    counted = (regions > 0).to(probability.dtype)
     if not include_background:
         counted[0] = 0
     if weights is not None:
@@ -205,8 +218,9 @@ def cross_entropy(
     logits: Tensor, labels: Tensor, *, weights: Sequence[float] | None = None
 ) -> Tensor:
     """Return the mean of -log p of each region's class, weighed by that class."""
-    weight = None if weights is None else logits.new_tensor(weights)
-    return functional.cross_entropy(logits, labels, weight)
+    weight = logits.new_ones(logits.shape[1]) if weights is None else logits.new_tensor(weights)
+    mean = functional.cross_entropy(logits, labels, None if weights is None else weight)
+    return mean_over_devices(mean, weight[labels].sum())
 
 
 def dice_ce(

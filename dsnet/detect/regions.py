@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
@@ -150,6 +151,26 @@ def box_loss(deltas: Tensor, offsets: Tensor, counted: Tensor) -> Tensor:
     return losses.sum(dim=-1).where(counted, 0).sum()
 
 
+def over_devices(sums: Tensor) -> Tensor:
+    """Return the sums over the regions of all devices that share a batch.
+
+    Gradients go back to all of them, so that the mean of the devices' gradients, which
+    DistributedDataParallel takes, is the gradient of the whole batch.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        summed: Tensor = all_reduce(sums)
+        return summed
+    return sums
+
+
+def mean_over_devices(mean: Tensor, count: Tensor) -> Tensor:
+    """Return the mean over the regions of all devices, from that over the `count` of this one."""
+    if distributed.is_available() and distributed.is_initialized():
+        total, regions = over_devices(torch.stack([mean * count, count.to(mean.dtype)]))
+        return total / regions
+    return mean  # to the last bit
+
+
 class Anchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
     """Anchors in float32 that are computed once for each size of image.
 
@@ -259,6 +280,10 @@ class Proposals(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has
             objectness, positive.float(), reduction="none"
         )
         return {
-            "loss_objectness": losses.where(positive | negative, 0).sum() / count,
-            "loss_rpn_box_reg": box_loss(deltas, offsets, positive) / count,
+            "loss_objectness": mean_over_devices(
+                losses.where(positive | negative, 0).sum() / count, count
+            ),
+            "loss_rpn_box_reg": mean_over_devices(
+                box_loss(deltas, offsets, positive) / count, count
+            ),
         }

@@ -138,6 +138,23 @@ class Cache:
             self._connection.commit()
             self._committed_s = time.monotonic()
 
+    def take_over(self, other: "Cache") -> None:
+        """Keep what another cache has read under the same settings."""
+        query = "SELECT number, kind, form, text FROM identifying"
+        numbers = {
+            number: self._number(Value(*value))
+            for rows in other._batches(query)
+            for number, *value in rows
+        }
+        for rows in other._batches("SELECT * FROM files"):
+            taken = [
+                (*row[:-1], np.array([numbers[n] for n in _numbers(row[-1:])], np.int32).tobytes())
+                for row in rows
+            ]
+            self._connection.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", taken)
+        self._has_orphans = True  # of rows that were replaced
+        self._connection.commit()
+
     def facts(self) -> pd.DataFrame:
         """Return one row per file, by relative path.
 

@@ -1,4 +1,7 @@
-"""The ingestion step: a folder of files in, one row per file out."""
+"""The ingestion step: a folder of files in, one row per file out.
+
+With ``ingest.shards``, `dsnet.ingest.shard` has read the files before, on several nodes.
+"""
 
 import hashlib
 import sys
@@ -54,10 +57,14 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         if too many files have unexpected content.
     """
     folder = CohortFolder(cohort)
-    files = _files(folder)
-    thresholds = Thresholds(ingest.metal_hu, ingest.cement_hu)
-    with open_cache(cache_path(private, cohort), f"{reader.version()} {thresholds}") as cache:
-        _read(files, thresholds, cache, ingest)
+    files = cohort_files(folder)
+    settings = cache_settings(ingest)
+    with open_cache(cache_path(private, cohort), settings) as cache:
+        for path in filter(Path.exists, shard_paths(private, cohort, ingest.shards)):
+            with open_cache(path, settings) as shard:
+                cache.take_over(shard)
+            path.unlink()  # identities stay in one place
+        read_new(files, cache, ingest)
         facts = cache.facts()
         known = identify(
             source.parents[1],
@@ -125,7 +132,29 @@ def cache_path(private: Path, cohort: Path) -> Path:
     return private / f"ingest-{name[:16]}.sqlite"
 
 
-def _files(folder: CohortFolder) -> list[ScannedFile]:
+def shard_paths(private: Path, cohort: Path, shards: int) -> list[Path]:
+    """Return where each shard keeps the facts that it read, until they are taken over."""
+    whole = cache_path(private, cohort)
+    return [whole.with_suffix(f".shard{number}.sqlite") for number in range(shards)]
+
+
+def cache_settings(ingest: Ingest) -> str:
+    """Return what besides a file decides its facts."""
+    return f"{reader.version()} {_thresholds(ingest)}"
+
+
+def _thresholds(ingest: Ingest) -> Thresholds:
+    return Thresholds(ingest.metal_hu, ingest.cement_hu)
+
+
+def cohort_files(folder: CohortFolder) -> list[ScannedFile]:
+    """Return the files of a cohort, in their order.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
     files = scan(folder.dicom) if folder.dicom.is_dir() else []
     if not files:
         raise UserError(
@@ -137,16 +166,14 @@ def _files(folder: CohortFolder) -> list[ScannedFile]:
     return files
 
 
-def _read(
-    files: Sequence[ScannedFile], thresholds: Thresholds, cache: Cache, params: Ingest
-) -> None:
+def read_new(files: Sequence[ScannedFile], cache: Cache, params: Ingest) -> None:
     """Bring the cache up to date; only files that it does not know are opened."""
     cache.keep_only({file.relative for file in files})
     new = cache.unread(files)
     limits = Limits(params.max_seconds, params.max_memory_mb << 20, params.max_decoded_mb << 20)
     with _progress() as progress:
         task = progress.add_task("reading files", total=len(files), completed=len(files) - len(new))
-        for chunk in read_all(new, thresholds, limits, params.processes):
+        for chunk in read_all(new, _thresholds(params), limits, params.processes):
             cache.add(chunk)
             progress.advance(task, len(chunk))
 

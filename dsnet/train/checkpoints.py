@@ -1,10 +1,14 @@
 """The folder of one running training: its lock, its checkpoint, and to which training that belongs.
 
-Files are whole or absent, and hold no code.
+Files are whole or absent, and hold no code. The folder may lie on a file system that several nodes
+share, with or without locks of its own.
 """
 
+import errno
 import os
 import platform
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,17 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 from lightning_fabric.plugins.io import TorchCheckpointIO
 
 from dsnet.errors import UserError
 from dsnet.files import whole, write_text
 
 _LOCK = "busy"
+_LEASE = "lease"  # in place of the lock where the file system has none
 _OWNER = "process"
 _FINGERPRINT = "settings.sha256"
+_NUMERICS = "numerics"
+_MACHINES = "machines"
+_LEASE_S = 60.0  # a node that has not renewed its lease for so long is dead
+_LOCK_WAIT_S = 120.0  # a node that died keeps its lease, or its lock on an NFS server, for less
 _WAIT_S = 300.0  # for the first process of a training, which may compute a large file's SHA-256
 _POLL_S = 0.1
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,22 @@ class RunFolder:
             if keep is None or path != self.weights(keep):
                 path.unlink()
 
+    def machines(self) -> list[str]:
+        """Return the machines on which the training ran so far, in their order."""
+        return (self.path / _MACHINES).read_text().splitlines()
+
     def clear(self) -> None:
         """Remove everything that a later training could take for its own."""
         self.last.unlink(missing_ok=True)
         self.prune()
-        (self.path / _FINGERPRINT).unlink(missing_ok=True)
+        for name in (_FINGERPRINT, _NUMERICS, _MACHINES):
+            (self.path / name).unlink(missing_ok=True)
 
 
 @contextmanager
-def run_folder(path: Path, fingerprint: str, *, first: bool = True) -> Iterator[RunFolder]:
+def run_folder(
+    path: Path, fingerprint: str, *, numerics: str = "", machine: str = "", first: bool = True
+) -> Iterator[RunFolder]:
     """Lock the folder `path`; drop what a training of another fingerprint left in it.
 
     Parameters
@@ -63,41 +80,114 @@ def run_folder(path: Path, fingerprint: str, *, first: bool = True) -> Iterator[
     path : Path
         Created if it does not exist. Several nodes must see the same folder.
     fingerprint : str
-        SHA-256 of everything on which the result depends; only a checkpoint of the same is resumed.
+        SHA-256 of all settings and data on which the result depends; only a checkpoint of the same
+        is resumed.
+    numerics : str
+        Kind of device, precision and number of processes. They may differ from one node to the
+        next under the same settings; a checkpoint is kept, but resumed under the same only.
+    machine : str
+        The name of this node's device, for `RunFolder.machines`.
     first : bool
         Whether this is the first process of the training; the others wait for it.
 
     Raises
     ------
     UserError
-        If another training holds the lock, or the first process does not come. A process that died
-        holds no lock.
+        If another training holds the lock, the checkpoint has other numerics, or the first process
+        does not come. A process or a node that died holds no lock.
     """
     if not first:
         yield _joined(path, fingerprint)
         return
     path.mkdir(parents=True, exist_ok=True)
-    lock, owner, recorded = FileLock(path / _LOCK), path / _OWNER, path / _FINGERPRINT
+    owner, recorded = path / _OWNER, path / _FINGERPRINT
+    lock = _locked(path, owner)
     try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        process = owner.read_text() if owner.exists() else "another process"
-        raise UserError(
-            f"training into {path}",
-            expected="no other training of the same detector",
-            came=f"one that is running ({process.strip()})",
-            remedy="wait for its end, or stop that process",
-        ) from error
-    try:
-        write_text(owner, f"process {os.getpid()} on {platform.node() or 'this machine'}\n")
+        write_text(owner, f"process {os.getpid()} on {_this_host()}\n")
         folder = RunFolder(path)
         if not recorded.exists() or recorded.read_text().strip() != fingerprint:
             folder.clear()
-            write_text(recorded, fingerprint + "\n")
+        elif folder.last.exists():
+            _check_numerics(path, numerics)
+        write_text(path / _NUMERICS, numerics)
+        earlier = folder.machines() if (path / _MACHINES).exists() else []
+        write_text(path / _MACHINES, "\n".join(dict.fromkeys([*earlier, machine])))
+        write_text(recorded, fingerprint + "\n")  # last: the other processes wait for it
         yield folder
     finally:
         owner.unlink(missing_ok=True)
         lock.release()
+
+
+def _this_host() -> str:
+    return platform.node() or "this machine"
+
+
+def _locked(path: Path, owner: Path) -> BaseFileLock:
+    """Return the lock of the folder `path`, held.
+
+    The system frees the lock of a process that died. Where the file system has none, a lease that a
+    thread renews takes its place. A holder on another node may have died with it: it is waited for
+    as long as a dead one's lock or lease lives.
+    """
+    try:
+        return _acquired(FileLock(path / _LOCK, fallback_to_soft=False), path, owner)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    lease = SoftFileLease(path / _LEASE, lease_duration=_LEASE_S, on_compromise=_lost)
+    return _acquired(lease, path, owner)
+
+
+def _acquired(lock: BaseFileLock, path: Path, owner: Path) -> BaseFileLock:
+    """Return `lock`, held."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = _holder(owner)
+        if isinstance(lock, FileLock) and holder.endswith(f" on {_this_host()}"):
+            raise _busy(path, holder) from None  # only a living process holds a lock here
+        print(f"dsnet: {path} is held by {holder}; waiting for it.", file=sys.stderr)
+        try:
+            lock.acquire(timeout=_LOCK_WAIT_S, poll_interval=_POLL_S)
+        except Timeout as error:
+            raise _busy(path, _holder(owner)) from error
+    return lock
+
+
+def _holder(owner: Path) -> str:
+    """Return which process holds the lock, by the file that it wrote."""
+    try:
+        return owner.read_text().strip()
+    except FileNotFoundError:
+        return "another process"
+
+
+def _busy(path: Path, holder: str) -> UserError:
+    return UserError(
+        f"training into {path}",
+        expected="no other training of the same detector",
+        came=f"one that is running ({holder})",
+        remedy="wait for its end, or stop that process",
+    )
+
+
+def _lost(_: object) -> None:
+    """End this training in order: another node took its lease, since it was not renewed in time."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _check_numerics(path: Path, numerics: str) -> None:
+    """Stop before a checkpoint is resumed in a precision or on a kind of device that is not its."""
+    recorded = path / _NUMERICS
+    began = recorded.read_text() if recorded.exists() else numerics
+    if began != numerics:
+        raise UserError(
+            f"the checkpoint in {path}",
+            expected=f"a training that goes on as it began, in {began}",
+            came=f"{numerics} on this node",
+            remedy="start it on a node like the first, or delete that folder to begin again",
+        )
 
 
 def _joined(path: Path, fingerprint: str) -> RunFolder:
@@ -108,8 +198,8 @@ def _joined(path: Path, fingerprint: str) -> RunFolder:
             raise UserError(
                 f"training into {path}",
                 expected="that the first process of the training prepares the folder",
-                came=f"none with the same config, versions and kind of device in {_WAIT_S:.0f} s",
-                remedy="look at its log, and give all nodes the same folder and machine",
+                came=f"none with the same config and versions in {_WAIT_S:.0f} s",
+                remedy="look at its log, and give all nodes the same folder and versions",
             )
         time.sleep(_POLL_S)
     return RunFolder(path)

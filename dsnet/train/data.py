@@ -113,8 +113,7 @@ def epoch_batches(
 def least_images(devices: int) -> int:
     """Return how many images a batch needs on each of so many devices.
 
-    Norms over pooled vectors cannot train on one image. Several devices do not share their norms,
-    so that each must see enough for statistics that are not those of two or three images.
+    Norms over pooled vectors cannot train on one image. Of several devices each has work enough.
     """
     return 2 if devices == 1 else 4
 

@@ -17,6 +17,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision, Precision
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dsnet.config.detector import Train
 from dsnet.detect.device import Machine
@@ -95,7 +97,8 @@ def open_fabric(devices: int, nodes: int, machine: Machine) -> Fabric:
         WholeCheckpoints(),
         Precision() if precision == "32-true" else Autocast(precision, device),
     ]
-    if devices * nodes == 1:  # even within a job of SLURM that may start more
+    # One process, or one that SLURM has started alone and that starts the others.
+    if devices * nodes == 1 or (nodes == 1 and os.environ.get("SLURM_NTASKS") == "1"):
         plugins.append(LightningEnvironment())
     try:
         with _quiet():
@@ -139,6 +142,26 @@ def launched(fabric: Fabric, devices: int, nodes: int) -> Iterator[None]:
         raise
 
 
+def share_norms(network: nn.Module, fabric: Fabric) -> None:
+    """Let batch norms that train see the whole batch, which several devices share.
+
+    Raises
+    ------
+    UserError
+        On CPUs, for which torch has no such norm.
+    """
+    if fabric.world_size == 1 or not any(isinstance(one, _BatchNorm) for one in network.modules()):
+        return
+    if fabric.device.type != "cuda":
+        raise UserError(
+            "config train.devices and train.nodes",
+            expected="1 on CPUs, where the batch norms of several processes cannot be shared",
+            came=f"{fabric.world_size} processes, and norms that train",
+            remedy="set them to 1, or detector.norm to frozen with an attention without norms",
+        )
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)
+
+
 @contextmanager
 def _signal_handlers() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python allows no handlers there
@@ -160,7 +183,8 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 
 def _requeue(_number: int, _frame: FrameType | None) -> None:
-    if os.environ.get("SLURM_PROCID", "0") != "0":
+    # The processes that the first one has started have its SLURM_PROCID, and a LOCAL_RANK.
+    if os.environ.get("SLURM_PROCID", "0") != "0" or os.environ.get("LOCAL_RANK", "0") != "0":
         return
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]

@@ -1,5 +1,6 @@
 """The run manifest: where a file of weights came from."""
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -46,15 +47,20 @@ def describe(
 
 
 def commit() -> str:
-    """Return the commit of the package's sources, ``unknown`` outside a clone."""
+    """Return the commit of the package's sources, ``unknown`` outside a clone.
+
+    A clone may be another user's, as in a container. An image without a clone has the commit of its
+    build in the environment variable ``DSNET_COMMIT``.
+    """
+    built = os.environ.get("DSNET_COMMIT") or "unknown"
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - wherever git is installed
+            ["git", "-c", "safe.directory=*", "rev-parse", "HEAD"],  # noqa: S607 - git, where it is
             cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             check=False,
         )
     except FileNotFoundError:
-        return "unknown"
-    return answer.stdout.strip() if answer.returncode == 0 else "unknown"
+        return built
+    return answer.stdout.strip() if answer.returncode == 0 else built

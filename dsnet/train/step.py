@@ -55,7 +55,7 @@ from dsnet.train.data import (
     image_classes,
     torch_seed,
 )
-from dsnet.train.launch import device_count, launched, open_fabric
+from dsnet.train.launch import device_count, launched, open_fabric, share_norms
 from dsnet.train.manifest import describe
 
 Row = dict[str, Any]
@@ -146,12 +146,23 @@ def train(
         "start": start,
         "machine": {**machine.facts(), "devices": devices, "nodes": params.nodes},
     }
+    numerics = (
+        f"{machine.precision} on {machine.device.type}, {devices * params.nodes} processes"
+    )
     with (
-        run_folder(checkpoints, _fingerprint(record), first=fabric.is_global_zero) as folder,
+        run_folder(
+            checkpoints,
+            _fingerprint(record),
+            numerics=numerics,
+            machine=machine.name,
+            first=fabric.is_global_zero,
+        ) as folder,
         reproducible(machine),
         launched(fabric, devices, params.nodes),
     ):
         record["machine"]["world_size"] = fabric.world_size
+        if fabric.is_global_zero and len(folder.machines()) > 1:  # a killed training went on here
+            record["machine"]["names"] = folder.machines()
         rows = fit(
             fabric,
             network,
@@ -200,14 +211,14 @@ def fit(
 ) -> list[Row]:
     """Train to the end, from the checkpoint in `folder` if there is one; return the history.
 
-    Several devices share each batch, and weight their losses so that the mean gradient is that of
-    the whole batch; but dice, and batch norms that train, see only the device's own share.
+    Several devices share each batch; losses and batch norms are those of the whole batch.
 
     Afterwards the network, on the CPU, holds the weights of the last epoch, and `folder` those of
     the best if that was an earlier one.
     """
     # Pixels before channels in memory: fastest for convolutions on CPUs and tensor cores.
     network.to(memory_format=torch.channels_last)
+    share_norms(network, fabric)
     replace_layers(network)
     precision = fabric.strategy.precision  # with the gradient scaler of float16
     model, optimizer = fabric.setup(network, sgd(network, config, precision.precision))
@@ -272,8 +283,7 @@ def train_one_epoch(
         torch.manual_seed(torch_seed(Stream.PROPOSALS, seed, epoch, number * world + rank))
         optimizer.zero_grad()
         by_name: dict[str, Tensor] = model(*_on_device(examples, fabric.device))
-        weight = len(examples) * world / len(batches[number])
-        fabric.backward(torch.stack(list(by_name.values())).sum() * weight)
+        fabric.backward(torch.stack(list(by_name.values())).sum())
         if config.gradient_clip > 0:
             fabric.clip_gradients(
                 model, optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False
@@ -285,7 +295,7 @@ def train_one_epoch(
         if unread:
             losses.append(_read(*unread, epoch))
         names = [example.image_key for example in examples]
-        unread = names, {name: value.detach() * weight for name, value in by_name.items()}
+        unread = names, {name: value.detach() for name, value in by_name.items()}
         if fabric.is_global_zero and losses and sys.stdout.isatty():  # no log holds a progress line
             progress = f"epoch {epoch + 1} of {config.epochs}, batch {number + 1} of {len(batches)}"
             end = "\n" if number + 1 == len(batches) else ""
@@ -295,9 +305,7 @@ def train_one_epoch(
         losses.append(_read(*unread, epoch))
     means = {name: sum(one[name] for one in losses) / len(losses) for name in losses[0]}
     means = {"loss": sum(means.values()), **means}
-    # Each process saw its share of the batches.
-    whole: Any = fabric.all_reduce(torch.tensor(list(means.values()), dtype=torch.float64))
-    return {**dict(zip(means, whole.tolist(), strict=True)), "learning_rate": rate}
+    return {**means, "learning_rate": rate}
 
 
 def _loaded(
@@ -443,8 +451,12 @@ def stalled(history: Sequence[Row], config: Train) -> bool:
 
 
 def _fingerprint(record: dict[str, Any]) -> str:
-    """Return the SHA-256 of everything on which the weights depend."""
-    everything = {"format": _CHECKPOINT_FORMAT, "torch": torch.__version__, **record}
+    """Return the SHA-256 of all settings, data and versions on which the weights depend.
+
+    Not of the machine: on another one of the same kind, a training that was killed goes on.
+    """
+    of_any_machine = {name: value for name, value in record.items() if name != "machine"}
+    everything = {"format": _CHECKPOINT_FORMAT, "torch": torch.__version__, **of_any_machine}
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,10 +1,13 @@
 import json
+import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import torch
 
+from dsnet.train import manifest
 from dsnet.train.manifest import commit, describe
 
 
@@ -24,3 +27,21 @@ def test_the_commit_is_known_in_a_clone_only(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(subprocess, "run", missing)
     assert commit() == "unknown"
+    monkeypatch.setenv("DSNET_COMMIT", "a" * 40)
+    assert commit() == "a" * 40
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root changes owners")
+def test_the_commit_of_another_users_clone_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message", "a"]):
+        subprocess.run([*git, *words], check=True)
+    made = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 12345, 12345)
+    refused = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=False)
+    assert b"dubious ownership" in refused.stderr
+    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "manifest.py"))
+    assert commit() == made

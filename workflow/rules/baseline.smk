@@ -16,6 +16,8 @@ rule baseline:
         written=metrics_of(f"hu/{method}" for method in HU_METHODS),
     log:
         "logs/baseline.log",
+    benchmark:
+        f"{BENCHMARKS}/baseline.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -44,6 +46,8 @@ use rule baseline as baseline_detected with:
         written=metrics_of(f"hu_detected/{method}" for method in HU_METHODS),
     log:
         "logs/baseline_detected.log",
+    benchmark:
+        f"{BENCHMARKS}/baseline_detected.tsv"
     params:
         step=step(
             "baseline.step",

@@ -3,6 +3,7 @@
 import atexit
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from dsnet.config.output import FIGURES
 from dsnet.phantom import is_pristine
 from dsnet.results import SOURCE, check_source, read_source
 from dsnet.source_digest import source_digest
+from dsnet.tables import benchmarks
 
 PHANTOM = "data/phantom"
 PHANTOM_ANSWERS = "data/phantom-answers.json"
@@ -23,7 +25,8 @@ PHANTOM_ANSWERS = "data/phantom-answers.json"
 
 def check_cores():
     """Stop in our words where no number of cores is given: rules ask for all that there are."""
-    if workflow.is_main_process and workflow.resource_settings.cores is None:
+    given = workflow.resource_settings  # on a cluster --jobs, of which Snakemake knows as nodes
+    if workflow.is_main_process and given.cores is None and given.nodes is None:
         raise UserError(
             "snakemake",
             expected="the number of processor cores to use",
@@ -32,11 +35,33 @@ def check_cores():
         )
 
 
+def check_nodes():
+    """Stop where nobody would start the processes of a training on several nodes."""
+    wanted = CONFIG.train
+    if wanted.nodes == 1:
+        return
+    if workflow.executor_plugin.name != "slurm":
+        raise UserError(
+            "config train.nodes",
+            expected="1 on one machine",
+            came=f"{wanted.nodes}",
+            remedy="run snakemake with --profile profiles/slurm, or set it to 1",
+        )
+    if wanted.devices == "auto":
+        raise UserError(
+            "config train.devices",
+            expected="a number, since SLURM starts one process for each on several nodes",
+            came="auto",
+            remedy="set it to the GPUs that each node gives",
+        )
+
+
 checked(check_cores)
 CONFIG = checked(load, config, [Path(path) for path in workflow.configfiles])
 # Whose files go through the rules from ingest to slices, and where everything is written.
 COHORT = CohortFolder(CONFIG.cohort)
 RESULTS = CONFIG.results.as_posix()
+BENCHMARKS = f"{RESULTS}/benchmarks"
 TABLES = f"{RESULTS}/cohort"
 IS_PHANTOM = CONFIG.cohort.as_posix() == PHANTOM
 VARIANT = "{backbone}/{attention}"
@@ -69,14 +94,39 @@ SPEED = {
     "warmup": CONFIG.evaluate.speed_warmup,
 }
 
+# All cores for one job; on a cluster, profiles/slurm caps them by max-threads.
+ALL_CORES = workflow.resource_settings.cores or os.cpu_count()
+# GPUs of one training, and how SLURM starts its processes if they run on several nodes; a node's
+# own processes are started by the training itself.
+PER_NODE = 1 if CONFIG.train.devices == "auto" else CONFIG.train.devices
+TRAIN_RESOURCES = {"gpu": PER_NODE * CONFIG.train.nodes}
+LAUNCHER = ""
+if CONFIG.train.nodes > 1:
+    # With tasks_per_gpu, the executor would ask for as many tasks on every GPU.
+    TRAIN_RESOURCES |= {"nodes": CONFIG.train.nodes, "tasks": TRAIN_RESOURCES["gpu"]}
+    TRAIN_RESOURCES |= {"mpi": "srun", "tasks_per_gpu": 0}
+    LAUNCHER = (
+        f"srun --nodes={CONFIG.train.nodes} --ntasks-per-node={PER_NODE} --cpu-bind=none "
+        "--kill-on-bad-exit=1 "
+    )
+
 # What each of them runs, a module of the package with the options that `step` and `files` return.
 STEP = "python -m {params.step} {params.files} --log {log:q}"
 
-# Steps run with the interpreter that runs Snakemake, whether or not its environment is active.
-shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# Steps run with the interpreter that runs Snakemake, whether or not its environment is active; in a
+# rule's own environment (workflow/envs) with its interpreter, and with this package.
+if workflow.deployment_settings.deployment_method:
+    shell.prefix(f'export PYTHONPATH="{Path(failures.__file__).parents[1]}"; ')
+else:
+    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 # Where a step's process keeps the private detail of its error, for `dsnet why`.
 os.environ[failures.VARIABLE] = str(failures.path_in(CONFIG.private).absolute())
+
+# SLURM announces the end of a job's time to all processes of a step: the training then saves and
+# is put back into the queue, and Snakemake and the shells around it must live until it did.
+if workflow.remote_exec and "SLURM_JOB_ID" in os.environ:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 # OpenMP's threads wait awake for some microseconds only: on a core that something else wants,
 # longer waits make torch up to twenty times slower.

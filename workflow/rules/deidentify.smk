@@ -8,9 +8,11 @@ rule deidentify:
         refused=f"{RESULTS}/deidentified/refused.csv",
     log:
         "logs/deidentify.log",
+    benchmark:
+        f"{BENCHMARKS}/deidentify.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     params:
         step=step(
             "deidentify.step",

@@ -12,9 +12,11 @@ rule predict:
         coco_results=f"{RESULTS}/predictions/{RUN}/coco_results.json",
     log:
         f"logs/predict/{RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/predict/{RUN}.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     resources:
         gpu=1,
     params:
@@ -34,6 +36,8 @@ rule ground_truth:
         truth=f"{RESULTS}/predictions/ground_truth.json",
     log:
         "logs/ground_truth.log",
+    benchmark:
+        f"{BENCHMARKS}/ground_truth.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -58,6 +62,8 @@ rule evaluate:
         metrics=f"{RESULTS}/metrics/{VARIANT}.json",
     log:
         f"logs/evaluate/{VARIANT}.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate/{VARIANT}.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -91,6 +97,8 @@ rule compare:
         ),
     log:
         "logs/compare.log",
+    benchmark:
+        f"{BENCHMARKS}/compare.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -117,9 +125,11 @@ rule speed:
         speed=f"{RESULTS}/speed.json",
     log:
         "logs/speed.log",
+    benchmark:
+        f"{BENCHMARKS}/speed.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     resources:
         gpu=1,
     params:
@@ -141,6 +151,8 @@ use rule speed as speed_all with:
         speed=f"{RESULTS}/speed_all.json",
     log:
         "logs/speed_all.log",
+    benchmark:
+        f"{BENCHMARKS}/speed_all.tsv"
     params:
         step=step("predict.speed", "detector", variants=DETECTORS, **SPEED),
         files=files,

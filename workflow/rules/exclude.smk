@@ -13,6 +13,8 @@ rule exclude:
         flow=f"{TABLES}/flow.json",
     log:
         "logs/exclude.log",
+    benchmark:
+        f"{BENCHMARKS}/exclude.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

@@ -18,6 +18,8 @@ rule curves:
         written=figure_files(*CURVES),
     log:
         "logs/figures/curves.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/curves.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -42,6 +44,8 @@ rule forest:
         written=figure_files("forest"),
     log:
         "logs/figures/forest.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/forest.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -73,6 +77,8 @@ rule figure4:
         written=figure_files("figure4"),
     log:
         "logs/figures/figure4.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/figure4.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -103,6 +109,8 @@ rule learning:
         written=figure_files("learning"),
     log:
         "logs/figures/learning.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/learning.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -127,6 +135,8 @@ rule patients:
         written=figure_files("patients"),
     log:
         "logs/figures/patients.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/patients.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

@@ -8,6 +8,8 @@ rule label:
         labels=f"{TABLES}/labels.csv",
     log:
         "logs/label.log",
+    benchmark:
+        f"{BENCHMARKS}/label.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

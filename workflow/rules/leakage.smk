@@ -3,6 +3,7 @@
 # models alone, LEAKY/shuffled. Steps and store are those of the honest run.
 TRIAL = f"{RESULTS}/leakage/{{trial}}"
 TRIAL_LOG = "logs/leakage/{trial}"
+TRIAL_BENCHMARKS = f"{BENCHMARKS}/leakage/{{trial}}"
 LEAKY_TRUE = f"{RESULTS}/leakage/LEAKY/true"
 LEAKAGE_DETECTOR = (
     f"{CONFIG.leakage.detector.backbone}/{CONFIG.leakage.detector.attention}"
@@ -31,6 +32,8 @@ rule trial:
         trial_digest=f"{TRIAL}/slices.json",
     log:
         f"{TRIAL_LOG}/trial.log",
+    benchmark:
+        f"{TRIAL_BENCHMARKS}/trial.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -51,6 +54,8 @@ use rule train as trial_train with:
         manifest=f"{TRIAL}/models/{RUN}/manifest.json",
     log:
         f"{TRIAL_LOG}/train/{RUN}.log",
+    benchmark:
+        f"{TRIAL_BENCHMARKS}/train/{RUN}.tsv"
     params:
         checkpoints=f"--checkpoints={RESULTS}/checkpoints/leakage/{{trial}}/{RUN}",
 
@@ -65,6 +70,8 @@ use rule predict as trial_predict with:
         coco_results=f"{TRIAL}/predictions/{RUN}/coco_results.json",
     log:
         f"{TRIAL_LOG}/predict/{RUN}.log",
+    benchmark:
+        f"{TRIAL_BENCHMARKS}/predict/{RUN}.tsv"
 
 
 use rule evaluate as trial_evaluate with:
@@ -77,6 +84,8 @@ use rule evaluate as trial_evaluate with:
         metrics=f"{TRIAL}/metrics/{{backbone}}/{{attention}}.json",
     log:
         f"{TRIAL_LOG}/evaluate/{{backbone}}/{{attention}}.log",
+    benchmark:
+        f"{TRIAL_BENCHMARKS}/evaluate/{{backbone}}/{{attention}}.tsv"
     params:
         step=step(
             "evaluate.step",
@@ -99,6 +108,8 @@ use rule baseline as leaky_baseline with:
         written=[f"{LEAKY_TRUE}/metrics/hu/{method}.json" for method in HU_METHODS],
     log:
         "logs/leakage/LEAKY/true/baseline.log",
+    benchmark:
+        f"{BENCHMARKS}/leakage/LEAKY/true/baseline.tsv"
     params:
         step=step(
             "baseline.step",
@@ -120,6 +131,8 @@ rule nearest:
         metrics=f"{RESULTS}/metrics/hu/nearest.json",
     log:
         "logs/nearest.log",
+    benchmark:
+        f"{BENCHMARKS}/nearest.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -139,6 +152,8 @@ use rule nearest as leaky_nearest with:
         metrics=f"{LEAKY_TRUE}/metrics/hu/nearest.json",
     log:
         "logs/leakage/LEAKY/true/nearest.log",
+    benchmark:
+        f"{BENCHMARKS}/leakage/LEAKY/true/nearest.tsv"
 
 
 rule control:
@@ -154,6 +169,8 @@ rule control:
         ),
     log:
         "logs/leakage/patient/shuffled/control.log",
+    benchmark:
+        f"{BENCHMARKS}/leakage/patient/shuffled/control.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -180,6 +197,8 @@ use rule control as leaky_control with:
         ),
     log:
         "logs/leakage/LEAKY/shuffled/control.log",
+    benchmark:
+        f"{BENCHMARKS}/leakage/LEAKY/shuffled/control.tsv"
     params:
         step=step(
             "leakage.control",
@@ -213,6 +232,8 @@ rule leakage:
         ),
     log:
         "logs/leakage.log",
+    benchmark:
+        f"{BENCHMARKS}/leakage.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

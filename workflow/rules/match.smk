@@ -10,6 +10,8 @@ rule match:
         decisions=f"{TABLES}/decisions.csv",
     log:
         "logs/match.log",
+    benchmark:
+        f"{BENCHMARKS}/match.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

@@ -5,9 +5,11 @@ rule phantom:
         answers=PHANTOM_ANSWERS,
     log:
         "logs/phantom.log",
+    benchmark:
+        f"{BENCHMARKS}/phantom.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     params:
         step=step("phantom.step", "params:phantom", cohort=PHANTOM),
         files=files,

@@ -9,9 +9,11 @@ rule phi_check:
     log:
         report=f"{RESULTS}/phi_check.json",
         step="logs/phi_check.log",
+    benchmark:
+        f"{BENCHMARKS}/phi_check.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     params:
         step=step(
             "phi.step",

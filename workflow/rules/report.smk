@@ -12,6 +12,8 @@ rule flow_diagram:
         png=f"{TABLES}/flow.png",
     log:
         "logs/flow_diagram.log",
+    benchmark:
+        f"{BENCHMARKS}/flow_diagram.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -39,6 +41,8 @@ rule report:
         ),
     log:
         "logs/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -56,6 +60,8 @@ rule checklist:
         checklist=f"{RESULTS}/checklist.md",
     log:
         "logs/checklist.log",
+    benchmark:
+        f"{BENCHMARKS}/checklist.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

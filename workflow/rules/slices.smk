@@ -14,9 +14,11 @@ checkpoint slices:
         digest=f"{TABLES}/slices.json",
     log:
         "logs/slices.log",
+    benchmark:
+        f"{BENCHMARKS}/slices.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     params:
         step=step(
             "slices.step",
@@ -40,6 +42,8 @@ rule thumbnails:
         pictures=f"{TABLES}/thumbnails.parquet",
     log:
         "logs/thumbnails.log",
+    benchmark:
+        f"{BENCHMARKS}/thumbnails.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -63,6 +67,8 @@ rule contact_sheet:
         page=f"{TABLES}/contact_sheet.html",
     log:
         "logs/contact_sheet.log",
+    benchmark:
+        f"{BENCHMARKS}/contact_sheet.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

@@ -13,6 +13,8 @@ rule split:
         ),
     log:
         "logs/split.log",
+    benchmark:
+        f"{BENCHMARKS}/split.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

@@ -12,6 +12,8 @@ rule table1:
         summary=f"{RESULTS}/metrics.json",
     log:
         "logs/table1.log",
+    benchmark:
+        f"{BENCHMARKS}/table1.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -35,6 +37,8 @@ use rule table1 as table2 with:
         summary=f"{RESULTS}/table2.json",
     log:
         "logs/table2.log",
+    benchmark:
+        f"{BENCHMARKS}/table2.tsv"
     params:
         step=step("tables.detectors", variants=TABLE2, seeds=SEEDS, **FOLDERS),
         files=files,
@@ -54,6 +58,8 @@ rule recorded:
         written=recorded_files(TABLE1, "learning", "precision_recall", "calibration"),
     log:
         "logs/recorded.log",
+    benchmark:
+        f"{BENCHMARKS}/recorded.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -93,6 +99,8 @@ rule table3:
         ),
     log:
         "logs/table3.log",
+    benchmark:
+        f"{BENCHMARKS}/table3.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -113,6 +121,8 @@ rule claims:
         claims=f"{RESULTS}/claims.md",
     log:
         "logs/claims.log",
+    benchmark:
+        f"{BENCHMARKS}/claims.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

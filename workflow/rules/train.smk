@@ -11,11 +11,13 @@ rule train:
         manifest=f"{RESULTS}/models/{RUN}/manifest.json",
     log:
         f"logs/train/{RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{RUN}.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     resources:
-        gpu=1,
+        **TRAIN_RESOURCES,
     params:
         step=step(
             "train.step",
@@ -29,4 +31,4 @@ rule train:
         # an interrupted training resumes from.
         checkpoints=f"--checkpoints={RESULTS}/checkpoints/{RUN}",
     shell:
-        STEP + " {params.checkpoints}"
+        LAUNCHER + STEP + " {params.checkpoints}"

@@ -1,0 +1,176 @@
+"""The workflow on a real SLURM on this machine: run by ``make cluster-test``, as root."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from support.scratch import Project, clone
+from support.slurm import Cluster, missing_programs
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif("DSNET_CLUSTER_TEST" not in os.environ, reason="make cluster-test runs it"),
+]
+
+TABLE = "results/table1.csv"
+HEAD = ("snakemake", TABLE, "--profile", "profiles/slurm", "--quiet", "rules")
+CHECKPOINTS = "results/checkpoints/resnet50"
+RUN_S, CHECKPOINT_S = 1800.0, 900.0
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    assert not missing_programs(), "apt-get install slurm-wlm slurmdbd munge mariadb-server"
+    with Cluster(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+def project(folder: Path) -> Project:
+    """Return a scratch project in miniature whose trainings can be interrupted."""
+    made = clone(folder)
+    config = made.path / "config" / "config.yaml"
+    text = config.read_text().replace("epochs: 1", f"epochs: {EPOCHS}")
+    config.write_text(text.replace("weights: none", "weights: none\n  trainable_layers: 0"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A run on this machine without SLURM."""
+    local = project(tmp_path_factory.mktemp("local") / "project")
+    local.succeed("snakemake", "--cores", "2", TABLE)
+    return local
+
+
+def environment(cluster: Cluster, shared: Project) -> dict[str, str]:
+    """Return what Snakemake needs: the cluster, and the package of the project itself."""
+    paths = [str(shared.path), os.environ.get("PYTHONPATH", "")]
+    return {
+        "SLURM_CONF": cluster.environment["SLURM_CONF"],
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+
+
+def wait_for_checkpoint(shared: Project, head: subprocess.Popen[bytes], attention: str) -> Path:
+    """Return the folder of a training as soon as its first epoch is saved."""
+    folder, end = shared.path / CHECKPOINTS / attention / "seed0", time.monotonic() + CHECKPOINT_S
+    while not (folder / "last.ckpt").exists():
+        assert head.poll() is None, "the head has ended"
+        assert time.monotonic() < end, f"no checkpoint of {attention} in {CHECKPOINT_S:.0f} s"
+        time.sleep(0.05)
+    return folder
+
+
+def job_of(cluster: Cluster, attention: str) -> str:
+    """Return the running job that trains with `attention`."""
+    lines = cluster.ask("squeue", "--noheader", "--states=RUNNING", "--format=%i %k").splitlines()
+    (job,) = [line.split()[0] for line in lines if "rule_train" in line and f"_{attention}_" in line]
+    return job
+
+
+def first_seconds(folder: Path) -> float:
+    """Return how long the first epoch took, by the checkpoint."""
+    state = torch.load(folder / "last.ckpt", weights_only=True)
+    return float(state["history"][0]["seconds"])
+
+
+def let_its_time_end(cluster: Cluster, job: str, process: int) -> None:
+    """Shorten the job's limit, and hold the training still until SLURM has sent its signal."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        end, bit = time.monotonic() + 120, 1 << (signal.SIGUSR1 - 1)
+        while time.monotonic() < end:
+            status = Path(f"/proc/{process}/status").read_text()
+            waiting = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)$", status, re.MULTILINE)
+            if any(int(mask, 16) & bit for mask in waiting):
+                return
+            time.sleep(0.2)
+        raise AssertionError("SLURM has sent no SIGUSR1")
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_trainings_that_slurm_ends_go_on_to_the_same_table(
+    cluster: Cluster, undisturbed: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shared = project(tmp_path_factory.mktemp("shared") / "project")
+    log = shared.path / "head.log"
+    values = {**os.environ, **environment(cluster, shared)}
+    with log.open("wb") as stream:
+        head = subprocess.Popen(
+            HEAD, cwd=shared.path, env=values, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+        )
+        try:
+            taken = {}
+            for attention in ("none", "se"):
+                folder = wait_for_checkpoint(shared, head, attention)
+                taken[attention] = first_seconds(folder)
+                job = job_of(cluster, attention)
+                if attention == "none":
+                    cluster.ask("scancel", job)
+                else:
+                    process = int((folder / "process").read_text().split()[1])
+                    let_its_time_end(cluster, job, process)
+            assert head.wait(RUN_S) == 0, log.read_text()[-6000:]
+        finally:
+            head.terminate()
+            head.wait()
+            print(log.read_text()[-3000:])
+            columns = "JobID,State%12,ElapsedRaw,NodeList%6,Comment%50"
+            print(cluster.ask("sacct", "--duplicates", "-X", f"--format={columns}", check=False))
+
+    for attention, seconds in taken.items():
+        history = pd.read_csv(shared.path / f"results/models/resnet50/{attention}/seed0/history.csv")
+        assert len(history) == EPOCHS
+        assert history["seconds"][0] == seconds  # the first epoch was not trained again
+    tables = [pd.read_csv(one.path / TABLE) for one in (undisturbed, shared)]
+    timed = [name for name in tables[0].columns if name.startswith(("fps", "ms_per_image"))]
+    assert timed
+    first, second = (table.drop(columns=timed) for table in tables)
+    pd.testing.assert_frame_equal(first, second)
+    print((shared.path / "results/benchmarks.csv").read_text())
+    assert "Nothing to be done" in shared.succeed("snakemake", "-n", "--cores", "2", TABLE)
+
+
+@pytest.fixture(scope="module")
+def shared_slices(undisturbed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose slices are stored, with other results than the undisturbed run."""
+    folder = tmp_path_factory.mktemp("together") / "project"
+    shutil.copytree(undisturbed.path, folder)
+    return Project(folder)
+
+
+@pytest.mark.parametrize(("nodes", "devices"), [(2, 1), (1, 2)])
+def test_two_processes_are_started_and_the_manifest_has_what_ran(
+    cluster: Cluster, shared_slices: Project, nodes: int, devices: int
+) -> None:
+    weights = "results/models/resnet50/none/seed0/weights.pt"
+    config = shared_slices.path / "together.yaml"
+    settings = {
+        "detector": {"norm": "frozen"},  # norms that train are refused on CPUs
+        "train": {"nodes": nodes, "devices": devices, "learning_rate": 1e-4, "gradient_clip": 1},
+    }
+    config.write_text(json.dumps(settings))
+    printed = shared_slices.succeed(
+        *("timeout", "--signal=INT", "900", "snakemake", weights, "--profile", "profiles/slurm"),
+        *("--configfile", "config/config.yaml", "together.yaml"),
+        **environment(cluster, shared_slices),
+    )
+    print(printed[-2000:])
+    manifest = shared_slices.json(str(Path(weights).with_name("manifest.json")))
+    used = {name: manifest["machine"][name] for name in ("world_size", "nodes", "devices")}
+    assert used == {"world_size": 2, "nodes": nodes, "devices": devices}
+
