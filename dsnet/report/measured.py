@@ -20,6 +20,7 @@ TABLES = {
     "table2": "Table 2. Other backbones, with and without DS attention",
     "table3": "Table 3. Methods of the literature, as they report themselves, and ours",
     "differences": "Differences of each attention to none, on the same resamples of patients",
+    "external": "External cohorts, beside the internal test subset",
     "leakage": "What a split by image would have given (LEAKY), against the split by patient",
 }
 """Tables that the report shows, in this order, and their headings."""
@@ -84,6 +85,17 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
         Column("Difference to none, points", "difference", "decimal", ("low", "high")),
         Column("p", "p", "p"),
         Column("p (Holm)", "p_holm", "p"),
+    ),
+    "external": (
+        Column("Method", "method"),
+        Column("Cohort", "cohort"),
+        Column("Patients", "test_patients", "count"),
+        _percent("map %", "map"),
+        _percent("to internal, points", "map_difference"),
+        _percent("By patient: Acc %", "patient_accuracy"),
+        _percent("AUC %", "patient_macro_auc"),
+        _percent("Sens. osteoporosis %", "patient_sensitivity_osteoporosis"),
+        _percent("Spec. %", "patient_specificity_osteoporosis"),
     ),
     "leakage": (
         Column("Method", "method"),

@@ -15,10 +15,7 @@ rule match:
     params:
         step=step(
             "match.step",
-            "annotations",
-            "dxa",
-            "clinical",
-            "label",
+            *MATCH_SECTIONS,
             cohort=CONFIG.cohort,
             private=CONFIG.private,
         ),
