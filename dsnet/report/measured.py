@@ -20,6 +20,7 @@ TABLES = {
     "table2": "Table 2. Other backbones, with and without DS attention",
     "table3": "Table 3. Methods of the literature, as they report themselves, and ours",
     "differences": "Differences of each attention to none, on the same resamples of patients",
+    "subgroups": "By groups of test patients (exploratory)",
     "external": "External cohorts, beside the internal test subset",
     "leakage": "What a split by image would have given (LEAKY), against the split by patient",
 }
@@ -85,6 +86,16 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
         Column("Difference to none, points", "difference", "decimal", ("low", "high")),
         Column("p", "p", "p"),
         Column("p (Holm)", "p_holm", "p"),
+    ),
+    "subgroups": (
+        Column("Detector", "detector"),
+        Column("Trait", "trait"),
+        Column("Group", "group"),
+        Column("Patients", "group_patients", "count"),
+        _percent("map %", "map"),
+        _percent("Acc by patient %", "patient_accuracy"),
+        _percent("Sens. osteoporosis %", "patient_sensitivity_osteoporosis"),
+        _percent("Spec. %", "patient_specificity_osteoporosis"),
     ),
     "external": (
         Column("Method", "method"),

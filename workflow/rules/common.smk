@@ -62,6 +62,8 @@ TABLE3 = [
 ]
 ROC_BASELINES = ["hu/multinomial"]
 CLAIMED_BASELINES = [method for method in TABLE3 if method.startswith("hu")]
+# Whose figures are given by groups of patients: the paper's detector, and it without attention.
+SUBGROUP_DETECTORS = ["resnet50/none", "resnet50/ds"]
 # Options that several steps share.
 FOLDERS = {"metrics": f"{RESULTS}/metrics", "models": f"{RESULTS}/models"}
 SPEED = {
@@ -254,6 +256,7 @@ REPORTED = [
         "table3",
         "differences",
         "leakage",
+        "subgroups",
         *(["external"] if CONFIG.external else []),
     )
 ] + figure_files(*FIGURES)
