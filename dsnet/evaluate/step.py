@@ -4,8 +4,8 @@ The file holds, in this order: ``cohort``, ``synthetic``, ``leaky``, ``slices_sh
 ``seeds``; ``counts``, ``thresholds`` and ``interval``, which all detectors of a table share;
 ``metrics`` by the names of ``definitions``, each with ``value`` (mean over the seeds), ``low`` and
 ``high`` (its interval) and ``method`` (how that is made), ``seed_sd`` (between the seeds) and
-``by_seed``; ``chance``; ``calibration``; and, of the first seed alone, ``curves`` and their
-``bands``, ``confusion`` and ``patients``. Fractions throughout; null for undefined.
+``by_seed``; ``chance``; ``calibration``; and, of the first seed alone, ``decision`` (net benefit),
+``sample_size``, ``curves`` and their ``bands``, ``confusion`` and ``patients``. Fractions throughout; null for undefined.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from dsnet.evaluate.calibration import (
     scaled_units,
 )
 from dsnet.evaluate.curves import bands, curves
+from dsnet.evaluate.decision import decision_curve
 from dsnet.evaluate.grading import Units, graded_units, localised_boxes
 from dsnet.evaluate.intervals import (
     METHODS,
@@ -51,6 +52,7 @@ from dsnet.evaluate.resampling import (
     permutations_of,
     permuted_map,
 )
+from dsnet.evaluate.sample_size import precision, riley
 from dsnet.evaluate.scene import Floats, Scene, read_scenes
 from dsnet.files import write_json
 from dsnet.schemas import CLASSES, MAX_DETECTIONS, SUPPRESSION_IOU
@@ -121,10 +123,11 @@ def metrics_of(
     scaling, scaled = _calibration(scenes, metrics, params, temperatures)
     units = graded_units(scenes[0], **point, rule=params.patient_label)
     weights = bootstrap_weights(patients, params.bootstrap, params.seed)
+    counts = _counts(scenes)
     return {
         "subset": SUBSET,
         "seeds": list(seeds),
-        "counts": _counts(scenes),
+        "counts": counts,
         "thresholds": {
             **point,
             "suppression_iou": SUPPRESSION_IOU,
@@ -143,6 +146,11 @@ def metrics_of(
         "metrics": metrics,
         "definitions": DEFINITIONS,
         "chance": chance(permuted, metrics["map"]["value"]),
+        "decision": decision_curve(units["patient"], weights),
+        "sample_size": {
+            "precision": precision(metrics, counts["patients_by_class"]),
+            "riley": riley(units["patient"], metrics["patient_auc_osteoporosis"]["value"]),
+        },
         "calibration": scaling,
         "curves": curves(scenes[0], units, scaled, params.iou),
         "bands": bands(scenes[0], units, scaled, params.iou, weights[1:]),

@@ -64,6 +64,8 @@ ROC_BASELINES = ["hu/multinomial"]
 CLAIMED_BASELINES = [method for method in TABLE3 if method.startswith("hu")]
 # Whose figures are given by groups of patients: the paper's detector, and it without attention.
 SUBGROUP_DETECTORS = ["resnet50/none", "resnet50/ds"]
+# Whose net benefit and sample size are given.
+CLINICAL_METHODS = [*SUBGROUP_DETECTORS, "hu/multinomial"]
 # Options that several steps share.
 FOLDERS = {"metrics": f"{RESULTS}/metrics", "models": f"{RESULTS}/models"}
 SPEED = {
@@ -257,6 +259,9 @@ REPORTED = [
         "differences",
         "leakage",
         "subgroups",
+        "decision",
+        "agreement",
+        "sample_size",
         *(["external"] if CONFIG.external else []),
     )
 ] + figure_files(*FIGURES)
