@@ -35,7 +35,13 @@ ConfigFile = Annotated[
         "above an earlier one.",
     ),
 ]
-ResultsFolder = Annotated[Path | None, typer.Option(help="Results folder; default: the config's.")]
+ResultsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Results folder; default: the config's. That of an external cohort stands for its "
+        "private and its cohort folder, too."
+    ),
+]
 Cohort = Annotated[Path | None, typer.Option(help="Cohort folder; default: the config's.")]
 CONFIG: list[Path] = []
 
@@ -103,15 +109,21 @@ def check(
     with reporting(show_private=show_private):
         _check_terminal(show_private)
         config = _config(configfile)
-        checked = check_cohort(config, pixels=pixels)
-        for line in fault_lines(checked, show_private=show_private):
-            typer.echo(line)
-        cost = None
-        if checked.images and not checked.stops:
-            cost = cost_of_table1(config, checked.images)
-        for line in summary_lines(checked, config, cost, pixels=pixels):
-            typer.echo(line)
-        if checked.stops:
+        stops = False
+        for name in ("", *config.external):
+            own = config.of_external(name) if name else config
+            if name:
+                typer.echo(f"\nExternal cohort {name}")
+            checked = check_cohort(own, pixels=pixels, external=bool(name))
+            for line in fault_lines(checked, show_private=show_private):
+                typer.echo(line)
+            cost = None
+            if checked.images and not checked.stops and not name:
+                cost = cost_of_table1(config, checked.images)
+            for line in summary_lines(checked, own, cost, pixels=pixels):
+                typer.echo(line)
+            stops |= checked.stops
+        if stops:
             raise SystemExit(1)
 
 
@@ -182,7 +194,7 @@ def audit(
 
     with reporting(show_private=show_private):
         _check_terminal(show_private)
-        config = _config(configfile)
+        config = _config(configfile, results)
         read = Results(results or config.results)
         limit = None if every else view.LIMIT
         if patient:
@@ -216,7 +228,7 @@ def review_list(
     from dsnet.audit.review import write_review_list  # noqa: PLC0415 - pandas, for this command
 
     with reporting():
-        config = _config(configfile)
+        config = _config(configfile, results)
         seed = config.train.seeds[0]
         rows = write_review_list(
             output,
@@ -240,7 +252,7 @@ def deidentify(
     from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - pydicom, here alone
 
     with reporting():
-        config = _config(configfile)
+        config = _config(configfile, results)
         folder = results or config.results
         out = output or folder / "deidentified"
         write_deidentified(
@@ -274,7 +286,7 @@ def phi_check(
 
     with reporting(show_private=show_private):
         _check_terminal(show_private)
-        config = _config(configfile)
+        config = _config(configfile, results)
         folder = results or config.results
         written = report or folder / "phi_check.json"
         owner = Results(folder)
@@ -284,6 +296,7 @@ def phi_check(
             owner,
             private=config.private,
             report=written,
+            external=config.external,
         )
         typer.echo(
             f"{found.searched} values in {found.files} files: no hit, {found.suspects} suspects "
@@ -304,7 +317,7 @@ def withdraw(
     from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415 - likewise
 
     with reporting():
-        config = _config(configfile)
+        config = _config(configfile, results)
         folder = Results(results or config.results)
         private = folder.private(config.private)
         who = withdrawal.find_patient(folder, private, config.private, patient)
@@ -358,7 +371,7 @@ def report(
     from dsnet.report.step import report as write  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting():
-        config = _config(configfile)
+        config = _config(configfile, results)
         folder = results or config.results
         page = (folder / "shareable" if shareable else folder) / "report.html"
         if shareable:
@@ -380,6 +393,7 @@ def _check_shareable(page: Path, config: Config, results: Path) -> None:
             Results(results),
             private=config.private,
             report=results / "phi_check_shareable.json",
+            external=config.external,
         )
     except UserError:
         page.unlink()
@@ -477,7 +491,8 @@ def _check_recorded(cohort: Path) -> None:
         )
 
 
-def _config(files: list[Path]) -> Config:
+def _config(files: list[Path], results: Path | None = None) -> Config:
+    """Return the config, or that of the external cohort which `results` is of."""
     # Snakemake's own reading and merging, so that both always see the same config.
     from snakemake.common.configfile import load_configfile  # noqa: PLC0415 - slow to import
     from snakemake.utils import update_config  # noqa: PLC0415 - as above
@@ -494,7 +509,7 @@ def _config(files: list[Path]) -> Config:
             )
         check_yaml(path)
         update_config(values, load_configfile(path))
-    return load(values, every)
+    return load(values, every).of_results(results)
 
 
 def _check_terminal(show_private: bool) -> None:

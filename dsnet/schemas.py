@@ -131,6 +131,12 @@ INDEX = pa.DataFrameSchema(
         "row_spacing_mm": NUMBER,
         "column_spacing_mm": NUMBER,
         "slice_thickness_mm": NUMBER,
+        # KVP (0018,0060).
+        "tube_voltage_kv": NUMBER,
+        # Exposure (0018,1152), else XRayTubeCurrent (0018,1151) times ExposureTime (0018,1150).
+        "exposure_mas": NUMBER,
+        # ReconstructionDiameter (0018,1100).
+        "reconstruction_diameter_mm": NUMBER,
         # Where rows and columns lead, as letters of PatientOrientation (0020,0020): LP in a
         # standard axial image.
         "orientation": text_column("[LRAPHF]{2}", blank=True),

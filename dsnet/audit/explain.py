@@ -25,6 +25,7 @@ REMEDIES = {
     "no_hu_scale": "export the series again with rescale slope and intercept to HU",
     "contrast_enhanced": "bring an unenhanced scan",
     "not_bone_kernel": "bring a reconstruction with a bone kernel, or list its kernel as one",
+    "not_120_kvp": "bring a scan at 120 kV, or switch the criterion off",
     "metal_artefact": "bring a scan without metal",
     "cement": "nothing has to: it is only flagged for a reader",
     "no_annotation": "annotate a body of L1 to L4 on an image of the patient",

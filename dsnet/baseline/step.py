@@ -38,6 +38,7 @@ def grade(
     model: Path,
     metrics: Path,
     detections: Path | None = None,
+    fitted_on: Path | None = None,
 ) -> None:
     """Grade the test subset by the HU in its annotated boxes, or in a detector's own.
 
@@ -63,6 +64,8 @@ def grade(
     detections : Path, optional
         A detector's predictions of the test subset, under `schemas.PREDICTIONS`. A slice on which
         it reports no box has no measurement. Annotated boxes are measured unless given.
+    fitted_on : Path, optional
+        `schemas.FEATURES` of the internal cohort, whose models grade an external one.
     """
     images, rows = SliceStore(store, boxes), boxes_with_subset(boxes, split)
     if detections is None:
@@ -74,9 +77,11 @@ def grade(
             [annotated(images, rows[~test], params), detected(images, rows[test], best, params)],
             ignore_index=True,
         )
-    grader = Grader.fit(measured[measured["subset"] != "test"], params)
+    known = schemas.read(FEATURES, fitted_on) if fitted_on else measured
+    grader = Grader.fit(known[known["subset"] != "test"], params)
     schemas.write(FEATURES, measured[list(FEATURES.columns)], features)
-    counts = {name: _counts(measured[measured["subset"] == name]) for name in SUBSETS}
+    subsets = [name for name in SUBSETS if (measured["subset"] == name).any()]
+    counts = {name: _counts(measured[measured["subset"] == name]) for name in subsets}
     write_json(model, {"vertebrae": counts, "multinomial": grader.facts()})
     usable = measured.dropna(subset=list(FEATURES_HU))
     for method, probability in grader.grades(usable).items():

@@ -46,6 +46,34 @@ class Phantom(Section):
     """Rows and columns of a slice."""
     slices_per_level: Annotated[int, Field(ge=2, le=20)] = 2
     """Annotated slices of each of L1 to L4."""
+    class_shares: tuple[Length, Length, Length] = (1.0, 1.0, 1.0)
+    """Of patients_per_class, included patients with normal bone, osteopenia and osteoporosis."""
+    vendors: Annotated[tuple[Vendor, ...], Field(min_length=1)] = (
+        "ge",
+        "siemens",
+        "philips",
+        "canon",
+    )
+    """Whose scanners there are, in equal numbers; one that is named twice has twice as many."""
+    kernels: dict[Vendor, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """Bone kernels in place of the usual ones, as {siemens: [B80s]}."""
+    tube_kvp: Annotated[
+        tuple[Annotated[int, Field(ge=70, le=150)], ...], Field(min_length=1)
+    ] = (120,)
+    """Tube voltages in kV, in turn over the patients; they stand in the header alone."""
+    noise_factor: Annotated[float, Field(gt=0, le=5)] = 1.0
+    """Noise relative to the usual 16 to 27 HU."""
+    shift_hu: Annotated[float, Field(ge=-200, le=200)] = 0.0
+    """Added to every pixel: a scanner that is calibrated otherwise."""
+
+    @field_validator("vendors")
+    @classmethod
+    def _made(cls, vendors: tuple[Vendor, ...]) -> tuple[Vendor, ...]:
+        if {"other", "unknown"} & set(vendors):
+            raise ValueError("ge, siemens, philips or canon")
+        return vendors
 
 
 class Ingest(Section):
@@ -162,6 +190,15 @@ class NotBoneKernel(Criterion):
     names by a placeholder (K-...) by that one."""
 
 
+class Not120Kvp(Section):
+    """Tube voltage."""
+
+    enabled: bool = False
+    """Whether it is applied."""
+    unknown_voltage: Literal["keep", "exclude"] = "keep"
+    """A header without KVP: keep (and count), or exclude."""
+
+
 class MetalArtefact(Criterion):
     """Implants and what they do to an image."""
 
@@ -208,6 +245,7 @@ class Criteria(Section):
     no_hu_scale: Criterion = Criterion()
     contrast_enhanced: Criterion = Criterion()
     not_bone_kernel: NotBoneKernel = NotBoneKernel()
+    not_120_kvp: Not120Kvp = Not120Kvp()
     metal_artefact: MetalArtefact = MetalArtefact()
     cement: Cement = Cement()
     no_annotation: Criterion = Criterion()

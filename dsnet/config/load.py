@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from dsnet.config.cohort import (
     Annotations,
@@ -22,8 +22,17 @@ from dsnet.config.cohort import (
 from dsnet.config.detector import Detector, Train
 from dsnet.config.evaluate import Baseline, Evaluate, Leakage
 from dsnet.config.output import Deidentify, PhiCheck, Report
-from dsnet.config.section import Section, explain
+from dsnet.config.section import EXTERNAL, Section, explain
 from dsnet.errors import UserError
+
+
+FOLDERS = ("cohort", "results", "private", "external")
+"""Keys that name folders of this machine."""
+
+_OWN = ("results", "private")
+"""Folders in which each external cohort has one of its own."""
+
+ExternalName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 
 
 class Config(Section):
@@ -36,6 +45,11 @@ class Config(Section):
     """Where everything goes that the workflow makes. One folder per cohort."""
     private: Path = Path("data/private")
     """Key of the pseudonyms and the map back to identities. Never shared, never in git or DVC."""
+    external: dict[ExternalName, Path] = Field(default_factory=dict)
+    """Cohorts of other hospitals, as {north: /data/north}: tested whole with the detectors trained
+    here, never trained on; their results and keys lie in external/NAME below the two folders above
+    (docs/statistics.md).
+    """
     phantom: Phantom = Phantom()
     ingest: Ingest = Ingest()
     annotations: Annotations = Annotations()
@@ -56,8 +70,21 @@ class Config(Section):
 
     @classmethod
     def sections(cls) -> list[str]:
-        """Return the names of the sections, without the three folders."""
-        return [name for name in cls.model_fields if name not in ("cohort", "results", "private")]
+        """Return the names of the sections, without the folders."""
+        return [name for name in cls.model_fields if name not in FOLDERS]
+
+    def of_external(self, name: str) -> "Config":
+        """Return the config of an external cohort: its own folders, and everything else alike."""
+        folders = {folder: getattr(self, folder) / EXTERNAL / name for folder in _OWN}
+        cohort = self.external[name]
+        return self.model_copy(update={**folders, "cohort": cohort, "external": {}})
+
+    def of_results(self, folder: Path | None) -> "Config":
+        """Return the config whose results lie in `folder`: that of an external cohort, or this."""
+        for name in self.external if folder else ():
+            if folder.resolve() == (self.results / EXTERNAL / name).resolve():
+                return self.of_external(name)
+        return self
 
 
 DEMO = Path("config", "config.yaml")

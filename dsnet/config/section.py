@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+EXTERNAL = "external"
+"""Folder of the external cohorts by name, below the results and below the private folder."""
+
 Positive = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -32,6 +32,8 @@ KEYWORDS = (
     "ContrastBolusVolume",
     "ContrastBolusTotalDose",
     "SliceThickness",
+    "KVP",
+    "ReconstructionDiameter",
     "ProtocolName",
     "GantryDetectorTilt",
     "ConvolutionKernel",
@@ -47,10 +49,14 @@ KEYWORDS = (
     "RescaleIntercept",
     "RescaleSlope",
     "RescaleType",
+    "ExposureTime",
+    "XRayTubeCurrent",
+    "Exposure",
 )
 """The elements that `read` looks at."""
 
-_OF_SLICE = ("SOPInstanceUID", "ImagePositionPatient")
+_EXPOSURE = ("Exposure", "XRayTubeCurrent", "ExposureTime")
+_OF_SLICE = ("SOPInstanceUID", "ImagePositionPatient", *_EXPOSURE)
 _SHARED = (
     "TransferSyntaxUID",
     "MediaStorageSOPClassUID",
@@ -108,6 +114,9 @@ class Header(NamedTuple):
     row_spacing_mm: float
     column_spacing_mm: float
     slice_thickness_mm: float
+    tube_voltage_kv: float
+    exposure_mas: float
+    reconstruction_diameter_mm: float
     orientation: str
     rotation_deg: float
     tilt_deg: float
@@ -142,6 +151,7 @@ def read(dataset: Dataset | Elements) -> Header:
     )
     return shared._replace(
         sop_instance_uid=_text(dataset, "SOPInstanceUID"),
+        exposure_mas=_exposure_mas(dataset),
         orientation=geometry.orientation,
         rotation_deg=geometry.rotation_deg,
         tilt_deg=geometry.tilt_deg,
@@ -177,6 +187,9 @@ def _read(dataset: Dataset | Elements) -> Header:
         row_spacing_mm=spacing_mm[0] if spacing_mm else math.nan,
         column_spacing_mm=spacing_mm[1] if spacing_mm else math.nan,
         slice_thickness_mm=_number(dataset, "SliceThickness"),
+        tube_voltage_kv=_positive(dataset, "KVP"),
+        exposure_mas=math.nan,
+        reconstruction_diameter_mm=_positive(dataset, "ReconstructionDiameter"),
         orientation="",
         rotation_deg=math.nan,
         tilt_deg=math.nan,
@@ -216,6 +229,15 @@ def _is_hu(slope: float, intercept: float, rescale_type: str, modality: str) -> 
     if not (_SLOPES[0] <= slope <= _SLOPES[1] and abs(intercept) <= _LARGEST):
         return False
     return rescale_type.upper() == "HU" or (not rescale_type and modality == "CT")
+
+
+def _exposure_mas(dataset: Dataset | Elements) -> float:
+    """Return Exposure (0018,1152), or the product that the standard says it is, in mAs."""
+    exposure = _positive(dataset, "Exposure")
+    if math.isnan(exposure):
+        current_ma, time_ms = (_positive(dataset, keyword) for keyword in _EXPOSURE[1:])
+        exposure = current_ma * time_ms / 1000
+    return exposure
 
 
 def _contrast(dataset: Dataset | Elements) -> str:
@@ -302,6 +324,12 @@ def _numbers(dataset: Dataset | Elements, keyword: str, count: int) -> tuple[flo
 
 def _number(dataset: Dataset | Elements, keyword: str) -> float:
     return next(iter(_numbers(dataset, keyword, 1)), math.nan)
+
+
+def _positive(dataset: Dataset | Elements, keyword: str) -> float:
+    """Return a number above 0; some devices write 0 for unknown."""
+    number = _number(dataset, keyword)
+    return number if number > 0 else math.nan
 
 
 def _count(dataset: Dataset | Elements, keyword: str) -> int | None:

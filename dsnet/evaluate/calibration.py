@@ -247,6 +247,13 @@ def cross_fitted(units: Units) -> Units | None:
     return units.with_probability(probability)
 
 
+def scaled_units(units: Units, temperature: float | None) -> Units | None:
+    """Return the units scaled; None without units or temperature."""
+    if temperature is None or not len(units.truth):
+        return None
+    return units.with_probability(scale(units.probability, temperature))
+
+
 def scale(probability: Floats, temperature: float) -> Floats:
     """Return the probabilities (units, 3) with their logits divided by `temperature`."""
     return _softmax(np.log(np.maximum(probability, _SMALLEST)) / temperature)

@@ -4,8 +4,8 @@ The file holds, in this order: ``cohort``, ``synthetic``, ``leaky``, ``slices_sh
 ``seeds``; ``counts``, ``thresholds`` and ``interval``, which all detectors of a table share;
 ``metrics`` by the names of ``definitions``, each with ``value`` (mean over the seeds), ``low`` and
 ``high`` (its interval) and ``method`` (how that is made), ``seed_sd`` (between the seeds) and
-``by_seed``; ``chance``; ``calibration``; and, of the first seed alone, ``curves`` and their
-``bands``, ``confusion`` and ``patients``. Fractions throughout; null for undefined.
+``by_seed``; ``chance``; ``calibration``; and, of the first seed alone, ``decision`` (net benefit),
+``sample_size``, ``curves`` and their ``bands``, ``confusion`` and ``patients``. Fractions throughout; null for undefined.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,10 @@ from dsnet.evaluate.calibration import (
     calibration,
     cross_fitted,
     fit_temperature,
+    scaled_units,
 )
 from dsnet.evaluate.curves import bands, curves
+from dsnet.evaluate.decision import decision_curve
 from dsnet.evaluate.grading import Units, graded_units, localised_boxes
 from dsnet.evaluate.intervals import (
     METHODS,
@@ -50,6 +52,7 @@ from dsnet.evaluate.resampling import (
     permutations_of,
     permuted_map,
 )
+from dsnet.evaluate.sample_size import precision, riley
 from dsnet.evaluate.scene import Floats, Scene, read_scenes
 from dsnet.files import write_json
 from dsnet.schemas import CLASSES, MAX_DETECTIONS, SUPPRESSION_IOU
@@ -94,7 +97,12 @@ def evaluate(
     write_json(metrics, {**provenance, **metrics_of(scenes, seeds, params)})
 
 
-def metrics_of(scenes: Sequence[Scene], seeds: Sequence[int], params: Evaluate) -> Json:
+def metrics_of(
+    scenes: Sequence[Scene],
+    seeds: Sequence[int],
+    params: Evaluate,
+    temperatures: Sequence[float | None] | None = None,
+) -> Json:
     """Return the content of the metrics file of a detector, without its provenance.
 
     Parameters
@@ -103,19 +111,23 @@ def metrics_of(scenes: Sequence[Scene], seeds: Sequence[int], params: Evaluate) 
         The test subset with the detections of each seed.
     seeds : sequence of int
     params : Evaluate
+    temperatures : sequence of float or None, optional
+        Of each seed, from another cohort. By default each patient is scaled by the temperature of
+        the other patients.
     """
     point = {"iou": params.iou, "score": params.score}
     patients = len(scenes[0].patient_keys)
     orders = permutations_of(patients, params.permutations, params.seed)
     permuted = np.mean([permuted_map(scene, orders) for scene in scenes], axis=0)
     metrics = _metrics(scenes, params)
-    scaling, scaled = _calibration(scenes, metrics, params)
+    scaling, scaled = _calibration(scenes, metrics, params, temperatures)
     units = graded_units(scenes[0], **point, rule=params.patient_label)
     weights = bootstrap_weights(patients, params.bootstrap, params.seed)
+    counts = _counts(scenes)
     return {
         "subset": SUBSET,
         "seeds": list(seeds),
-        "counts": _counts(scenes),
+        "counts": counts,
         "thresholds": {
             **point,
             "suppression_iou": SUPPRESSION_IOU,
@@ -134,6 +146,11 @@ def metrics_of(scenes: Sequence[Scene], seeds: Sequence[int], params: Evaluate) 
         "metrics": metrics,
         "definitions": DEFINITIONS,
         "chance": chance(permuted, metrics["map"]["value"]),
+        "decision": decision_curve(units["patient"], weights),
+        "sample_size": {
+            "precision": precision(metrics, counts["patients_by_class"]),
+            "riley": riley(units["patient"], metrics["patient_auc_osteoporosis"]["value"]),
+        },
         "calibration": scaling,
         "curves": curves(scenes[0], units, scaled, params.iou),
         "bands": bands(scenes[0], units, scaled, params.iou, weights[1:]),
@@ -182,19 +199,28 @@ def _counts(scenes: Sequence[Scene]) -> Json:
 
 
 def _calibration(
-    scenes: Sequence[Scene], metrics: Json, params: Evaluate
+    scenes: Sequence[Scene],
+    metrics: Json,
+    params: Evaluate,
+    temperatures: Sequence[float | None] | None,
 ) -> tuple[Json, Units | None]:
     """Return how temperature scaling changes the localised boxes, and those of the first seed."""
     boxes = [localised_boxes(scene, iou=params.iou, score=params.score) for scene in scenes]
-    fitted = [fit_temperature(units) for units in boxes]
-    scaled = [cross_fitted(units) for units in boxes]
+    if temperatures is None:
+        fitted = [fit_temperature(units) for units in boxes]
+        scaled = [cross_fitted(units) for units in boxes]
+        fitted_on = "of each patient, the other patients of the test subset"
+    else:
+        fitted = list(temperatures)
+        scaled = [scaled_units(*pair) for pair in zip(boxes, fitted, strict=True)]
+        fitted_on = "the test subset of the internal cohort"
     weights = bootstrap_weights(len(scenes[0].patient_keys), params.bootstrap, params.seed)
     undefined = dict.fromkeys(CALIBRATION, np.full(len(weights), np.nan))
     by_seed = [undefined if units is None else calibration(units, weights) for units in scaled]
     usable = [one for one in fitted if one is not None]
     return {
         "unit": "localised",
-        "fitted_on": "of each patient, the other patients of the test subset",
+        "fitted_on": fitted_on,
         "temperature": round(float(np.mean(usable)), 6) if len(usable) == len(fitted) else None,
         "temperature_by_seed": [None if one is None else round(one, 6) for one in fitted],
         "boxes_by_seed": [len(units.truth) for units in boxes],

@@ -378,6 +378,25 @@ def not_bone_kernel(case: Case) -> Finding:
 
 
 @criterion(
+    "not_120_kvp",
+    "E26",
+    scope="file",
+    stage="quality",
+    reason="The tube voltage is not 120 kV.",
+    source="HU thresholds hold at 120 kV (Pickhardt 2013); off by default",
+    threshold=lambda p: f"tube voltage = 120 kV; unknown: {p.criteria.not_120_kvp.unknown_voltage}",
+)
+def not_120_kvp(case: Case) -> Finding:
+    """Hold where KVP (0018,0060) is not 120: bone has other HU at other tube voltages."""
+    files = case.files
+    unknown = files["readable"] & files["tube_voltage_kv"].isna()
+    tests = [(files["readable"] & (files["tube_voltage_kv"].sub(120).abs() > 0.5), "{tube_voltage_kv:g} kV")]
+    if case.params.criteria.not_120_kvp.unknown_voltage == "exclude":
+        tests.append((unknown, "no tube voltage"))
+    return finding(files, tests, unknown=unknown)
+
+
+@criterion(
     "metal_artefact",
     "E10",
     scope="patient",
@@ -650,6 +669,7 @@ CRITERIA: Final[tuple[Criterion, ...]] = (
     no_hu_scale,
     contrast_enhanced,
     not_bone_kernel,
+    not_120_kvp,
     metal_artefact,
     cement,
     no_annotation,

@@ -6,9 +6,10 @@ Headers are true to the CT Image IOD (PS3.3 A.3).
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -160,6 +161,10 @@ class Scanner:
         How far the image's centre lies off the one that was aimed at.
     noise_hu : float
         Standard deviation of the noise.
+    tube_kvp : int
+        Tube voltage, KVP (0018,0060).
+    shift_hu : float
+        Added to every pixel.
     """
 
     vendor: Vendor
@@ -174,6 +179,8 @@ class Scanner:
     table_mm: tuple[float, float]
     jitter_mm: tuple[float, float]
     noise_hu: float
+    tube_kvp: int = 120
+    shift_hu: float = 0.0
 
     @property
     def field_mm(self) -> float:
@@ -191,7 +198,12 @@ class Scanner:
 
 
 def sample_protocols(
-    rng: np.random.Generator, vendors: Sequence[str], syntaxes: Sequence[str]
+    rng: np.random.Generator,
+    vendors: Sequence[str],
+    syntaxes: Sequence[str],
+    *,
+    mix: Sequence[str] = tuple(VENDORS),
+    kernels: Mapping[Any, Sequence[str]] = {},
 ) -> list[Protocol]:
     """Return the protocols of all patients of one class, each setting in random order.
 
@@ -205,17 +217,21 @@ def sample_protocols(
     rng : Generator
     vendors, syntaxes : sequence of str
         What each patient needs; "" for any.
+    mix : sequence of str
+        Keys of `VENDORS`, taken in turn.
+    kernels : mapping of str to sequence of str
+        Bone kernels of a vendor in place of its own.
     """
     count = len(vendors)
-    makers = _allot([list(VENDORS)[i % len(VENDORS)] for i in range(count)], vendors, rng)
+    makers = _allot([mix[i % len(mix)] for i in range(count)], vendors, rng)
     coded = _allot([_SYNTAX_CYCLE[i % len(_SYNTAX_CYCLE)] for i in range(count)], syntaxes, rng)
     thickness = rng.permutation(count) % len(_THICKNESS_MM)
     field = (rng.permutation(count) % _QUARTERS + rng.random(count)) / _QUARTERS
     used: Counter[str] = Counter()
     protocols = []
     for i, maker in enumerate(makers):
-        kernels = VENDORS[maker].bone_kernels
-        kernel = kernels[used[maker] % len(kernels)]
+        names = kernels.get(maker, VENDORS[maker].bone_kernels)
+        kernel = names[used[maker] % len(names)]
         used[maker] += 1
         thickness_mm = _THICKNESS_MM[thickness[i]]
         protocols.append(Protocol(maker, coded[i], kernel, thickness_mm, float(field[i])))
@@ -395,7 +411,7 @@ class Examination:
         agent = self.agent or _NO_AGENT[self.number % len(_NO_AGENT)]
         return {
             "AcquisitionNumber": 1,
-            "KVP": 120,
+            "KVP": self.scanner.tube_kvp,
             "XRayTubeCurrent": 180 + self.number % 90,
             "ExposureTime": 750,
             "SliceThickness": self.scanner.thickness_mm,

@@ -1,7 +1,7 @@
 """One patient, from the plan to the files and the table rows, with the expected outcome of each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,12 @@ def sample_patient(plan: Plan, params: Phantom, rng: np.random.Generator) -> Pat
         matrix_px=params.matrix_px,
         slices=params.slices_per_level,
     )
+    scanner = replace(
+        scanner,
+        noise_hu=scanner.noise_hu * params.noise_factor,
+        shift_hu=params.shift_hu,
+        tube_kvp=params.tube_kvp[number % len(params.tube_kvp)],
+    )
     anatomy = sample_anatomy(rng, contrast=bool(case.agent))
     bone = sample_bone(rng, plan.label, boundary=plan.boundary)
     examination = Examination(params.seed, number, identity, scanner, case.agent, case.tilt_deg)
@@ -215,6 +221,7 @@ def _write_slice(
     hu = reconstruct(
         image.hu, scanner.spacing_mm, bone=series.bone, noise_hu=scanner.noise_hu, rng=rng
     )
+    hu += np.float32(scanner.shift_hu)
     dataset = examination.axial(series.header, image.index, instance, hu)
     for keyword, value in patient.plan.case.header.items():
         if value is None:

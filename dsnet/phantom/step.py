@@ -73,25 +73,35 @@ def plan_cohort(params: Phantom) -> list[Plan]:
     """Return the patients: first those who must stay, then one for each case of `EXCLUDED`."""
     # In random order: nothing that depends on a patient's number may tell the class.
     rng = np.random.default_rng([params.seed, 0])
-    order = rng.permutation(params.patients_per_class * len(CLASSES))
-    labels = [CLASSES[value % len(CLASSES)] for value in order]
+    counts = class_counts(params)
+    every = [name for rank in range(max(counts.values())) for name in CLASSES if rank < counts[name]]
+    labels = [every[value] for value in rng.permutation(len(every))]
     cases = [*KEPT, *[ORDINARY] * (len(labels) - len(KEPT))]
     plans: list[Plan] = []
     for label in CLASSES:
         own = [index for index, other in enumerate(labels) if other == label]
-        protocols = _protocols([cases[index] for index in own], rng)
+        protocols = _protocols([cases[index] for index in own], params, rng)
         for rank, (index, protocol) in enumerate(zip(own, protocols, strict=True)):
             boundary = label in BOUNDARY_TENTHS and rank <= params.patients_per_class // 24
             plans.append(Plan(index + 1, label, boundary, True, cases[index], protocol))
     plans.sort(key=lambda plan: plan.number)
-    for case, protocol in zip(EXCLUDED, _protocols(EXCLUDED, rng), strict=True):
+    for case, protocol in zip(EXCLUDED, _protocols(EXCLUDED, params, rng), strict=True):
         number = len(plans) + 1
         plans.append(Plan(number, CLASSES[number % len(CLASSES)], False, False, case, protocol))
     return plans
 
 
-def _protocols(cases: Sequence[Case], rng: np.random.Generator) -> list[Protocol]:
-    return sample_protocols(rng, [case.vendor for case in cases], [case.syntax for case in cases])
+def class_counts(params: Phantom) -> dict[str, int]:
+    """Return how many included patients of each class there are."""
+    counts = (round(params.patients_per_class * share) for share in params.class_shares)
+    return dict(zip(CLASSES, counts, strict=True))
+
+
+def _protocols(
+    cases: Sequence[Case], params: Phantom, rng: np.random.Generator
+) -> list[Protocol]:
+    needs = [case.vendor for case in cases], [case.syntax for case in cases]
+    return sample_protocols(rng, *needs, mix=params.vendors, kernels=params.kernels)
 
 
 def _clear(cohort: Path, answers: Path) -> None:
@@ -170,7 +180,7 @@ def _answers(params: Phantom, records: list[Record], folder: CohortFolder) -> di
     files = {name: criterion for record in records for name, criterion in record.files.items()}
     return {
         "synthetic": True,
-        "params": params.model_dump(),
+        "params": params.model_dump(mode="json"),
         "cohort_files": sum(1 for path in folder.path.rglob("*") if path.is_file()),
         "shape": folder.shape(),
         "expected": dict(Counter(patient.plan.label for patient in included)),

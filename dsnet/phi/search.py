@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -68,12 +68,19 @@ class Source(NamedTuple):
         `dsnet.schemas.INDEX`, whose kernels are published; need not exist.
     allowed : str
         Text file of values that the user allows, one a line; need not exist.
+    others : tuple of Source
+        The same of the external cohorts, whose values are searched for, too.
     """
 
     values: str
     dropped: str
     published: str
     allowed: str
+    others: tuple["Source", ...] = ()
+
+    def each(self) -> tuple["Source", ...]:
+        """Return the sources, this one first, each without the others."""
+        return self._replace(others=()), *self.others
 
 
 class Hit(NamedTuple):
@@ -278,17 +285,20 @@ def load_patterns(source: Source) -> Patterns:
 
 
 def _read_patterns(source: Source) -> Patterns:
+    each = source.each()
     return make_patterns(
-        _values(Path(source.values)),
-        dropped=_values(Path(source.dropped)) if Path(source.dropped).exists() else (),
+        _values([Path(one.values) for one in each]),
+        dropped=_values([Path(one.dropped) for one in each if Path(one.dropped).exists()]),
         vocabulary=program_vocabulary(),
-        published=_published(Path(source.published)),
-        allowed=_allowed(Path(source.allowed)),
+        published=set().union(*(_published(Path(one.published)) for one in each)),
+        allowed=set().union(*(_allowed(Path(one.allowed)) for one in each)),
     )
 
 
-def _values(path: Path) -> list[IdentifyingValue]:
-    table = schemas.read(schemas.IDENTIFYING, path)
+def _values(paths: Sequence[Path]) -> list[IdentifyingValue]:
+    if not paths:
+        return []
+    table = pd.concat([schemas.read(schemas.IDENTIFYING, path) for path in paths])
     grouped = table.groupby(["value", "kind", "form"], sort=True)["patient_key"].agg(frozenset)
     rows = grouped.reset_index().itertuples(index=False, name=None)
     return [IdentifyingValue(*row) for row in rows]
@@ -307,7 +317,8 @@ def _allowed(path: Path) -> set[str]:
 
 def _matcher(source: Source) -> Matcher:
     """Return what matches the patterns, read again if one of their files has changed."""
-    return _matcher_of(source, tuple(map(_version, source)))
+    files = (path for one in source.each() for path in one[:-1])
+    return _matcher_of(source, tuple(map(_version, files)))
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from rich.progress import track
 
 from dsnet import schemas
 from dsnet.config.output import PhiCheck
+from dsnet.config.section import EXTERNAL
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.phi.search import (
@@ -83,6 +84,7 @@ def phi_check(
     logs: Path,
     records: Path,
     report: Path,
+    external: list[str] | None = None,
 ) -> None:
     """Search the outputs of the workflow for every identifying value met at ingestion.
 
@@ -98,6 +100,8 @@ def phi_check(
         folder.
     report : Path
         Written whether there are hits or not.
+    external : list of str, optional
+        Names of the external cohorts, whose values are searched for, too.
 
     Raises
     ------
@@ -105,14 +109,29 @@ def phi_check(
         If there is a hit.
     """
     owner = Results(results)
-    check([results, logs, records], phi_check, owner, private=private, report=report)
+    check(
+        [results, logs, records],
+        phi_check,
+        owner,
+        private=private,
+        report=report,
+        external=external or (),
+    )
     print(unread_sources(owner), end="")
 
 
 def check(
-    folders: Sequence[Path], params: PhiCheck, results: Results, *, private: Path, report: Path
+    folders: Sequence[Path],
+    params: PhiCheck,
+    results: Results,
+    *,
+    private: Path,
+    report: Path,
+    external: Iterable[str] = (),
 ) -> Summary:
     """Search `folders` for the identities of the cohort of `results`, and write `report`.
+
+    Those of the external cohorts that were ingested are searched for everywhere, too.
 
     Raises
     ------
@@ -128,13 +147,14 @@ def check(
             came=f"{len(folders)} paths where there is none",
             remedy="name a folder, or run the workflow first",
         )
-    _check_cohort(folders, results)
-    own = results.private(private)
-    source = Source(
-        str(own.identifying_path),
-        str(own.identifying_path.with_name(schemas.DROPPED_NAME)),
-        str(results.cohort / "index.parquet"),
-        str(private / ALLOWED),
+    others = {
+        name: Results(results.folder / EXTERNAL / name)
+        for name in external
+        if (results.folder / EXTERNAL / name / SOURCE).exists()
+    }
+    _check_cohort(folders, [results, *others.values()])
+    source = _source(results, private)._replace(
+        others=tuple(_source(other, private / EXTERNAL / name) for name, other in others.items())
     )
     patterns = load_patterns(source)
     tasks = list(_tasks(folders, private, report))
@@ -187,17 +207,31 @@ def unread_sources(results: Results) -> str:
     )
 
 
-def _check_cohort(folders: Sequence[Path], results: Results) -> None:
+def _source(results: Results, private: Path) -> Source:
+    """Return where the identities of a cohort lie."""
+    values = results.private(private).identifying_path
+    return Source(
+        str(values),
+        str(values.with_name(schemas.DROPPED_NAME)),
+        str(results.cohort / "index.parquet"),
+        str(private / ALLOWED),
+    )
+
+
+def _check_cohort(folders: Sequence[Path], known: Sequence[Results]) -> None:
     """Refuse folders that hold results of another cohort, whose identities would be missed."""
+    cohort_ids = {results.source.cohort_id for results in known}
     for folder in folders:
-        for source in (folder / SOURCE, *folder.glob(f"*/{SOURCE}")):
+        below = (*folder.glob(f"*/{SOURCE}"), *folder.glob(f"{EXTERNAL}/*/{SOURCE}"))
+        for source in (folder / SOURCE, *below):
             owner = source.parents[1]
-            if source.exists() and read_source(owner).cohort_id != results.source.cohort_id:
+            if source.exists() and read_source(owner).cohort_id not in cohort_ids:
                 raise UserError(
                     str(source),
-                    expected=f"results of the cohort of {results.folder}",
+                    expected=f"results of the cohort of {known[0].folder}",
                     came="results of another one",
-                    remedy=f"search it with --results {owner}",
+                    remedy=f"search it with --results {owner}, or name its cohort in the config "
+                    "key external",
                 )
 
 

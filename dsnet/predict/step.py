@@ -25,8 +25,8 @@ def predict_subsets(
     boxes: Path,
     split: Path,
     test: Path,
-    validation: Path,
     coco_results: Path,
+    validation: Path | None = None,
 ) -> None:
     """Write the detections of a trained detector on the test and validation images.
 
@@ -43,10 +43,12 @@ def predict_subsets(
         ``slices.json``: what the store holds.
     store, boxes, split : Path
         The slice store, `schemas.SLICES` and `schemas.SPLIT`.
-    test, validation : Path
+    test : Path
         Written: `schemas.PREDICTIONS`.
     coco_results : Path
         Written: those on the test images in COCO's format, as `dsnet.evaluate.coco.results`.
+    validation : Path, optional
+        Written: as `test`. An external cohort has no such images.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def predict_subsets(
         subset: SliceDataset(
             subset, store=store, boxes=boxes, split=split, windows=detector.windows
         )
-        for subset in ("test", "validation")
+        for subset in ("test", *(["validation"] if validation else []))
     }
     machine = this_machine()
     with reproducible(machine):
@@ -66,7 +68,8 @@ def predict_subsets(
         freeze(network.to(machine.device))
         tables = {subset: predict(network, dataset) for subset, dataset in datasets.items()}
     schemas.write(schemas.PREDICTIONS, tables["test"], test)
-    schemas.write(schemas.PREDICTIONS, tables["validation"], validation)
+    if validation:
+        schemas.write(schemas.PREDICTIONS, tables["validation"], validation)
     images = datasets["test"]
     write_compact(coco_results, results(scene(tables["test"], images.boxes, images.split)))
 

@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
+from dsnet.evaluate.subgroups import AGE_BANDS, UNKNOWN, age_band, suppress
 from dsnet.match.patients import OLDEST
 from dsnet.report.counts import Tables
 from dsnet.schemas import CLASSES, SUBSETS
 
-GROUPS = ("included", *SUBSETS, "excluded")
-"""Columns of every table here; a patient who is not included at all is excluded."""
+GROUPS = ("included", *SUBSETS, *CLASSES, "excluded")
+"""Columns of every table here: subsets, and classes of the patients included; a patient who is not
+included at all is excluded."""
 
-_BANDS = (
-    (0, 40, "under 40"),
-    *((low, low + 10, f"{low} to {low + 9}") for low in range(40, 90, 10)),
-)
 _VENDORS = {
     "ge": "GE",
     "siemens": "Siemens",
@@ -25,8 +22,7 @@ _VENDORS = {
     "other": "other",
     "unknown": "unknown",
 }
-_UNKNOWN = "unknown"
-_SEXES = ("female", "male", "other", _UNKNOWN)
+_SEXES = ("female", "male", "other", UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def describe(
     floor = min_cell if strict else 0
     blocks = [_sizes(patients, images), _classes(patients, floor)]
     if people["in_clinical"].any():
-        traits = people[["patient_key", "sex", "age"]].replace({"sex": {"": _UNKNOWN}})
+        traits = people[["patient_key", "sex", "age"]].replace({"sex": {"": UNKNOWN}})
         patients = patients.merge(traits, on="patient_key", how="left")
         blocks += _sex_and_age(patients, min_cell)
     scores = tables.labels.assign(t_score=tables.labels["t_score"].astype(float))
@@ -85,41 +81,17 @@ def describe(
         _count("Kernel", "patients, by vendor", images, "kernel", floor),
         _quantity("Slice thickness, mm", "of images", images, "slice_thickness_mm", floor),
         _quantity("Pixel spacing, mm", "of images, between rows", images, "row_spacing_mm", floor),
+        _count("Tube voltage", "patients", images, "tube_voltage", floor),
+        _quantity("Exposure, mAs", "of images", images, "exposure_mas", floor),
+        _quantity(
+            "Reconstruction diameter, mm",
+            "of images",
+            images,
+            "reconstruction_diameter_mm",
+            floor,
+        ),
     ]
     return blocks
-
-
-def suppress(counts: pd.DataFrame, min_cell: int) -> pd.DataFrame:
-    """Return counts as text, "hidden" where they might identify somebody.
-
-    A category with a small number in any group is hidden in all groups. Since the sum of what is
-    hidden follows from a group's total, further categories are hidden, the smallest first, until
-    that sum is not small either.
-
-    Parameters
-    ----------
-    counts : DataFrame of int
-        Categories by groups.
-    min_cell : int
-        Numbers above 0 and below this are small; 0 hides nothing.
-
-    Examples
-    --------
-    >>> suppress(pd.DataFrame({"test": [2, 7, 40]}, index=["a", "b", "c"]), 5)["test"].tolist()
-    ['hidden', 'hidden', '40']
-    """
-    hidden = _small(counts, min_cell).any(axis=1)
-    while _small(counts[hidden].sum(), min_cell).any():
-        others = counts[~hidden].sum(axis=1)
-        others = others[others > 0]
-        if others.empty:
-            break
-        hidden |= hidden.index == others.idxmin()
-    return counts.map("{:,}".format).mask(hidden, "hidden")
-
-
-def _small(counts: Any, min_cell: int) -> Any:
-    return (counts > 0) & (counts < min_cell)
 
 
 def _patients(tables: Tables) -> pd.DataFrame:
@@ -132,24 +104,33 @@ def _patients(tables: Tables) -> pd.DataFrame:
 
 def _images(tables: Tables, index: pd.DataFrame) -> pd.DataFrame:
     """Return the images included and, of patients excluded, those that are CT at all."""
-    subsets = tables.split.set_index("image_key")["subset"]
+    split = tables.split.set_index("image_key")
     included = tables.ledger.loc[tables.ledger["status"] == "included", "file_key"]
     out = tables.exclusions.loc[tables.exclusions["status"] == "excluded", "patient_key"]
     lost = index[index["patient_key"].isin(out) & (index["modality"] == "CT")]
     kept = index[index["file_key"].isin(included)]
     both = pd.concat(
-        [kept.assign(group=kept["image_key"].map(subsets)), lost.assign(group="excluded")],
+        [
+            kept.assign(
+                group=kept["image_key"].map(split["subset"]),
+                **{"class": kept["image_key"].map(split["stratum"])},
+            ),
+            lost.assign(group="excluded"),
+        ],
         ignore_index=True,
     )
     vendor = both["vendor"].map(_VENDORS)
     kernel = vendor + " " + both["kernel"].replace("", "(blank)")
-    return both.assign(vendor=vendor, kernel=kernel)
+    voltage = both["tube_voltage_kv"].map("{:g} kV".format).where(
+        both["tube_voltage_kv"].notna(), UNKNOWN
+    )
+    return both.assign(vendor=vendor, kernel=kernel, tube_voltage=voltage)
 
 
 def _members(frame: pd.DataFrame, group: str) -> pd.DataFrame:
     if group == "included":
         return frame[frame["group"] != "excluded"]
-    return frame[frame["group"] == group]
+    return frame[frame["class" if group in CLASSES else "group"] == group]
 
 
 def _sizes(patients: pd.DataFrame, images: pd.DataFrame) -> Block:
@@ -161,16 +142,16 @@ def _sizes(patients: pd.DataFrame, images: pd.DataFrame) -> Block:
 
 
 def _classes(patients: pd.DataFrame, min_cell: int) -> Block:
-    counts = _counts(patients, "class", CLASSES).drop(columns="excluded")
-    text = suppress(counts, min_cell).assign(excluded="")
+    counts = _counts(patients, "class", CLASSES)[["included", *SUBSETS]]
+    text = suppress(counts, min_cell).reindex(columns=GROUPS, fill_value="")
     return Block("Class", "patients; the most severe of their vertebrae", _rows(text, counts))
 
 
 def _sex_and_age(patients: pd.DataFrame, min_cell: int) -> list[Block]:
     hidden = f"; categories with fewer than {min_cell} in a group are hidden" if min_cell else ""
     sexes = _counts(patients, "sex", _SEXES)
-    bands = patients.assign(band=[_band(age) for age in patients["age"]])
-    names = [name for *_, name in _BANDS] + ["over 89", _UNKNOWN]
+    bands = patients.assign(band=[age_band(age) for age in patients["age"]])
+    names = [*(name for *_, name in AGE_BANDS), UNKNOWN]
     ages = _counts(bands, "band", names)
     years = _quantity("Age, years", "of patients, in full years", patients, "age", min_cell)
     years.rows[:] = [
@@ -182,12 +163,6 @@ def _sex_and_age(patients: pd.DataFrame, min_cell: int) -> list[Block]:
         years,
         Block("Age group", f"patients{hidden}", _rows(suppress(ages, min_cell), ages)),
     ]
-
-
-def _band(age: int | None) -> str:
-    if age is None or pd.isna(age):
-        return _UNKNOWN
-    return next((name for low, high, name in _BANDS if low <= age < high), "over 89")
 
 
 def _count(title: str, note: str, frame: pd.DataFrame, column: str, min_cell: int) -> Block:

@@ -20,6 +20,11 @@ TABLES = {
     "table2": "Table 2. Other backbones, with and without DS attention",
     "table3": "Table 3. Methods of the literature, as they report themselves, and ours",
     "differences": "Differences of each attention to none, on the same resamples of patients",
+    "agreement": "T-score computed from HU, against that of DXA",
+    "decision": "Net benefit per 100 patients of sending to DXA by each method",
+    "sample_size": "Precision with these test patients, and what more would take",
+    "subgroups": "By groups of test patients (exploratory)",
+    "external": "External cohorts, beside the internal test subset",
     "leakage": "What a split by image would have given (LEAKY), against the split by patient",
 }
 """Tables that the report shows, in this order, and their headings."""
@@ -27,7 +32,7 @@ TABLES = {
 OF_IMAGES = ("figure4",)
 """Figures that show images of patients."""
 
-Format = Literal["text", "count", "decimal", "p"]
+Format = Literal["text", "count", "decimal", "two", "p"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,8 @@ class Column:
     title : str
     name : str
         Of the column in the CSV file.
-    format : {"text", "count", "decimal", "p"}
-        ``decimal``: one decimal. ``p``: three, ``<0.001`` below.
+    format : {"text", "count", "decimal", "two", "p"}
+        ``decimal``: one decimal, ``two``: two. ``p``: three, ``<0.001`` below.
     bounds : tuple of str
         Columns of the interval, where the file has them.
     """
@@ -84,6 +89,53 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
         Column("Difference to none, points", "difference", "decimal", ("low", "high")),
         Column("p", "p", "p"),
         Column("p (Holm)", "p_holm", "p"),
+    ),
+    "agreement": (
+        Column("Cohort", "cohort"),
+        Column("Patients", "test_patients", "count"),
+        Column("r", "r", "two", ("r_low", "r_high")),
+        Column("Bias, T", "bias", "two", ("bias_low", "bias_high")),
+        Column("Lower limit, T", "lower_limit", "two", ("lower_limit_low", "lower_limit_high")),
+        Column("Upper limit, T", "upper_limit", "two", ("upper_limit_low", "upper_limit_high")),
+    ),
+    "decision": (
+        Column("Method", "method"),
+        Column("Threshold %", "threshold", "decimal"),
+        _percent("Net benefit", "net_benefit"),
+        Column("DXA for all", "net_benefit_all", "decimal"),
+        Column("for none", "net_benefit_none", "decimal"),
+        _percent("Gain over the better", "gain"),
+    ),
+    "sample_size": (
+        Column("Method", "method"),
+        Column("Figure", "figure"),
+        Column("Target", "target"),
+        Column("Value %", "value", "decimal", ("low", "high")),
+        Column("Half width, points", "half_width", "decimal"),
+        Column("Patients it rests on", "patients", "count"),
+        Column("Patients it takes", "needed", "count"),
+        Column("Test patients it takes", "test_patients_needed", "count"),
+    ),
+    "subgroups": (
+        Column("Detector", "detector"),
+        Column("Trait", "trait"),
+        Column("Group", "group"),
+        Column("Patients", "group_patients", "count"),
+        _percent("map %", "map"),
+        _percent("Acc by patient %", "patient_accuracy"),
+        _percent("Sens. osteoporosis %", "patient_sensitivity_osteoporosis"),
+        _percent("Spec. %", "patient_specificity_osteoporosis"),
+    ),
+    "external": (
+        Column("Method", "method"),
+        Column("Cohort", "cohort"),
+        Column("Patients", "test_patients", "count"),
+        _percent("map %", "map"),
+        _percent("to internal, points", "map_difference"),
+        _percent("By patient: Acc %", "patient_accuracy"),
+        _percent("AUC %", "patient_macro_auc"),
+        _percent("Sens. osteoporosis %", "patient_sensitivity_osteoporosis"),
+        _percent("Spec. %", "patient_specificity_osteoporosis"),
     ),
     "leakage": (
         Column("Method", "method"),
@@ -303,6 +355,8 @@ def format_cell(text: str, kind: Format) -> str:
     try:
         if kind == "decimal":
             return f"{float(text):.1f}"
+        if kind == "two":
+            return f"{float(text):.2f}"
         if kind == "count":
             return f"{int(float(text)):,}"
         if kind == "p":
@@ -350,6 +404,8 @@ def _derived(row: Mapping[str, str]) -> dict[str, str]:
         derived["detector"] = title_of(f"{row['backbone']}/{row['attention']}")
     if "statistic" in row:
         derived["statistic"] = row["statistic"].replace("_", " ").replace("auc", "AUC")
+    if "figure" in row:
+        derived["figure"] = row["figure"].replace("_", " ").replace("auc", "AUC")
     if row.get("unit") == "":
         derived["unit"] = "reported"
     return derived

@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from dsnet.config.load import Config
+from dsnet.config.load import FOLDERS, Config
 from dsnet.errors import UserError
 from dsnet.results import Json, Results
-
-PRIVATE_KEYS = ("cohort", "results", "private")
-"""Config keys that name folders of this machine: a page that travels does not show them."""
 
 PUBLISHED = ("none", "paper", "imagenet", "coco")
 """Values of ``detector.weights`` that are no path."""
@@ -77,8 +74,11 @@ def read_records(results: Results) -> list[Record]:
 
 
 def settings(config: Config) -> Json:
-    """Return the config as JSON values, without the folders and files of this machine."""
-    values = config.model_dump(mode="json", exclude=set(PRIVATE_KEYS))
+    """Return the config as JSON values, without the folders and files of this machine.
+
+    A page that travels does not show them.
+    """
+    values = config.model_dump(mode="json", exclude=set(FOLDERS))
     # That a file was named is what matters, not where it lies.
     values["split"]["file"] = values["split"]["file"] and "a file"
     if values["detector"]["weights"] not in PUBLISHED:

@@ -109,7 +109,7 @@ class Checked:
         return any(fault.weight == "stop" for fault in self.faults)
 
 
-def check_cohort(config: Config, *, pixels: bool = False) -> Checked:
+def check_cohort(config: Config, *, pixels: bool = False, external: bool = False) -> Checked:
     """Return all faults of the configured cohort, and what would become of it.
 
     Parameters
@@ -118,6 +118,8 @@ def check_cohort(config: Config, *, pixels: bool = False) -> Checked:
     pixels : bool
         Decode the pixels, too: minutes, as the ingestion takes, instead of seconds. Without them
         no file counts as undecodable, as a copy under another UID, or as showing metal.
+    external : bool
+        Whether the cohort is an external one, which is not split.
     """
     folder = CohortFolder(config.cohort)
     notes = list(_strangers(folder))
@@ -130,7 +132,7 @@ def check_cohort(config: Config, *, pixels: bool = False) -> Checked:
     notes += [*_missing(folder, config), *_unread(index), *_kernels(index, kernels, config)]
     with collect_errors() as stops:  # causes before what follows from them
         read = _read(folder, config, index, identities)
-        checked = _outcome(folder, config, private, read, pixels=pixels)
+        checked = _outcome(folder, config, private, read, pixels=pixels, external=external)
     notes += _near_misses(read.unmatched)
     return replace(checked, faults=_sorted([*notes, *(("stop", error) for error in stops)]))
 
@@ -178,7 +180,13 @@ def _read(
 
 
 def _outcome(
-    folder: CohortFolder, config: Config, private: PrivateCohort, read: _Read, *, pixels: bool
+    folder: CohortFolder,
+    config: Config,
+    private: PrivateCohort,
+    read: _Read,
+    *,
+    pixels: bool,
+    external: bool,
 ) -> Checked:
     """Exclude, label and split in memory, as far as the cohort allows."""
     ct = read.index.merge(read.identities[["file_key", "patient_id", "ct_date"]], on="file_key")
@@ -207,7 +215,9 @@ def _outcome(
             tasks = store_tasks(labels, read.index, read.identities, folder.dicom)
             with TemporaryDirectory() as scratch, collectable():
                 build(Path(scratch) / "slices.npy", tasks, config.slices)
-        if config.split.unit == "patient" and config.split.file is None:
+        if external:
+            checked = replace(checked, images={"test": int(labels["image_key"].nunique())})
+        elif config.split.unit == "patient" and config.split.file is None:
             subsets = assign_patients(described, config.split)
             images = labels.drop_duplicates("image_key")["patient_key"].map(subsets)
             counts = images.value_counts()

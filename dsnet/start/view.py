@@ -43,7 +43,9 @@ def summary_lines(
     if checked.included:
         classes = ", ".join(f"{n:,} {name}" for name, n in checked.included.items())
         least = config.split.min_patients_per_class
-        yield f"Included  {classes} (a split needs {least} patients of each)"
+        is_split = set(checked.images or ()) != {"test"}  # an external cohort is not
+        needed = f" (a split needs {least} patients of each)" if is_split else ""
+        yield f"Included  {classes}{needed}"
     if checked.images:
         yield "Images    " + ", ".join(f"{n:,} {name}" for name, n in checked.images.items())
     if cost:

@@ -42,6 +42,34 @@ def test_an_empty_header_is_blank() -> None:
 
 
 @pytest.mark.parametrize(
+    ("elements", "mas"),
+    [
+        ({"Exposure": "150", "XRayTubeCurrent": "9", "ExposureTime": "9"}, 150.0),
+        ({"Exposure": None, "XRayTubeCurrent": "180", "ExposureTime": "750"}, 135.0),
+        ({"Exposure": "0", "XRayTubeCurrent": "200", "ExposureTime": "500"}, 100.0),
+        ({"Exposure": None, "XRayTubeCurrent": "180"}, math.nan),
+        ({"Exposure": None}, math.nan),
+    ],
+)
+def test_exposure_is_read_or_computed(elements: dict[str, str | None], mas: float) -> None:
+    assert read(ct_slice(**elements)).exposure_mas == pytest.approx(mas, nan_ok=True)
+
+
+def test_tube_voltage_and_reconstruction_diameter() -> None:
+    header = read(ct_slice(KVP="100", ReconstructionDiameter="350.5"))
+    assert (header.tube_voltage_kv, header.reconstruction_diameter_mm) == (100, 350.5)
+    unknown = read(ct_slice(KVP="0", ReconstructionDiameter="-1"))
+    assert math.isnan(unknown.tube_voltage_kv)
+    assert math.isnan(unknown.reconstruction_diameter_mm)
+
+
+def test_exposure_differs_within_a_series() -> None:
+    """Tube currents are modulated: what the slices of a series share must not hold the exposure."""
+    first, second = (read(ct_slice(Exposure=str(mas))).exposure_mas for mas in (90, 91))
+    assert (first, second) == (90, 91)
+
+
+@pytest.mark.parametrize(
     ("written", "kept"), [(" 000123 ", "000123"), ("12 3", "12 3"), ("  ", ""), (None, "")]
 )
 def test_ids_lose_padding_only(written: str | None, kept: str) -> None:

@@ -9,6 +9,7 @@ from scipy import stats
 from dsnet.evaluate.grading import Share
 from dsnet.evaluate.intervals import (
     METHODS,
+    difference_of_cohorts,
     difference_over_seeds,
     estimate_over_seeds,
     scope,
@@ -208,3 +209,23 @@ def test_words() -> None:
     assert "these two trainings" in scope(1, "these two trainings")
     assert "5 seeds" in scope(5)
     assert set(METHODS) == {"bootstrap", "share", "none"}
+
+
+def wilson(right: int, patients: int) -> dict[str, float]:
+    interval = stats.binomtest(right, patients).proportion_ci(method="wilson")
+    return {"value": right / patients, "low": interval.low, "high": interval.high}
+
+
+def test_the_difference_of_two_cohorts_is_newcombes() -> None:
+    """R. G. Newcombe, Stat. Med. 17, 873-890, 1998, Table II, method 10, first example."""
+    made = difference_of_cohorts(wilson(56, 70), wilson(48, 80))
+    assert made["value"] == pytest.approx(0.2)
+    assert bounds(made) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_a_difference_of_what_is_undefined_is_undefined() -> None:
+    undefined = {"value": None, "low": None, "high": None}
+    assert difference_of_cohorts(wilson(5, 9), undefined) == undefined
+    bare = {"value": 0.5, "low": None, "high": None}
+    made = difference_of_cohorts(wilson(3, 4), bare)
+    assert (made["value"], *bounds(made)) == (0.25, None, None)

@@ -34,6 +34,7 @@ CODES = {
     "no_hu_scale": "E07",
     "contrast_enhanced": "E08",
     "not_bone_kernel": "E09",
+    "not_120_kvp": "E26",
     "metal_artefact": "E10",
     "cement": "E11",
     "no_annotation": "E12",
@@ -107,11 +108,12 @@ def test_what_has_no_image_or_no_label_is_final() -> None:
 
 def test_the_table_lists_thresholds_and_what_is_switched_off() -> None:
     listed = {one.slug: one for one in criteria_table(params(cement={"enabled": False}))}
-    assert [slug for slug, one in listed.items() if not one.enabled] == ["cement"]
+    assert [slug for slug, one in listed.items() if not one.enabled] == ["not_120_kvp", "cement"]
     assert {slug: one.threshold for slug, one in listed.items() if one.threshold} == {
         "not_original_axial": "tilt <= 5 degrees",
         "bad_geometry": "uneven gaps <= 0.2 (review)",
         "not_bone_kernel": "a bone kernel (unlisted: review)",
+        "not_120_kvp": "tube voltage = 120 kV; unknown: keep",
         "metal_artefact": "metal < 10 mm2 (scope patient)",
         "cement": "dense piece < 30 mm2 (review)",
         "dxa_too_far": "interval <= 180 days",
@@ -506,3 +508,17 @@ def test_the_first_in_order_counts_and_all_are_recorded() -> None:
     result = outcome(evidence({"contrast": "present", "kernel": "SOFT", "tilt_deg": 9.0}))
     assert failing(result) == ["not_original_axial", "contrast_enhanced", "not_bone_kernel"]
     assert list(result.criterion) == ["not_original_axial"]
+
+
+def test_tube_voltages_count_only_where_the_criterion_is_switched_on() -> None:
+    files = evidence(
+        {"tube_voltage_kv": 100.0},
+        {"patient": 2, "tube_voltage_kv": None},
+        {"patient": 3, "tube_voltage_kv": 120.4},
+    )
+    assert outcome(files).included.all()
+    kept = outcome(files, params(not_120_kvp={"enabled": True}))
+    assert list(kept.criterion) == ["not_120_kvp", "", ""]
+    assert why(kept, "not_120_kvp") == "100 kV"
+    strict = params(not_120_kvp={"enabled": True, "unknown_voltage": "exclude"})
+    assert list(outcome(files, strict).criterion) == ["not_120_kvp", "not_120_kvp", ""]

@@ -56,7 +56,7 @@ def test_cohort_is_marked_as_synthetic(made: Made) -> None:
     assert (folder.name, folder.synthetic, folder.phantom_seed) == ("phantom", True, TINY.seed)
     assert made.answers["synthetic"] is True
     assert made.answers["shape"] == folder.shape()
-    assert made.answers["params"] == TINY.model_dump()
+    assert made.answers["params"] == TINY.model_dump(mode="json")
     assert made.answers["expected"] == {"normal": 5, "osteopenia": 5, "osteoporosis": 5}
 
 
@@ -263,3 +263,47 @@ def test_answers_stay_out_of_the_cohort(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="outside the cohort"):
         make_phantom(TINY, tmp_path / "phantom", tmp_path / "phantom" / "answers.json", 1)
     assert not (tmp_path / "phantom").exists()
+
+
+def test_another_scanner_mix_and_prevalence(tmp_path: Path) -> None:
+    options = {
+        "patients_per_class": 10,
+        "class_shares": (1.0, 0.5, 0.7),
+        "vendors": ("siemens", "siemens", "canon"),
+        "kernels": {"siemens": ("B80s",)},
+        "tube_kvp": (100, 140),
+    }
+    north = Phantom.model_validate({**TINY.model_dump(), **options})
+    plans = plan_cohort(north)
+    ordinary = [plan for plan in plans if plan.included and not plan.case.vendor]
+    assert Counter(plan.label for plan in plans if plan.included) == {
+        "normal": 10,
+        "osteopenia": 5,
+        "osteoporosis": 7,
+    }
+    assert {plan.protocol.vendor for plan in ordinary} == {"siemens", "canon"}
+    assert {p.protocol.kernel for p in plans if p.protocol.vendor == "siemens"} == {"B80s"}
+    for plan in ordinary[:2]:
+        record = write_patient(plan, north, tmp_path)
+        header = pydicom.dcmread(tmp_path / next(iter(record.files)))
+        assert header.KVP == (100, 140)[plan.number % 2]
+
+
+def test_a_shifted_and_noisier_scanner_shows_the_same_anatomy(tmp_path: Path) -> None:
+    plan = next(plan for plan in plan_cohort(TINY) if plan.case.name == "ordinary")
+    images = {}
+    for name, options in (
+        ("as it is", {}),
+        ("shifted", {"shift_hu": 40.0}),
+        ("noisy", {"noise_factor": 2.0}),
+    ):
+        params = TINY.model_copy(update=options)
+        write_patient(plan, params, tmp_path / name)
+        path = min(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        header = pydicom.dcmread(path)
+        images[name] = header.pixel_array + float(header.RescaleIntercept)
+    body = (images["as it is"] > -500) & (images["as it is"] < 1500)
+    shifted, noisy = (images[name][body] - images["as it is"][body] for name in ("shifted", "noisy"))
+    assert np.abs(shifted - 40).max() <= 1
+    assert abs(noisy.mean()) < 1
+    assert 14 < noisy.std() < 30

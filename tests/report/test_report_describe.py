@@ -3,7 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.made_results import make_exclusions, make_index, make_patients, make_tables
 
-from dsnet.report.describe import GROUPS, Block, describe, suppress
+from dsnet.evaluate.subgroups import suppress
+from dsnet.report.describe import GROUPS, Block, describe
+from dsnet.schemas import CLASSES, SUBSETS
 
 CATEGORIES = ["a", "b", "c", "d"]
 
@@ -59,9 +61,16 @@ def test_the_description_counts_patients() -> None:
     assert sum(int(cells[0]) for cells in of(blocks, "Class").values()) == included
     sexes = of(blocks, "Sex")
     assert sum(int(cells[0]) for cells in sexes.values()) == included
-    assert sexes["unknown"] == ["1", "1", "0", "0", "0"]
+    assert sexes["unknown"][:4] == ["1", "1", "0", "0"]
+    classes = [int(sexes["unknown"][GROUPS.index(name)]) for name in CLASSES]
+    assert sum(classes) == 1
     ages = of(blocks, "Age group")
-    assert sum(int(cell) for cells in ages.values() for cell in cells[1:]) == 30
+    subsets = [GROUPS.index(name) for name in (*SUBSETS, "excluded")]
+    assert sum(int(cells[column]) for cells in ages.values() for column in subsets) == 30
+    for title in ("Tube voltage", "Scanner vendor", "Sex"):
+        by_class = [GROUPS.index(name) for name in CLASSES]
+        for cells in of(blocks, title).values():
+            assert sum(int(cells[column]) for column in by_class) == int(cells[0])
     assert set(ages) == {"50 to 59", "60 to 69", "70 to 79", "over 89", "unknown"}
     assert of(blocks, "Size")["patients"][GROUPS.index("excluded")] == str(30 - included)
     assert set(of(blocks, "Kernel")) == {"GE BONE", "Siemens BONE"}

@@ -32,6 +32,7 @@ def ct_slice(hu: np.ndarray | None = None, **elements: object) -> Dataset:
     dataset.Modality, dataset.Manufacturer = "CT", "GE MEDICAL SYSTEMS"
     dataset.PatientID, dataset.PatientName = "000123", "Thornabee^Greta"
     dataset.ConvolutionKernel, dataset.SliceThickness = "BONEPLUS", 4
+    dataset.KVP, dataset.Exposure, dataset.ReconstructionDiameter = 120, 150, 350
     dataset.ImageOrientationPatient, dataset.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 7]
     dataset.PixelSpacing = [0.5, 2.0]
     dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, -1024, "HU"

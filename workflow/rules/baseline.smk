@@ -56,3 +56,31 @@ use rule baseline as baseline_detected with:
             metrics=f"{RESULTS}/metrics/hu_detected",
         ),
         files=files,
+
+
+rule agreement:
+    """Compare a T-score computed from HU with that of DXA."""
+    input:
+        features=f"{RESULTS}/baseline/features.csv",
+        labels=f"{TABLES}/labels.csv",
+        needs=expand(
+            f"{RESULTS}/external/{{external}}/baseline/features.csv",
+            external=CONFIG.external,
+        ),
+    output:
+        table=report(
+            f"{RESULTS}/agreement.csv",
+            caption="../report/agreement.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/agreement.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step(
+            "baseline.agreement", results=RESULTS, cohorts=list(CONFIG.external)
+        ),
+        files=files,
+    shell:
+        STEP

@@ -87,6 +87,10 @@ TABLE3 = [
 ]
 ROC_BASELINES = ["hu/multinomial"]
 CLAIMED_BASELINES = [method for method in TABLE3 if method.startswith("hu")]
+# Whose figures are given by groups of patients: the paper's detector, and it without attention.
+SUBGROUP_DETECTORS = ["resnet50/none", "resnet50/ds"]
+# Whose net benefit and sample size are given.
+CLINICAL_METHODS = [*SUBGROUP_DETECTORS, "hu/multinomial"]
 # Options that several steps share.
 FOLDERS = {"metrics": f"{RESULTS}/metrics", "models": f"{RESULTS}/models"}
 SPEED = {
@@ -145,8 +149,15 @@ def options(name, value):
     return [f"--{name.replace('_', '-')}={one}" for one in values]
 
 
-def filled(value, wildcards_of_job):
-    """Return a value with a job's wildcards put in."""
+def of_external(key, wildcards_of_job):
+    """Return a folder of the external cohort that a job is of: `key` of its config."""
+    return getattr(CONFIG.of_external(wildcards_of_job.external), key)
+
+
+def filled(key, value, wildcards_of_job):
+    """Return a value with a job's wildcards put in; a function is called with `key` and them."""
+    if callable(value):
+        return value(key, wildcards_of_job)
     return value.format(**wildcards_of_job) if isinstance(value, str) else value
 
 
@@ -158,7 +169,8 @@ def step(module, *sections, wildcards=(), **values):
 
     `module` is below the package, such as ``split.step``; `sections` are sections of the config,
     passed under their own names or, as ``option:section``, under another one; `wildcards` are those
-    that the step has parameters for.
+    that the step has parameters for. A value may hold wildcards in braces, or be a function of its
+    key and the job's wildcards.
     """
     name = f"dsnet.{module}"
 
@@ -170,7 +182,7 @@ def step(module, *sections, wildcards=(), **values):
         for wildcard in wildcards:
             words += options(wildcard, wildcards_of_job[wildcard])
         for key, value in values.items():
-            words += options(key, filled(value, wildcards_of_job))
+            words += options(key, filled(key, value, wildcards_of_job))
         return shlex.join(words)
 
     return command
@@ -201,26 +213,31 @@ SECTIONS = {
 }
 
 
-def cohort_marker():
-    """Return the file of the cohort that the plan may name; slices and tables may name patients."""
-    if IS_PHANTOM:
+def cohort_marker(cohort=CONFIG.cohort):
+    """Return the file of a cohort that the plan may name; slices and tables may name patients."""
+    if cohort.as_posix() == PHANTOM:
         return f"{PHANTOM}/cohort.json"
-    pointer = CONFIG.cohort.with_name(f"{CONFIG.cohort.name}.dvc")
+    pointer = cohort.with_name(f"{cohort.name}.dvc")
     return pointer.as_posix() if pointer.exists() else []
 
 
-def cohort_state():
-    """Return what changes when the cohort does; spawned jobs, which plan nothing, do not look."""
+def cohort_state(cohort):
+    """Return what changes when a cohort does; spawned jobs, which plan nothing, do not look."""
     if not workflow.is_main_process:
         return ""
-    if IS_PHANTOM and (
-        not COHORT.path.exists() or is_pristine(COHORT, Path(PHANTOM_ANSWERS))
+    if cohort.path.as_posix() == PHANTOM and (
+        not cohort.path.exists() or is_pristine(cohort, Path(PHANTOM_ANSWERS))
     ):
         return "as generated"
-    return COHORT.fingerprint() if COHORT.path.exists() else "absent"
+    return cohort.fingerprint() if cohort.path.exists() else "absent"
 
 
-COHORT_STATE = cohort_state()
+COHORT_STATE = cohort_state(COHORT)
+EXTERNAL_STATES = {
+    name: cohort_state(CohortFolder(path)) for name, path in CONFIG.external.items()
+}
+# Sections of the config that rule match depends on.
+MATCH_SECTIONS = ("annotations", "dxa", "clinical", "label")
 
 
 def slices(name):
@@ -285,7 +302,18 @@ def cohort_tables():
 # Tables and figures on the report's page, and all that is made without being asked for by name.
 REPORTED = [
     f"{RESULTS}/{name}.csv"
-    for name in ("table1", "table2", "table3", "differences", "leakage")
+    for name in (
+        "table1",
+        "table2",
+        "table3",
+        "differences",
+        "leakage",
+        "subgroups",
+        "decision",
+        "agreement",
+        "sample_size",
+        *(["external"] if CONFIG.external else []),
+    )
 ] + figure_files(*FIGURES)
 EVERYTHING = REPORTED + [
     f"{RESULTS}/{name}"
@@ -388,18 +416,22 @@ def check_cohort():
         and read_source(CONFIG.results).phantom_seed is None
     ):
         check_source(CONFIG.results, CONFIG.private, COHORT.path)
+    for own in map(CONFIG.of_external, CONFIG.external):
+        if not (own.results / SOURCE).exists():
+            CohortFolder(own.cohort).check()
+        check_source(own.results, own.private, own.cohort)
 
 
-def check_pointer():
-    """Stop if the cohort differs from what its DVC pointer says.
+def check_pointer(cohort):
+    """Stop if a cohort differs from what its DVC pointer says.
 
     Not inside ``dvc repro``, which sets DVC_STAGE, holds DVC's lock and has just looked itself.
     """
-    pointer = cohort_marker()
+    pointer = cohort_marker(cohort)
     if (
-        IS_PHANTOM
+        cohort.as_posix() == PHANTOM
         or not pointer
-        or not COHORT.path.exists()
+        or not cohort.exists()
         or "DVC_STAGE" in os.environ
     ):
         return
@@ -441,5 +473,6 @@ if workflow.is_main_process:
     force_what_failed()
     checked(check_stage)
     checked(check_cohort)
-    checked(check_pointer)
+    for path in (CONFIG.cohort, *CONFIG.external.values()):
+        checked(check_pointer, path)
     checked(check_results)

@@ -114,6 +114,44 @@ rule compare:
         STEP
 
 
+rule subgroups:
+    """Evaluate by sex, age, vendor, kernel, slice thickness and tube voltage of the patients."""
+    input:
+        needs=expand(
+            f"{RESULTS}/predictions/{{variant}}/seed{{seed}}/test.parquet",
+            variant=SUBGROUP_DETECTORS,
+            seed=SEEDS,
+        ),
+        digest=slices("digest"),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
+        labels=f"{TABLES}/labels.csv",
+        index=f"{TABLES}/index.parquet",
+        patients=f"{TABLES}/patients.csv",
+    output:
+        table=report(
+            f"{RESULTS}/subgroups.csv",
+            caption="../report/subgroups.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/subgroups.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step(
+            "evaluate.subgroups",
+            "params:evaluate",
+            "report",
+            variants=SUBGROUP_DETECTORS,
+            seeds=SEEDS,
+            predictions=f"{RESULTS}/predictions",
+        ),
+        files=files,
+    shell:
+        STEP
+
+
 rule speed:
     """Time all detectors of Table 1 in turn, in one process."""
     input:

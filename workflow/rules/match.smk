@@ -17,10 +17,7 @@ rule match:
     params:
         step=step(
             "match.step",
-            "annotations",
-            "dxa",
-            "clinical",
-            "label",
+            *MATCH_SECTIONS,
             cohort=CONFIG.cohort,
             private=CONFIG.private,
         ),

@@ -1,7 +1,14 @@
 rule phi_check:
     """Search every output for identifying values, last of all, and fail on one."""
     input:
-        needs=[f"{TABLES}/source.json", *EVERYTHING],
+        needs=[
+            f"{TABLES}/source.json",
+            *expand(
+                f"{RESULTS}/external/{{external}}/cohort/source.json",
+                external=CONFIG.external,
+            ),
+            *EVERYTHING,
+        ],
     output:
         # The report is a log: Snakemake would delete an output when the rule fails, and with it
         # where to look.
@@ -22,6 +29,7 @@ rule phi_check:
             results=RESULTS,
             logs="logs",
             records=".snakemake",
+            external=list(CONFIG.external),
         ),
     shell:
         "python -m {params.step} --report {log.report:q} --log {log.step:q}"

@@ -135,3 +135,31 @@ rule claims:
         files=files,
     shell:
         STEP
+
+
+rule clinical:
+    """Write net benefit against DXA for all and for none, and the sample-size statement."""
+    input:
+        needs=metrics_of(CLINICAL_METHODS),
+    output:
+        decision=report(
+            f"{RESULTS}/decision.csv",
+            caption="../report/decision.rst",
+            category="Tables",
+        ),
+        sample_size=report(
+            f"{RESULTS}/sample_size.csv",
+            caption="../report/sample_size.rst",
+            category="Tables",
+        ),
+    log:
+        "logs/clinical.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step(
+            "tables.clinical", variants=CLINICAL_METHODS, metrics=f"{RESULTS}/metrics"
+        ),
+        files=files,
+    shell:
+        STEP

@@ -1,0 +1,193 @@
+"""Whether there were enough test patients, and how many it would have taken.
+
+Two questions. How precise are the figures: the half width of each interval, and the patients that
+a half width of 5 points takes. And do the criteria of Riley et al. hold for the test of a model
+that predicts osteoporosis: R. D. Riley et al., "Minimum sample size for external validation of a
+clinical prediction model with a binary outcome", Stat. Med. 40, 4230-4251, 2021. Their criteria for
+the DEVELOPMENT of a model (BMJ 368, m441, 2020) count candidate predictors, which a network has
+not, and are not given.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from dsnet.evaluate.grading import Units
+from dsnet.evaluate.resampling import COVERAGE, number
+from dsnet.evaluate.scene import Floats
+from dsnet.schemas import CLASSES
+
+HALF_WIDTH = 0.05
+"""That is aimed at: 5 points."""
+
+OE_WIDTH, SLOPE_WIDTH, C_WIDTH = 0.2, 0.4, 0.1
+"""Widths of 95 % intervals that Riley et al. aim at: of observed by expected, of the calibration
+slope, and of the C statistic."""
+
+STATISTICS = (
+    "map",
+    "patient_accuracy",
+    "patient_auc_osteoporosis",
+    "patient_sensitivity_osteoporosis",
+    "patient_specificity_osteoporosis",
+)
+
+_QUANTILE = float(stats.norm.ppf((1 + COVERAGE) / 2))
+_SMALLEST = 1e-6  # probability: its logit stays finite
+_FEWEST_VALUES = 3
+
+
+def precision(metrics: Mapping[str, Any], patients: Mapping[str, int]) -> dict[str, Any]:
+    """Return for each of `STATISTICS` its half width and the patients that `HALF_WIDTH` takes.
+
+    Parameters
+    ----------
+    metrics : mapping
+        As in a metrics file.
+    patients : mapping of str to int
+        Test patients by class.
+
+    Returns
+    -------
+    dict of dict
+        ``patients``, on how many the statistic rests (of one class for sensitivity and
+        specificity); ``half_width`` of its interval; ``needed``, on how many it would have to rest;
+        ``test_patients``, how many of all classes that is at this prevalence. None where undefined.
+        Half widths shrink with the square root of the patients; those of proportions are the exact
+        ones (Clopper-Pearson) at the proportion that was found.
+    """
+    total, positive = sum(patients.values()), patients[CLASSES[-1]]
+    bases = {"sensitivity": positive, "specificity": total - positive}
+    made = {}
+    for name in (name for name in STATISTICS if name in metrics):
+        base = next((count for word, count in bases.items() if word in name), total)
+        value, low, high = (metrics[name][bound] for bound in ("value", "low", "high"))
+        half = None if low is None or high is None else (high - low) / 2
+        if value is not None and ("accuracy" in name or base < total):
+            needed = proportion_needs(value)
+        else:
+            needed = None if half is None else math.ceil(base * (half / HALF_WIDTH) ** 2)
+        whole = None if needed is None or not base else math.ceil(needed * total / base)
+        rounded = None if half is None else number(half)
+        made[name] = {
+            "patients": base,
+            "half_width": rounded,
+            "needed": needed,
+            "test_patients": whole,
+        }
+    return made
+
+
+def proportion_needs(proportion: float, half_width: float = HALF_WIDTH) -> int:
+    """Return the patients with whom the exact interval of a proportion is so narrow.
+
+    Half of the whole width counts, since an exact interval is not symmetric.
+
+    Examples
+    --------
+    >>> proportion_needs(0.5)
+    402
+    """
+    tail = (1 - COVERAGE) / 2
+
+    def half(count: int) -> float:
+        hits = proportion * count
+        low = stats.beta.ppf(tail, hits, count - hits + 1) if hits > 0 else 0.0
+        high = stats.beta.ppf(1 - tail, hits + 1, count - hits) if hits < count else 1.0
+        return float(high - low) / 2
+
+    few, enough = 1, 2
+    while half(enough) > half_width:
+        few, enough = enough, 2 * enough
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if half(middle) <= half_width else (middle, enough)
+    return enough
+
+
+def riley(units: Units, c_statistic: float | None) -> dict[str, dict[str, Any]]:
+    """Return the patients that each criterion for the test of a binary prediction model asks for.
+
+    Parameters
+    ----------
+    units : Units
+        Of patients; their probability of osteoporosis is the prediction.
+    c_statistic : float or None
+        Area under the ROC curve of osteoporosis, as expected in the test.
+
+    Returns
+    -------
+    dict of dict
+        By criterion (``observed_by_expected``, ``calibration_slope``, ``c_statistic``) its
+        ``target`` in words and the patients ``needed``, None where that is undefined.
+    """
+    prevalence = float((units.truth == len(CLASSES) - 1).mean()) if len(units.truth) else 0.0
+    odd = not 0 < prevalence < 1
+    predicted = np.clip(units.probability[:, -1], _SMALLEST, 1 - _SMALLEST)
+    needs = {
+        "observed_by_expected": None if odd else oe_needs(prevalence),
+        "calibration_slope": None if odd else slope_needs(predicted),
+        "c_statistic": None if odd or c_statistic is None else c_needs(prevalence, c_statistic),
+    }
+    targets = (
+        f"interval of observed by expected osteoporosis {OE_WIDTH:g} wide about 1",
+        f"interval of the calibration slope {SLOPE_WIDTH:g} wide",
+        f"interval of the C statistic {C_WIDTH:g} wide",
+    )
+    return {
+        name: {"target": target, "needed": needed}
+        for (name, needed), target in zip(needs.items(), targets, strict=True)
+    }
+
+
+def oe_needs(prevalence: float, width: float = OE_WIDTH) -> int:
+    """Return the patients for observed by expected (criterion 1).
+
+    Examples
+    --------
+    >>> oe_needs(0.5)
+    386
+    """
+    # exp(+z s) - exp(-z s) is the width of the interval about 1.
+    error = math.asinh(width / 2) / _QUANTILE
+    return math.ceil((1 - prevalence) / (prevalence * error**2))
+
+
+def slope_needs(predicted: Floats) -> int | None:
+    """Return the patients for the calibration slope (criterion 2), were it 1 and calibrated.
+
+    None where predictions take fewer than three values, as those of a rule do.
+    """
+    logit = np.log(predicted / (1 - predicted))
+    weight = predicted * (1 - predicted)
+    constant, both, slope = (float((weight * logit**power).mean()) for power in (0, 1, 2))
+    information = constant * slope - both**2
+    if len(np.unique(predicted)) < _FEWEST_VALUES:
+        return None
+    return math.ceil(constant / (information * (SLOPE_WIDTH / (2 * _QUANTILE)) ** 2))
+
+
+def c_needs(prevalence: float, c_statistic: float) -> int | None:
+    """Return the patients for the C statistic (criterion 3), by the standard error of Newcombe.
+
+    None for a C statistic of 1, whose standard error is 0.
+    """
+    if c_statistic >= 1:
+        return None
+    c, error = c_statistic, C_WIDTH / (2 * _QUANTILE)
+
+    def of(count: int) -> float:
+        half = count / 2 - 1
+        inner = 1 + half * (1 - c) / (2 - c) + half * c / (1 + c)
+        return math.sqrt(c * (1 - c) * inner / (count**2 * prevalence * (1 - prevalence)))
+
+    few, enough = 1, 2
+    while of(enough) > error:
+        few, enough = enough, 2 * enough
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if of(middle) <= error else (middle, enough)
+    return enough

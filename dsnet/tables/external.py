@@ -1,0 +1,135 @@
+"""Internal and external cohorts side by side: ``python -m dsnet.tables.external``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from dsnet.errors import UserError
+from dsnet.evaluate.intervals import difference_of_cohorts
+from dsnet.evaluate.provenance import data_note
+from dsnet.files import write_csv
+from dsnet.step import run
+from dsnet.tables.methods import Entry, Json, method_of, percent, read_report
+
+PERCENT = (
+    "map",
+    "recall",
+    "accuracy",
+    "box_ap50",
+    "localised_accuracy",
+    "patient_accuracy",
+    "patient_macro_auc",
+    "patient_sensitivity_osteoporosis",
+    "patient_specificity_osteoporosis",
+    "patient_sensitivity_low_bone_mass",
+    "patient_specificity_low_bone_mass",
+)
+"""Statistics in percent; their differences are in percent points."""
+
+PLAIN = (
+    "localised_brier",
+    "localised_calibration_intercept",
+    "localised_calibration_slope",
+    "localised_ece_debiased",
+)
+"""Statistics as they are, and beside each the one after scaling with the internal temperature."""
+
+_BOUNDS = {"": "value", "_low": "low", "_high": "high"}
+_NAMES = (*PERCENT, *PLAIN, *(f"{name}_scaled" for name in PLAIN))
+
+COLUMNS = (
+    "method",
+    "cohort",
+    "seeds",
+    "test_patients",
+    "test_images",
+    *(f"{name}{kind}{b}" for name in _NAMES for kind in ("", "_difference") for b in _BOUNDS),
+    "scope",
+    "temperature",
+    "weights_sha256",
+    "data",
+)
+
+
+def side_by_side(
+    *, variants: list[str], cohorts: list[str], metrics: Path, external: Path, table: Path
+) -> None:
+    """Write each method on the internal test subset and on each external cohort.
+
+    Parameters
+    ----------
+    variants : list of str
+        Detectors as ``backbone/attention``, and baselines as ``hu/...``.
+    cohorts : list of str
+        Names of the external cohorts.
+    metrics : Path
+        Folder of ``{variant}.json`` on the internal test subset.
+    external : Path
+        Folder of ``{cohort}/metrics/{variant}.json``.
+    table : Path
+        CSV to write: for each method a row ``internal`` and one for each external cohort, with the
+        difference to the internal row and its interval.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or a detector had another operating point on an external cohort.
+    """
+    rows = []
+    for name in variants:
+        internal = Entry(name, read_report(metrics, name))
+        rows.append(_row(internal, "internal", None))
+        for cohort in cohorts:
+            other = Entry(name, read_report(external / cohort / "metrics", name))
+            _check_alike(internal, other, cohort)
+            rows.append(_row(other, cohort, internal))
+    write_csv(table, pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _check_alike(internal: Entry, other: Entry, cohort: str) -> None:
+    if any(internal.report[name] != other.report[name] for name in ("thresholds", "seeds")):
+        raise UserError(
+            f"{cohort}/metrics of {other.name}",
+            expected="the seeds and the operating point of the internal cohort",
+            came="others",
+            remedy="run the workflow, which evaluates all cohorts alike",
+        )
+
+
+def _row(entry: Entry, cohort: str, internal: Entry | None) -> Json:
+    report = entry.report
+    row = {
+        "method": method_of(entry.name),
+        "cohort": cohort,
+        "seeds": len(report["seeds"]),
+        "test_patients": report["counts"]["patients"],
+        "test_images": report["counts"]["images"],
+        "scope": report["interval"]["scope"],
+        "temperature": report["calibration"]["temperature"],
+        "weights_sha256": " ".join(report.get("external", {}).get("weights_sha256", [])),
+        "data": data_note(report),
+    }
+    reference = dict(_statistics(internal)) if internal else {}
+    for name, own in _statistics(entry):
+        row |= {f"{name}{suffix}": own[bound] for suffix, bound in _BOUNDS.items()}
+        if internal:
+            difference = difference_of_cohorts(own, reference[name])
+            row |= {f"{name}_difference{b}": difference[bound] for b, bound in _BOUNDS.items()}
+    in_percent = [column for column in row if column.startswith(PERCENT)]
+    return row | {column: percent(row[column]) for column in in_percent}
+
+
+def _statistics(entry: Entry) -> Iterator[tuple[str, dict[str, float | None]]]:
+    """Yield name, and value with bounds, of those statistics that the method has."""
+    report = entry.report
+    for name in (*PERCENT, *PLAIN):
+        if name in report["metrics"]:
+            yield name, {bound: entry.value(name, bound) for bound in _BOUNDS.values()}
+    for name in PLAIN:
+        after = report["calibration"]["after"][name.removeprefix("localised_")]
+        yield f"{name}_scaled", {bound: after[bound] for bound in _BOUNDS.values()}
+
+
+if __name__ == "__main__":
+    run(side_by_side)
