@@ -75,12 +75,12 @@ rule agreement:
         ),
     log:
         "logs/agreement.log",
+    benchmark:
+        f"{BENCHMARKS}/agreement.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step(
-            "baseline.agreement", results=RESULTS, cohorts=list(CONFIG.external)
-        ),
+        step=step("baseline.agreement", results=RESULTS, cohorts=list(CONFIG.external)),
         files=files,
     shell:
         STEP

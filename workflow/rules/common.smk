@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
+from urllib.parse import quote
 
 from dsnet import failures
 from dsnet.cohort.folder import CohortFolder
@@ -25,7 +26,9 @@ PHANTOM_ANSWERS = "data/phantom-answers.json"
 
 def check_cores():
     """Stop in our words where no number of cores is given: rules ask for all that there are."""
-    given = workflow.resource_settings  # on a cluster --jobs, of which Snakemake knows as nodes
+    given = (
+        workflow.resource_settings
+    )  # on a cluster --jobs, of which Snakemake knows as nodes
     if workflow.is_main_process and given.cores is None and given.nodes is None:
         raise UserError(
             "snakemake",
@@ -354,7 +357,7 @@ if workflow.is_main_process:
 
 
 # Outputs that a run was to make; those that are still missing when the next one begins failed.
-PLAN = Path(".snakemake", "dsnet-plans", f"{RESULTS.replace('/', '_')}.txt")
+PLAN = Path(".snakemake", "dsnet-plans", quote(RESULTS, safe=""))
 
 
 def missing_of_plan():

@@ -136,6 +136,8 @@ rule subgroups:
         ),
     log:
         "logs/subgroups.log",
+    benchmark:
+        f"{BENCHMARKS}/subgroups.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

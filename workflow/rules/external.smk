@@ -25,6 +25,8 @@ use rule ingest as external_ingest with:
         source=f"{EXTERNAL_TABLES}/source.json",
     log:
         f"{EXTERNAL_LOG}/ingest.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/ingest.tsv"
     params:
         step=step("ingest.step", "ingest", cohort=of_external, private=of_external),
         state=lambda wildcards: EXTERNAL_STATES[wildcards.external],
@@ -41,6 +43,8 @@ use rule match as external_match with:
         decisions=f"{EXTERNAL_TABLES}/decisions.csv",
     log:
         f"{EXTERNAL_LOG}/match.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/match.tsv"
     params:
         step=step(
             "match.step",
@@ -65,6 +69,8 @@ use rule exclude as external_exclude with:
         flow=f"{EXTERNAL_TABLES}/flow.json",
     log:
         f"{EXTERNAL_LOG}/exclude.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/exclude.tsv"
 
 
 use rule label as external_label with:
@@ -76,6 +82,8 @@ use rule label as external_label with:
         labels=f"{EXTERNAL_TABLES}/labels.csv",
     log:
         f"{EXTERNAL_LOG}/label.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/label.tsv"
 
 
 rule external_split:
@@ -89,6 +97,8 @@ rule external_split:
         proof=f"{EXTERNAL_TABLES}/split_proof.json",
     log:
         f"{EXTERNAL_LOG}/split.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/split.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -112,9 +122,11 @@ rule external_slices:
         digest=f"{EXTERNAL_TABLES}/slices.json",
     log:
         f"{EXTERNAL_LOG}/slices.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/slices.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: workflow.cores
+    threads: ALL_CORES
     params:
         step=step(
             "slices.step",
@@ -137,6 +149,8 @@ use rule predict as external_predict with:
         coco_results=f"{EXTERNAL}/predictions/{RUN}/coco_results.json",
     log:
         f"{EXTERNAL_LOG}/predict/{RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/predict/{RUN}.tsv"
 
 
 rule external_evaluate:
@@ -158,6 +172,8 @@ rule external_evaluate:
         metrics=f"{EXTERNAL}/metrics/{VARIANT}.json",
     log:
         f"{EXTERNAL_LOG}/evaluate/{VARIANT}.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/evaluate/{VARIANT}.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -182,6 +198,8 @@ use rule baseline as external_baseline with:
         written=[f"{EXTERNAL}/metrics/hu/{method}.json" for method in HU_METHODS],
     log:
         f"{EXTERNAL_LOG}/baseline.log",
+    benchmark:
+        f"{BENCHMARKS}/external/{{external}}/baseline.tsv"
     params:
         step=step(
             "baseline.step",
@@ -210,6 +228,8 @@ rule external:
         ),
     log:
         "logs/external.log",
+    benchmark:
+        f"{BENCHMARKS}/external.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

@@ -154,6 +154,8 @@ rule clinical:
         ),
     log:
         "logs/clinical.log",
+    benchmark:
+        f"{BENCHMARKS}/clinical.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
