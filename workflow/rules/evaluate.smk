@@ -18,7 +18,7 @@ rule predict:
     resources:
         gpu=1,
     params:
-        step=step("predict.step", "detector", variant=VARIANT),
+        step=step("inference.step", "detector", variant=VARIANT),
         files=files,
     shell:
         STEP
@@ -123,7 +123,7 @@ rule speed:
     resources:
         gpu=1,
     params:
-        step=step("predict.speed", "detector", variants=TABLE1, **SPEED),
+        step=step("inference.speed", "detector", variants=TABLE1, **SPEED),
         files=files,
     shell:
         STEP
@@ -142,5 +142,5 @@ use rule speed as speed_all with:
     log:
         "logs/speed_all.log",
     params:
-        step=step("predict.speed", "detector", variants=DETECTORS, **SPEED),
+        step=step("inference.speed", "detector", variants=DETECTORS, **SPEED),
         files=files,
