@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dsnet.results import Results as load_results  # noqa: N813 - a class that is called
+    from dsnet.results import load_results
     from dsnet.use.levels import parse_levels
     from dsnet.use.model import load_model
     from dsnet.use.predict import predict
@@ -26,7 +26,7 @@ __all__ = ["load_model", "load_results", "parse_levels", "predict", "read_study"
 
 _MODULES = {
     "load_model": ("dsnet.use.model", "load_model"),
-    "load_results": ("dsnet.results", "Results"),
+    "load_results": ("dsnet.results", "load_results"),
     "parse_levels": ("dsnet.use.levels", "parse_levels"),
     "predict": ("dsnet.use.predict", "predict"),
     "read_study": ("dsnet.use.study", "read_study"),

@@ -69,7 +69,7 @@ def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise refused(path, "no file", "correct the path") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise refused(path, "something else, or a file cut short", "copy it again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise refused(path, "another file of torch", "name a file that dsnet export wrote")

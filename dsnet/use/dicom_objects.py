@@ -4,7 +4,7 @@ Each belongs to the study of the images, and so carries the identity that these 
 original study name the patient, those of a de-identified one do not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import highdicom as hd
@@ -68,7 +68,7 @@ def _by_series(result: Result) -> Iterator[tuple[pd.DataFrame, dict[int, Dataset
     files = result.study.index
     boxes = result.boxes.join(files[["series_key", "rows", "columns"]], on="row", rsuffix="_px")
     for _, own in boxes.groupby(["series_key", "rows", "columns"], sort=False):
-        images = {
+        images: dict[int, Dataset] = {
             int(row): dcmread(
                 result.study.paths[files.loc[row, "file_key"]], stop_before_pixels=True, force=True
             )
@@ -112,7 +112,7 @@ def _report(result: Result, own: pd.DataFrame, images: dict[int, Dataset]) -> Da
 
 
 def _group(
-    box: dict[str, Any], image: Dataset, number: int, algorithm: sr.AlgorithmIdentification
+    box: dict[Hashable, Any], image: Dataset, number: int, algorithm: sr.AlgorithmIdentification
 ) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     x_min, y_min, x_max, y_max = (float(box[edge]) for edge in BOX)
     # SCOORD counts from the upper left corner of the first pixel (PS3.3 C.18.6), as BOX does.
@@ -153,7 +153,7 @@ def _group(
     )
 
 
-def _of(box: dict[str, Any], name: str) -> float:
+def _of(box: dict[Hashable, Any], name: str) -> float:
     return round(float(box[PROBABILITIES[CLASSES.index(name)]]), 6)
 
 

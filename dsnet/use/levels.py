@@ -219,15 +219,13 @@ def _from_boxes(
     lumbar = annotated[annotated["level"].isin(LEVELS)]
     levels = {key: " ".join(sorted(own)) for key, own in lumbar.groupby("file_key")["level"]}
     of_slices = pd.Series([levels.get(key, "") for key in slices["file_key"]], slices.index)
-    of_boxes = pd.Series("", index=boxes.index, dtype=str)
-    for index, row in boxes.iterrows():
-        own = lumbar[lumbar["file_key"] == slices.loc[row["row"], "file_key"]]
-        if len(own):
-            edges = row[list(BOX)].to_numpy(np.float64)
-            overlap = iou(edges, own[list(BOX)].to_numpy(np.float64))
-            if overlap.max() >= _SAME_OVERLAP:
-                of_boxes[index] = str(own["level"].iloc[int(overlap.argmax())])
-    return of_boxes, of_slices.astype(str)
+    of_boxes = []
+    for row, edges in zip(boxes["row"], boxes[list(BOX)].to_numpy(np.float64), strict=True):
+        own = lumbar[lumbar["file_key"] == slices["file_key"][row]]
+        overlap = iou(edges, own[list(BOX)].to_numpy(np.float64))
+        same = overlap.max(initial=0.0) >= _SAME_OVERLAP
+        of_boxes.append(str(own["level"].iloc[int(overlap.argmax())]) if same else "")
+    return pd.Series(of_boxes, boxes.index, dtype=str), of_slices.astype(str)
 
 
 def count_levels(

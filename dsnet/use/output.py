@@ -131,7 +131,7 @@ def _caption(result: Result, row: int) -> list[str]:
         f"{facts['patient']}, {facts['series']}, slice {facts['slice']}, z {facts['z_mm']:.1f} mm"
     ]
     if facts["forced"]:
-        lines.append(f"FORCED: {facts['all_criteria']}")
+        lines.append("FORCED: " + facts["all_criteria"].replace(";", ", "))
     return [*lines, *([facts["look_at"]] if facts["look_at"] else [])]
 
 

@@ -15,6 +15,7 @@ from pandera.pandas import DataFrameSchema
 from dsnet import schemas
 from dsnet.baseline.features import measure
 from dsnet.config.cohort import Exclude
+from dsnet.config.evaluate import PatientLabel
 from dsnet.evaluate import scene as scenes
 from dsnet.evaluate.calibration import scale
 from dsnet.evaluate.grading import class_vectors, pool
@@ -24,6 +25,7 @@ from dsnet.exclude.evidence import gather
 from dsnet.exclude.ledger import apply_criteria, ledger_table
 from dsnet.ingest.step import progress_bar
 from dsnet.schemas import BOX, CLASSES, LEVELS
+from dsnet.slice_tables import FILE_KEY
 from dsnet.slices.grid import Grid
 from dsnet.slices.image import ImageError, read_hu, render
 from dsnet.use.levels import LUMBAR, LevelSource, assign, read_annotations
@@ -240,8 +242,7 @@ def _judged(
     names = study.index[["patient", "series", "slice", "file", "z_mm"]]
     file_of = dict(zip(study.index["file_key"], study.index["file"], strict=True))
     evidence = [
-        re.sub(schemas.FILE_KEY, lambda key: f"file {file_of[key[0]]}", text)
-        for text in ledger["evidence"]
+        re.sub(FILE_KEY, lambda key: f"file {file_of[key[0]]}", text) for text in ledger["evidence"]
     ]
     columns = ["file_key", "criterion", "code", "reason", "all_criteria"]
     return names.join(ledger[columns]).assign(
@@ -298,9 +299,10 @@ def image_of(model: Model, study: Study, row: int) -> tuple[Grid, NDArray[np.int
     ImageError
         If the file has no image.
     """
-    facts = study.index.loc[row]
-    hu, spacing_mm = read_hu(study.paths[facts["file_key"]], facts["pixel_hash"])
-    return render(hu, spacing_mm, **model.facts.grid, orientation=facts["orientation"])
+    keys = ["file_key", "pixel_hash", "orientation"]
+    file_key, pixel_hash, orientation = (str(study.index[key][row]) for key in keys)
+    hu, spacing_mm = read_hu(study.paths[file_key], pixel_hash)
+    return render(hu, spacing_mm, **model.facts.grid, orientation=orientation)
 
 
 def _boxes(
@@ -368,7 +370,7 @@ def _inside(edges: Sequence[float], facts: "pd.Series[Any]") -> list[float]:
 class _Pooled:
     """Pools the class vectors of boxes by the rule of the training's evaluation."""
 
-    rule: Any
+    rule: PatientLabel
 
     def __call__(self, boxes: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         """Return one row per value of `keys`: boxes, label, probabilities, mean HU of the cores."""
@@ -376,7 +378,9 @@ class _Pooled:
             return pd.DataFrame(columns=[*keys, "boxes", "label", *PROBABILITIES, "core_mean_hu"])
         groups = boxes.groupby(list(keys), sort=True)
         vectors: Floats = boxes[list(PROBABILITIES)].to_numpy(np.float64)
-        probability, _ = pool(vectors, groups.ngroup().to_numpy(), groups.ngroups, self.rule)
+        probability, _ = pool(
+            vectors, groups.ngroup().to_numpy(np.int64), groups.ngroups, self.rule
+        )
         counts = groups.agg(boxes=("score", "size"), core_mean_hu=("core_mean_hu", "mean"))
         table = counts.reset_index()
         table["core_mean_hu"] = table["core_mean_hu"].round(2)

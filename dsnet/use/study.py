@@ -8,9 +8,12 @@ follow from the order of the pixels.
 import re
 import secrets
 import tempfile
+import weakref
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 
 from dsnet.config.cohort import Ingest
 from dsnet.dicom.pixels import Thresholds
-from dsnet.dicom.reader import Limits
+from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
 from dsnet.ingest.cache import facts_table
@@ -54,7 +57,6 @@ class Study:
     index: pd.DataFrame
     identities: pd.DataFrame
     paths: dict[str, str]
-    _unpacked: Sequence["tempfile.TemporaryDirectory[str]"] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         patients, series = (
@@ -121,40 +123,50 @@ def read_study(
             came="something else",
             remedy="choose another name: it becomes part of file names",
         )
-    params = ingest or Ingest()
-    unpacked: list[tempfile.TemporaryDirectory[str]] = []
-    folders = [_folder(Path(path), unpacked) for path in paths]
-    files = _scanned(folders)
-    if not files:
-        raise UserError(
-            "study",
-            expected="DICOM files in a folder or zip file",
-            came="none",
-            remedy="name a folder or zip file that holds some",
+    with ExitStack() as temporary:
+        files = _scanned([_folder(Path(path), temporary) for path in paths])
+        if not files:
+            raise UserError(
+                "study",
+                expected="DICOM files in a folder or zip file",
+                came="none",
+                remedy="name a folder or zip file that holds some",
+            )
+        facts = facts_table(_read(files, ingest or Ingest()))
+        forgotten = PrivateCohort(
+            "0" * 16, secrets.token_bytes(32), Path(tempfile.gettempdir(), "-")
         )
+        index, identities = tables(facts, forgotten)
+        identities = identities.set_index("file_key").loc[index["file_key"]].reset_index()
+        path_of = {file.relative: file.path for file in files}
+        paths_by_key = {
+            key: path_of[relative]
+            for key, relative in zip(
+                identities["file_key"], identities["relative_path"], strict=True
+            )
+        }
+        names = _named(Study(index, identities, paths_by_key), patient_name)
+        study = Study(names, identities, paths_by_key)
+        # What was unpacked goes when the study does, or when Python ends.
+        weakref.finalize(study, temporary.pop_all().close)
+        return study
+
+
+def _read(files: Sequence[ScannedFile], params: Ingest) -> list[tuple[str, Facts]]:
+    """Return the facts of the files by relative path, in the order of the paths."""
     facts = []
     limits = Limits(params.max_seconds, params.max_memory_mb << 20, params.max_decoded_mb << 20)
+    thresholds = Thresholds(params.metal_hu, params.cement_hu)
     with progress_bar() as progress:
         task = progress.add_task("reading files", total=len(files))
-        thresholds = Thresholds(params.metal_hu, params.cement_hu)
         for chunk in read_all(files, thresholds, limits, params.processes):
             facts += [(file.relative, one) for file, one in chunk]
             progress.advance(task, len(chunk))
-    facts.sort(key=lambda one: one[0])
-    forgotten = PrivateCohort("0" * 16, secrets.token_bytes(32), Path(tempfile.gettempdir(), "-"))
-    index, identities = tables(facts_table(facts), forgotten)
-    by_key = identities.set_index("file_key").loc[index["file_key"]].reset_index()
-    path_of = {file.relative: file.path for file in files}
-    paths_by_key = {
-        key: path_of[relative]
-        for key, relative in zip(by_key["file_key"], by_key["relative_path"], strict=True)
-    }
-    study = Study(index, by_key, paths_by_key, unpacked)
-    return Study(_named(study, patient_name), by_key, paths_by_key, unpacked)
+    return sorted(facts, key=lambda one: one[0])
 
 
-def _folder(path: Path, unpacked: list["tempfile.TemporaryDirectory[str]"]) -> Path:
-    """Return a study's folder; a zip file is unpacked into a folder that goes with the study."""
+def _folder(path: Path, temporary: ExitStack) -> Path:
+    """Return a study's folder; a zip file is unpacked into one that `temporary` removes."""
     if path.is_dir():
         return path
     if not zipfile.is_zipfile(path):
@@ -165,17 +177,17 @@ def _folder(path: Path, unpacked: list["tempfile.TemporaryDirectory[str]"]) -> P
             remedy="name a folder or zip file that holds DICOM files",
             private=str(path),
         )
-    unpacked.append(tempfile.TemporaryDirectory(prefix="dsnet-study-"))
+    folder = temporary.enter_context(tempfile.TemporaryDirectory(prefix="dsnet-study-"))
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(one.file_size for one in archive.infolist()) > _MOST_UNPACKED_BYTES:
                 raise _not_unpacked("one of more than 64 GiB", path)
-            archive.extractall(unpacked[-1].name)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+            archive.extractall(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise _not_unpacked("one that is damaged or packed in an unknown way", path) from error
     except RuntimeError as error:  # zipfile's word for a password
         raise _not_unpacked("one with a password", path) from error
-    return Path(unpacked[-1].name)
+    return Path(folder)
 
 
 def _not_unpacked(came: str, path: Path) -> UserError:
@@ -220,8 +232,6 @@ def _numbers(keys: "pd.Series[str]") -> NDArray[np.int64]:
 
 
 def _centre_z(study: Study, row: int) -> float:
-    columns, rows = study.index.loc[row, ["columns", "rows"]]
-    if pd.isna(columns) or pd.isna(rows):
-        return float("nan")
-    centre: Iterable[float] = study.plane(row) @ np.array([columns / 2, rows / 2, 1.0])
-    return round(float(list(centre)[2]), 3)
+    size = study.index.loc[row, ["columns", "rows"]].to_numpy(float, na_value=np.nan)
+    centre_mm = study.plane(row) @ np.array([*(size / 2), 1.0])
+    return round(float(centre_mm[2]), 3)
