@@ -24,6 +24,30 @@ rule predict:
         STEP
 
 
+# On request: false boxes of one training on slices without L1 to L4.
+rule predict_negatives:
+    """Count the false boxes on test slices that are known to show no body of L1 to L4."""
+    input:
+        weights=f"{RESULTS}/models/{RUN}/weights.pt",
+        digest=slices("digest"),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
+        test=f"{RESULTS}/predictions/{RUN}/test.parquet",
+        store=f"{TABLES}/negatives.npy",
+        table=f"{TABLES}/negatives.csv",
+    output:
+        report=f"{RESULTS}/predictions/{RUN}/negatives.json",
+    log:
+        f"logs/predict_negatives/{RUN}.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step("inference.negatives", "detector", "evaluate", variant=VARIANT),
+        files=files,
+    shell:
+        STEP
+
+
 rule ground_truth:
     """Write the ground truth of the test subset for a recomputation of AP with pycocotools."""
     input:
