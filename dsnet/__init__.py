@@ -1,3 +1,41 @@
-"""From lumbar-spine CT, DXA and annotations to detectors and tables that can be trusted."""
+"""From lumbar-spine CT, DXA and annotations to detectors and tables that can be trusted.
+
+Not a medical device. The names below are the public ones; each is loaded when it is first used.
+
+Examples
+--------
+>>> import dsnet
+>>> model = dsnet.load_model("results/models/resnet50/ds/seed0")  # doctest: +SKIP
+>>> study = dsnet.read_study("exports/CT.zip")  # doctest: +SKIP
+>>> dsnet.predict(model, study).boxes  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dsnet.results import load_results
+    from dsnet.use.levels import parse_levels
+    from dsnet.use.model import load_model
+    from dsnet.use.predict import predict
+    from dsnet.use.study import read_study
 
 __version__ = "0.1.0"
+
+__all__ = ["load_model", "load_results", "parse_levels", "predict", "read_study"]
+
+_MODULES = {
+    "load_model": ("dsnet.use.model", "load_model"),
+    "load_results": ("dsnet.results", "load_results"),
+    "parse_levels": ("dsnet.use.levels", "parse_levels"),
+    "predict": ("dsnet.use.predict", "predict"),
+    "read_study": ("dsnet.use.study", "read_study"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a public name, and load its module."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _MODULES[name]
+    return getattr(import_module(module), attribute)

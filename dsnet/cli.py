@@ -420,6 +420,64 @@ def show(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder: results/models/resnet50/ds/seed0.")],
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; .onnx for ONNX. Default: model.dsnet there.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of the weights; default: dsnet's own.")] = "",
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """Write a trained detector as one file that stands alone, and its model card."""
+    from dsnet.use.model import export_model  # noqa: PLC0415 - pandas, for this command alone
+
+    with reporting():
+        path = output or run / "model.dsnet"
+        model = export_model(run, path, _config(configfile), licence=licence)
+        typer.echo(f"{path}: SHA-256 of its content {model.sha256}; card {path.with_suffix('.md')}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Run folder, or a file of dsnet export.")],
+    studies: Annotated[list[Path], typer.Argument(help="Folders or zip files of DICOM.")],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    levels: Annotated[str, typer.Option(help="L1=z1:z2,L2=z3:z4; z in mm of the patient.")] = "",
+    span: Annotated[str, typer.Option("--range", help="z1:z2 of the lumbar slices.")] = "",
+    anchor: Annotated[
+        str, typer.Option(help="Count from sacrum=z, last-rib=z or a level such as L3=z.")
+    ] = "",
+    annotations: Annotated[
+        Path | None, typer.Option(help="Mask or box file, or a folder of them.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Patient's name in outputs; default patient-1.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Predict on what the criteria refuse, and say so.")
+    ] = False,
+    dicom: Annotated[
+        bool, typer.Option(help="Write SR and SEG; they carry the identity of the study.")
+    ] = True,
+    configfile: ConfigFile = CONFIG,
+) -> None:
+    """Find and grade the vertebrae of studies without annotations and DXA. No medical device."""
+    from dsnet.use.levels import parse_levels  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.use.model import load_model  # noqa: PLC0415 - as above
+    from dsnet.use.predict import predict as predicted  # noqa: PLC0415 - as above
+    from dsnet.use.study import read_study  # noqa: PLC0415 - as above
+
+    with reporting():
+        source = parse_levels(levels, span, anchor, annotations)
+        own = configfile or config_files()[0].exists()
+        loaded = load_model(model, _config(configfile) if own else None)
+        study = read_study(*studies, ingest=loaded.facts.ingest, patient_name=name or None)
+        result = predicted(loaded, study, levels=source, force=force)
+        result.save(output, dicom=dicom)
+        for line in result.summary():
+            typer.echo(line)
+        typer.echo(f"{output / 'index.html'}: open it in any browser")
+
+
+@app.command()
 def adopt(
     target: Annotated[str, typer.Argument(help="What should count as up to date.")] = "all",
     configfile: ConfigFile = CONFIG,

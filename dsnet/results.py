@@ -303,6 +303,28 @@ class Results:
         return schemas.read(checked, self.cohort / name)
 
 
+def load_results(folder: Path | str) -> Results:
+    """Return what the workflow wrote into a results folder, as documented tables.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The config key ``results``. Neither the cohort nor the private folder is needed.
+
+    Returns
+    -------
+    Results
+        ``index``, ``ledger``, ``labels``, ``split`` and others as DataFrames, each described by its
+        schema in `dsnet.schemas`; `Results.predictions`, `Results.metrics` and others by name.
+
+    Examples
+    --------
+    >>> import dsnet
+    >>> dsnet.load_results("results").ledger["criterion"].value_counts()  # doctest: +SKIP
+    """
+    return Results(Path(folder))
+
+
 def read_source(folder: Path) -> Source:
     """Return what ``source.json`` of a results folder says.
 

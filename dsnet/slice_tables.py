@@ -103,6 +103,22 @@ SLICES = pa.DataFrameSchema(
     },
 )
 
+NEGATIVES = pa.DataFrameSchema(
+    name="negatives.csv",
+    strict=True,
+    ordered=True,
+    unique=["image_key"],
+    # Slices that are known to show no body of L1 to L4, in the order of their store.
+    columns={
+        "row": pa.Column(int, pa.Check.ge(0)),
+        "image_key": text_column(IMAGE_KEY),
+        "patient_key": text_column(PATIENT_KEY),
+        "subset": word_column(*SUBSETS),
+        # The levels annotated on it, or "beyond the mask".
+        "reason": text_column(),
+    },
+)
+
 HISTORY = pa.DataFrameSchema(
     name="history.csv",
     strict=True,

@@ -129,6 +129,11 @@ class Train(Section):
     """Passes over the training slices."""
     batch_size: Annotated[int, Field(ge=2)] = 9
     """Slices per step, of all devices together."""
+    negatives: Annotated[float, Field(ge=0, le=0.8)] = 0.0
+    """Share of each batch that are slices known to show no L1 to L4: other levels annotated, or
+    beyond the bodies of a whole mask. 0, the paper's setting, shows none: boxes on T12 and L5 then
+    get scores as high as on L1 to L4.
+    """
     balance: Literal["none", "downsample", "weighted"] = "none"
     """Against unequal classes, in the training subset alone (interpretation 12): none; downsample
     (each epoch shows as many slices of each class as the rarest has, another sample each time);

@@ -44,6 +44,45 @@ class Example:
         return {"boxes": self.boxes, "labels": self.labels}
 
 
+class Negatives(Dataset[Example]):
+    """The images of one subset that show no body of L1 to L4; there may be none.
+
+    Parameters
+    ----------
+    subset : str
+        One of `schemas.SUBSETS`.
+    store, table : Path
+        As `dsnet.slices.negatives.store_negatives` wrote them.
+    windows : sequence of Window
+
+    Attributes
+    ----------
+    table : DataFrame
+        The rows of `schemas.NEGATIVES` that are of this subset.
+    """
+
+    def __init__(self, subset: str, store: Path, table: Path, windows: Sequence[Window]) -> None:
+        listed = schemas.read(schemas.NEGATIVES, table)
+        self.table = listed[listed["subset"] == subset].reset_index(drop=True)
+        self._images: NDArray[np.int16] = np.load(store, mmap_mode="r")
+        self._windows = tuple(windows)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: int) -> Example:
+        """Return the image `index`, from 0, without boxes."""
+        return self.augmented(index, lambda hu, boxes: (hu, boxes))
+
+    def augmented(self, index: int, augmentation: Augmentation) -> Example:
+        """Return the image `index` after `augmentation`."""
+        image = self._images[self.table["row"][index]].astype(np.float32)
+        hu, boxes = augmentation(torch.from_numpy(image), torch.zeros(0, 4))
+        shown = apply_windows(hu.numpy(), self._windows)
+        labels = torch.zeros(0, dtype=torch.int64)
+        return Example(self.table["image_key"][index], shown, boxes, labels)
+
+
 class SliceDataset(Dataset[Example]):
     """The images of one subset, in the order of the store.
 
@@ -54,11 +93,15 @@ class SliceDataset(Dataset[Example]):
     store, boxes, split : Path
         The slice store, `schemas.SLICES` and `schemas.SPLIT`.
     windows : sequence of Window
+    negatives : Negatives, optional
+        Images without boxes, which `augmented` returns for the indices after the last of the
+        images with boxes. They do not count in the data set's length.
 
     Attributes
     ----------
     boxes, split : DataFrame
         The rows of both tables that are of this subset.
+    negatives : Negatives or None
 
     Raises
     ------
@@ -67,8 +110,16 @@ class SliceDataset(Dataset[Example]):
     """
 
     def __init__(
-        self, subset: str, *, store: Path, boxes: Path, split: Path, windows: Sequence[Window]
+        self,
+        subset: str,
+        *,
+        store: Path,
+        boxes: Path,
+        split: Path,
+        windows: Sequence[Window],
+        negatives: Negatives | None = None,
     ) -> None:
+        self.negatives = negatives
         self._store = SliceStore(store, boxes)
         self._windows = tuple(windows)
         images = schemas.read(schemas.SPLIT, split)
@@ -93,6 +144,8 @@ class SliceDataset(Dataset[Example]):
 
     def augmented(self, index: int, augmentation: Augmentation) -> Example:
         """Return the image `index` after `augmentation`, which acts before windows cut the HU."""
+        if self.negatives is not None and index >= len(self):
+            return self.negatives.augmented(index - len(self), augmentation)
         row = self._rows[index]
         hu, boxes = augmentation(
             torch.from_numpy(self._store.image(row).astype(np.float32)),

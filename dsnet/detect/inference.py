@@ -15,7 +15,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from dsnet.detect.attention import residuals
-from dsnet.detect.dataset import SliceDataset
+from dsnet.detect.dataset import Negatives, SliceDataset
 from dsnet.slice_tables import BOX, CLASSES
 
 _PROBABILITIES = ("p_background", *(f"p_{name}" for name in CLASSES))
@@ -48,7 +48,9 @@ def freeze(network: FasterRCNN) -> FasterRCNN:
     return network.to(memory_format=torch.channels_last)
 
 
-def predict(network: FasterRCNN, dataset: SliceDataset, *, batch_size: int = 8) -> pd.DataFrame:
+def predict(
+    network: FasterRCNN, dataset: SliceDataset | Negatives, *, batch_size: int = 8
+) -> pd.DataFrame:
     """Return every detection on the images of `dataset`.
 
     In float32 regardless of the precision of training (docs/interpretations.md#9). The network's
@@ -58,7 +60,7 @@ def predict(network: FasterRCNN, dataset: SliceDataset, *, batch_size: int = 8) 
     ----------
     network : FasterRCNN
         From `dsnet.detect.model.build`.
-    dataset : SliceDataset
+    dataset : SliceDataset or Negatives
     batch_size : int
         Images at a time.
 
@@ -136,7 +138,10 @@ def branch_shares(network: FasterRCNN, dataset: SliceDataset) -> dict[str, float
 
 def _table(keys: list[str], detections: list[dict[str, Tensor]]) -> pd.DataFrame:
     """Return the detections of all images; a row's label is the class whose box it is."""
-    every = {name: torch.cat([one[name] for one in detections]) for name in detections[0]}
+    shapes = {"boxes": (0, 4), "labels": (0,), "scores": (0,), "probabilities": (0, 4)}
+    none = {name: torch.zeros(shape) for name, shape in shapes.items()}
+    none["labels"] = none["labels"].long()
+    every = {name: torch.cat([one[name] for one in [*detections, none]]) for name in none}
     counts = [len(one["labels"]) for one in detections]
     columns = {
         "image_key": np.repeat(np.array(keys, dtype=object), counts),

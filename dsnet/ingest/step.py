@@ -171,14 +171,14 @@ def read_new(files: Sequence[ScannedFile], cache: Cache, params: Ingest) -> None
     cache.keep_only({file.relative for file in files})
     new = cache.unread(files)
     limits = Limits(params.max_seconds, params.max_memory_mb << 20, params.max_decoded_mb << 20)
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("reading files", total=len(files), completed=len(files) - len(new))
         for chunk in read_all(new, _thresholds(params), limits, params.processes):
             cache.add(chunk)
             progress.advance(task, len(chunk))
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
     """Return a progress bar on the terminal; in a log it would be noise."""
     return Progress(
         "{task.description}",

@@ -78,7 +78,7 @@ def write_claims(
     differences, leakage : Path
         As `dsnet.evaluate.compare` and `dsnet.tables.leakage` write them.
     speed : Path
-        As `dsnet.predict.speed` writes it.
+        As `dsnet.inference.speed` writes it.
     claims : Path
         Markdown to write.
     """

@@ -146,7 +146,7 @@ def summarise(entries: Sequence[Entry], timing: Json) -> Json:
     ----------
     entries : sequence of Entry
     timing : dict
-        What `dsnet.predict.speed` wrote; device and input size are taken over.
+        What `dsnet.inference.speed` wrote; device and input size are taken over.
     """
     report = entries[0].report
     shared = evaluated_on(report)

@@ -46,7 +46,7 @@ class Entry:
     model : dict
         ``result`` of the run manifest of its first seed; empty for a baseline.
     speed : dict
-        Its row of what `dsnet.predict.speed` wrote; empty for a baseline.
+        Its row of what `dsnet.inference.speed` wrote; empty for a baseline.
     """
 
     name: str
@@ -156,7 +156,7 @@ def read_entries(
     seeds : sequence of int
         That each was trained with.
     timing : dict
-        What `dsnet.predict.speed` wrote: all detectors, timed in one run
+        What `dsnet.inference.speed` wrote: all detectors, timed in one run
         (docs/interpretations.md#16).
     metrics : Path
         Folder of ``{backbone}/{attention}.json``.

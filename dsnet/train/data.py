@@ -21,6 +21,7 @@ class Stream(IntEnum):
     AUGMENT = 1
     PROPOSALS = 2
     BALANCE = 3
+    NEGATIVES = 4
 
 
 def generator(stream: Stream, *key: int) -> np.random.Generator:
@@ -108,6 +109,40 @@ def epoch_batches(
         rest = batches.pop()
         batches[-1] += rest
     return batches
+
+
+def negatives_per_batch(config: Train) -> int:
+    """Return how many images of a batch show no L1 to L4, by ``train.negatives``."""
+    return min(round(config.negatives * config.batch_size), config.batch_size - 2)
+
+
+def with_negatives(
+    batches: Sequence[Sequence[int]], first: int, count: int, each: int, *, seed: int, epoch: int
+) -> list[list[int]]:
+    """Return the batches with so many negatives added to each, in turn in random order.
+
+    Parameters
+    ----------
+    batches : sequence of sequence of int
+        Indices of images with boxes.
+    first, count : int
+        Index of the first negative, and how many there are; without any, batches stay as they are.
+    each : int
+        Negatives added to each batch.
+    seed, epoch : int
+
+    Examples
+    --------
+    >>> with_negatives([[0, 1], [2]], 3, 1, 1, seed=0, epoch=0)
+    [[0, 1, 3], [2, 3]]
+    """
+    if not count:
+        return [list(batch) for batch in batches]
+    order = generator(Stream.NEGATIVES, seed, epoch).permutation(count)
+    return [
+        [*batch, *(first + int(order[(number * each + n) % count]) for n in range(each))]
+        for number, batch in enumerate(batches)
+    ]
 
 
 def least_images(devices: int) -> int:

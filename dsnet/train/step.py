@@ -31,7 +31,7 @@ from dsnet import slice_tables as schemas
 from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.attention import project_gammas, residuals
 from dsnet.detect.backbone import ATTENTION_PREFIX
-from dsnet.detect.dataset import Example, SliceDataset
+from dsnet.detect.dataset import Example, Negatives, SliceDataset
 from dsnet.detect.device import reproducible, this_machine
 from dsnet.detect.heads import class_loss
 from dsnet.detect.inference import branch_shares, predict
@@ -53,7 +53,9 @@ from dsnet.train.data import (
     epoch_batches,
     epoch_images,
     image_classes,
+    negatives_per_batch,
     torch_seed,
+    with_negatives,
 )
 from dsnet.train.launch import device_count, launched, open_fabric, share_norms
 from dsnet.train.manifest import describe
@@ -85,6 +87,8 @@ def train(
     history: Path,
     manifest: Path,
     checkpoints: Path,
+    negatives: Path | None = None,
+    negatives_table: Path | None = None,
 ) -> None:
     """Train one detector; the test images are never read.
 
@@ -108,6 +112,8 @@ def train(
     checkpoints : Path
         A folder of this detector only, from which a killed training is resumed. Emptied at the end.
         In a training on several nodes, all must see it.
+    negatives, negatives_table : Path, optional
+        Slices without L1 to L4, as `dsnet.slices.negatives` stores them, for ``train.negatives``.
 
     Raises
     ------
@@ -120,6 +126,8 @@ def train(
         SliceDataset(subset, store=store, boxes=boxes, split=split, windows=detector.windows)
         for subset in ("train", "validation")
     )
+    if negatives is not None and negatives_table is not None:
+        training.negatives = Negatives("train", negatives, negatives_table, detector.windows)
     network = build(
         detector, variant, size_px=facts["size_px"], pixel_mm=facts["pixel_mm"], seed=seed
     )
@@ -142,6 +150,8 @@ def train(
             "digest_sha256": sha256(digest),
             **{key: facts[key] for key in _DATA},
             "leaky": is_leaky(training.split),
+            "negatives": len(training.negatives or ()),
+            "negatives_sha256": sha256(negatives) if negatives else None,
         },
         "start": start,
         "machine": {**machine.facts(), "devices": devices, "nodes": params.nodes},
@@ -269,7 +279,11 @@ def train_one_epoch(
     """
     rank, world = fabric.global_rank, fabric.world_size
     images = epoch_images(image_classes(training), config, seed=seed, epoch=epoch)
-    batches = epoch_batches(images, config.batch_size, seed=seed, epoch=epoch, devices=world)
+    count = len(training.negatives or ())
+    each = negatives_per_batch(config) if count else 0
+    size = config.batch_size - each
+    batches = epoch_batches(images, size, seed=seed, epoch=epoch, devices=world)
+    batches = with_negatives(batches, len(training), count, each, seed=seed, epoch=epoch)
     shares = [device_share(batch, rank, world) for batch in batches]
     change = partial(augment, config=config, seed=seed, epoch=epoch)
     losses: list[dict[str, float]] = []

@@ -75,8 +75,8 @@ BEHIND = {"train", "predict", "evaluate", "speed", "table1"}
 CHANGED_SOURCE = {
     "dsnet/tables/paper.py": {"table1"},
     "dsnet/evaluate/grading.py": {"evaluate", "table1"},
-    "dsnet/predict/step.py": {"predict", "evaluate", "table1"},
-    "dsnet/predict/speed.py": {"speed", "table1"},
+    "dsnet/inference/step.py": {"predict", "evaluate", "table1"},
+    "dsnet/inference/speed.py": {"speed", "table1"},
     "dsnet/train/step.py": {"train", "predict", "evaluate", "speed", "table1"},
     "dsnet/detect/attention.py": {"train", "predict", "evaluate", "speed", "table1"},
     "dsnet/slices/grid.py": {"slices", *BEHIND},

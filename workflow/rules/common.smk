@@ -70,6 +70,10 @@ IS_PHANTOM = CONFIG.cohort.as_posix() == PHANTOM
 VARIANT = "{backbone}/{attention}"
 RUN = f"{VARIANT}/seed{{seed}}"
 SEEDS = list(CONFIG.train.seeds)
+# What training sees beside the slice store: nothing, unless train.negatives is above 0.
+NEGATIVES = [f"{TABLES}/negatives.npy", f"{TABLES}/negatives.csv"]
+if CONFIG.train.negatives == 0:
+    NEGATIVES = []
 
 # The detectors of each table, in the paper's order, and all of them.
 TABLE1 = [f"resnet50/{attention}" for attention in ("none", "se", "sk", "ds")]

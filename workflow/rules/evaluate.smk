@@ -20,7 +20,31 @@ rule predict:
     resources:
         gpu=1,
     params:
-        step=step("predict.step", "detector", variant=VARIANT),
+        step=step("inference.step", "detector", variant=VARIANT),
+        files=files,
+    shell:
+        STEP
+
+
+# On request: false boxes of one training on slices without L1 to L4.
+rule predict_negatives:
+    """Count the false boxes on test slices that are known to show no body of L1 to L4."""
+    input:
+        weights=f"{RESULTS}/models/{RUN}/weights.pt",
+        digest=slices("digest"),
+        boxes=ancient(slices("boxes")),
+        split=ancient(split_of_slices),
+        test=f"{RESULTS}/predictions/{RUN}/test.parquet",
+        store=f"{TABLES}/negatives.npy",
+        table=f"{TABLES}/negatives.csv",
+    output:
+        report=f"{RESULTS}/predictions/{RUN}/negatives.json",
+    log:
+        f"logs/predict_negatives/{RUN}.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step("inference.negatives", "detector", "evaluate", variant=VARIANT),
         files=files,
     shell:
         STEP
@@ -173,7 +197,7 @@ rule speed:
     resources:
         gpu=1,
     params:
-        step=step("predict.speed", "detector", variants=TABLE1, **SPEED),
+        step=step("inference.speed", "detector", variants=TABLE1, **SPEED),
         files=files,
     shell:
         STEP
@@ -194,5 +218,5 @@ use rule speed as speed_all with:
     benchmark:
         f"{BENCHMARKS}/speed_all.tsv"
     params:
-        step=step("predict.speed", "detector", variants=DETECTORS, **SPEED),
+        step=step("inference.speed", "detector", variants=DETECTORS, **SPEED),
         files=files,

@@ -32,6 +32,33 @@ checkpoint slices:
         STEP
 
 
+rule negatives:
+    """Store the slices that are known to show no body of L1 to L4."""
+    input:
+        source=f"{TABLES}/source.json",
+        index=f"{TABLES}/index.parquet",
+        boxes=f"{TABLES}/annotations.csv",
+        ledger=f"{TABLES}/ledger.csv",
+        split=split_of_slices,
+    output:
+        store=f"{TABLES}/negatives.npy",
+        table=f"{TABLES}/negatives.csv",
+    log:
+        "logs/negatives.log",
+    conda:
+        "../envs/dsnet.yaml"
+    params:
+        step=step(
+            "slices.negatives",
+            "slices",
+            cohort=CONFIG.cohort,
+            private=CONFIG.private,
+        ),
+        files=files,
+    shell:
+        STEP
+
+
 rule thumbnails:
     """Make small pictures of excluded images, for the report."""
     input:

@@ -5,6 +5,8 @@ rule train:
         store=ancient(slices("store")),
         boxes=ancient(slices("boxes")),
         split=ancient(split_of_slices),
+        negatives=NEGATIVES[:1],
+        negatives_table=NEGATIVES[1:],
     output:
         weights=f"{RESULTS}/models/{RUN}/weights.pt",
         history=f"{RESULTS}/models/{RUN}/history.csv",

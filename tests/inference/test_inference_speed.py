@@ -7,8 +7,8 @@ import pytest
 
 from dsnet.config.detector import Detector, Variant
 from dsnet.detect.model import build
-from dsnet.predict import speed
-from dsnet.predict.speed import interleaved, measure_speed, summary
+from dsnet.inference import speed
+from dsnet.inference.speed import interleaved, measure_speed, summary
 from dsnet.train.checkpoints import save
 
 DETECTOR = Detector(weights="none", proposals=20)

@@ -1,4 +1,4 @@
-"""Predictions of one trained detector: ``python -m dsnet.predict.step``."""
+"""Predictions of one trained detector: ``python -m dsnet.inference.step``."""
 
 from pathlib import Path
 

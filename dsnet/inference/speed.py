@@ -1,4 +1,4 @@
-"""Speed of all variants, side by side (interpretation 16): ``python -m dsnet.predict.speed``."""
+"""Speed of all variants, side by side (interpretation 16): ``python -m dsnet.inference.speed``."""
 
 import time
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from dsnet.detect.device import reproducible, this_machine
 from dsnet.detect.inference import freeze, predict
 from dsnet.detect.model import build
 from dsnet.errors import UserError
-from dsnet.predict.step import predict_subsets
+from dsnet.inference.step import predict_subsets
 from dsnet.train.checkpoints import save
 
 DETECTOR = Detector(weights="none", proposals=40)

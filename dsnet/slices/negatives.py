@@ -1,0 +1,148 @@
+"""Slices that are known to show no body of L1 to L4: ``python -m dsnet.slices.negatives``.
+
+A detector that sees slices of L1 to L4 alone learns that every slice has a box. A slice is a
+negative for one of two reasons only: boxes of other levels are annotated on it and none of L1 to
+L4, or it lies beyond the bodies of L1 to L4 of a mask that has all four of them. A slice without an
+annotation is not one: papers annotate a few slices of each vertebra.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dsnet import schemas
+from dsnet.cohort.annotations.collect import used
+from dsnet.cohort.folder import CohortFolder
+from dsnet.config.cohort import Slices
+from dsnet.dicom.scan import native
+from dsnet.files import whole
+from dsnet.results import Results
+from dsnet.schemas import LEVELS
+from dsnet.slice_tables import NEGATIVES
+from dsnet.slices.image import ImageError, read_hu, render
+from dsnet.step import run
+
+_MASKS = ("nifti", "seg")
+_ELSEWHERE = "not_lumbar"
+
+
+def store_negatives(
+    *,
+    slices: Slices,
+    cohort: Path,
+    private: Path,
+    source: Path,
+    index: Path,
+    boxes: Path,
+    ledger: Path,
+    split: Path,
+    store: Path,
+    table: Path,
+) -> None:
+    """Store the slices of the split's patients that are known to show no body of L1 to L4.
+
+    Parameters
+    ----------
+    slices : Slices
+        The grid, the same as that of the slice store.
+    cohort, private : Path
+        The cohort folder, and the folder of the config key ``private``, whose map leads to files.
+    source, index, boxes, ledger, split : Path
+        Whose results these are, `schemas.INDEX`, `schemas.ANNOTATIONS`, `schemas.LEDGER` and
+        `schemas.SPLIT`.
+    store : Path
+        Written: .npy, int16 HU, shape (images, size_px, size_px), by pixel hash.
+    table : Path
+        Written: `NEGATIVES`, one row for each image.
+    """
+    found = find_negatives(
+        schemas.read(schemas.INDEX, index),
+        schemas.read(schemas.ANNOTATIONS, boxes),
+        schemas.read(schemas.LEDGER, ledger),
+        schemas.read(schemas.SPLIT, split),
+    )
+    identities = Results(source.parents[1]).private(private, cohort).read_map()
+    files = found.merge(identities[["file_key", "relative_path"]], on="file_key")
+    grid = slices.size_px, slices.pixel_mm
+    images, kept = [], []
+    for row in files.to_dict("records"):
+        path = str(CohortFolder(cohort).dicom / native(row["relative_path"]))
+        try:
+            hu, spacing_mm = read_hu(path, row["pixel_hash"])
+            images.append(render(hu, spacing_mm, *grid, row["orientation"])[1])
+        except ImageError:
+            continue  # a slice beyond the body, or one that is gone, is no loss
+        kept.append(row)
+    shape = (0, slices.size_px, slices.size_px)
+    stored = np.stack(images) if images else np.zeros(shape, dtype=np.int16)
+    with whole(store) as temporary, temporary.open("wb") as stream:
+        np.save(stream, stored)
+    listed = pd.DataFrame(kept, columns=list(files.columns)).assign(row=range(len(kept)))
+    columns = list(NEGATIVES.columns)
+    schemas.write(NEGATIVES, listed[columns].astype({"row": int}), table)
+
+
+def find_negatives(
+    index: pd.DataFrame, annotations: pd.DataFrame, ledger: pd.DataFrame, split: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the slices that are known to show no body of L1 to L4.
+
+    They belong to patients of the split, and fail no criterion except that they are not lumbar.
+
+    Parameters
+    ----------
+    index, annotations, ledger, split : DataFrame
+        `schemas.INDEX`, `schemas.ANNOTATIONS`, `schemas.LEDGER` and `schemas.SPLIT`.
+
+    Returns
+    -------
+    DataFrame
+        ``file_key``, ``image_key``, ``patient_key``, ``subset``, ``reason``, ``pixel_hash`` and
+        ``orientation``, by pixel hash.
+    """
+    failed = ledger["all_criteria"].str.split(";")
+    only = [{name for name in names if name[-1:] != "?"} == {_ELSEWHERE} for names in failed]
+    subset_of = split.drop_duplicates("patient_key").set_index("patient_key")["subset"]
+    files = index[index["file_key"].isin(ledger.loc[only, "file_key"])]
+    files = files[files["patient_key"].isin(subset_of.index)]
+    reasons = {**dict(_beyond_masks(index, annotations)), **_other_levels(annotations)}
+    files = files[files["file_key"].isin(reasons)]
+    return files.assign(
+        subset=files["patient_key"].map(subset_of), reason=files["file_key"].map(reasons)
+    ).sort_values(["pixel_hash", "image_key"], ignore_index=True)[
+        [
+            *("file_key", "image_key", "patient_key", "subset", "reason"),
+            *("pixel_hash", "orientation"),
+        ]
+    ]
+
+
+def _other_levels(annotations: pd.DataFrame) -> dict[str, str]:
+    """Return the files on which other levels are annotated and L1 to L4 are not, with the level."""
+    boxes = used(annotations)
+    lumbar = annotations.loc[annotations["level"].isin(LEVELS), "file_key"]  # used or not
+    others = boxes[~boxes["file_key"].isin(lumbar)].sort_values("level")
+    return {key: " ".join(own) for key, own in others.groupby("file_key")["level"]}
+
+
+def _beyond_masks(index: pd.DataFrame, annotations: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield the files of a series that lie beyond the bodies of L1 to L4 of its whole mask."""
+    masks = annotations[annotations["format"].isin(_MASKS) & annotations["level"].isin(LEVELS)]
+    places = index[["file_key", "series_key", "position_mm", "series_spacing_mm"]]
+    for (_, series), own in masks.merge(places, on="file_key").groupby(["table", "series_key"]):
+        if set(own["level"]) < set(LEVELS):
+            continue
+        slices = places[places["series_key"] == series]
+        low, high = own["position_mm"].min(), own["position_mm"].max()
+        # One slice more: a mask may leave out the end plate.
+        margin_mm = 1.5 * float(slices["series_spacing_mm"].iloc[0])
+        position_mm = slices["position_mm"]
+        beyond = (position_mm < low - margin_mm) | (position_mm > high + margin_mm)
+        for key in slices.loc[beyond, "file_key"]:
+            yield key, "beyond the mask"
+
+
+if __name__ == "__main__":
+    run(store_negatives)

@@ -1,0 +1,94 @@
+"""Which slices are known to show no body of L1 to L4."""
+
+from typing import Any
+
+import pandas as pd
+
+from dsnet.slices.negatives import find_negatives
+
+LEVELS = ("L1", "L2", "L3", "L4")
+
+
+def key(letter: str, number: int) -> str:
+    return f"{letter}-{number:016x}"
+
+
+def slices(count: int, criteria: dict[int, str] | None = None) -> tuple[Any, Any, Any]:
+    """Return index, ledger and split of one patient: slices 3 mm apart, from the foot."""
+    numbers = range(count)
+    index = pd.DataFrame(
+        {
+            "file_key": [key("F", n) for n in numbers],
+            "image_key": [key("I", n) for n in numbers],
+            "patient_key": key("P", 0),
+            "series_key": key("S", 0),
+            "position_mm": [3.0 * n for n in numbers],
+            "series_spacing_mm": 3.0,
+            "pixel_hash": [f"{n:064x}" for n in numbers],
+            "orientation": "LP",
+        }
+    )
+    failed = [(criteria or {}).get(n, "not_lumbar") for n in numbers]
+    ledger = index[["file_key"]].assign(all_criteria=failed)
+    split = pd.DataFrame({"patient_key": [key("P", 0)], "subset": ["train"]})
+    return index, ledger, split
+
+
+def boxes(
+    *rows: tuple[int, str], form: str = "coco", table: int = 1, status: str = "used"
+) -> pd.DataFrame:
+    """Return annotations: number of the file, and level."""
+    table_rows = [
+        {
+            "table": table,
+            "format": form,
+            "file_key": key("F", number),
+            "level": level,
+            "status": status,
+            "named": False,
+            **dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), 0.0),
+        }
+        for number, level in rows
+    ]
+    return pd.DataFrame(table_rows)
+
+
+def found(annotations: pd.DataFrame, tables: tuple[Any, Any, Any]) -> dict[int, str]:
+    index, ledger, split = tables
+    negatives = find_negatives(index, annotations, ledger, split)
+    assert set(negatives["subset"]) <= {"train"}
+    return {int(one["file_key"][2:], 16): one["reason"] for one in negatives.to_dict("records")}
+
+
+def test_a_slice_with_other_levels_alone_is_a_negative_and_one_without_a_label_is_not() -> None:
+    annotated = boxes((0, "L5"), (1, "L5"), (1, "L4"), (2, "L4"), (4, "T12"), (5, "S1"))
+    assert found(annotated, slices(7, {1: "", 2: ""})) == {0: "L5", 4: "T12", 5: "S1"}
+
+
+def test_a_lumbar_box_that_is_not_used_keeps_its_slice_from_being_a_negative() -> None:
+    annotated = pd.concat([boxes((0, "L5")), boxes((0, "L4"), status="conflict")])
+    assert found(annotated, slices(2)) == {}
+
+
+def test_slices_that_fail_anything_else_are_no_negatives() -> None:
+    criteria = {0: "not_lumbar;no_dxa", 1: "not_lumbar;cement?", 2: "contrast_enhanced;not_lumbar"}
+    annotated = boxes((0, "L5"), (1, "L5"), (2, "L5"))
+    assert found(annotated, slices(3, criteria)) == {1: "L5"}
+
+
+def test_slices_beyond_a_whole_mask_are_negatives_with_a_margin() -> None:
+    rows = [(number, LEVELS[3 - (number - 5) // 3]) for number in range(5, 17)]
+    masked = boxes(*rows, form="nifti")
+    expected = dict.fromkeys((0, 1, 2, 3, 18, 19), "beyond the mask")
+    inside = dict.fromkeys(range(5, 17), "")
+    assert found(masked, slices(20, inside)) == expected
+    # One level is missing: the spine may go on beyond it.
+    assert found(masked[masked["level"] != "L4"], slices(20, inside)) == {}
+    # Boxes on a few slices say nothing of the others.
+    assert found(masked.assign(format="coco"), slices(20, inside)) == {}
+
+
+def test_patients_outside_of_the_split_have_no_negatives() -> None:
+    index, ledger, split = slices(2)
+    other = split.assign(patient_key=key("P", 1))
+    assert find_negatives(index, boxes((0, "L5")), ledger, other).empty
