@@ -17,7 +17,7 @@ author = "The dsnet developers"
 copyright = author  # noqa: A001 - the name that Sphinx reads
 version = release = __version__
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
-exclude_patterns = ["_build", "generated/not_searched.md"]
+exclude_patterns = ["_build", "generated/not_searched.md", "predict.ipynb"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 numpydoc_show_class_members = False

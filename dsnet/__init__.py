@@ -14,6 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dsnet.cohort.annotations.collect import collect as read_annotations
+    from dsnet.cohort.dxa import read_dxa
+    from dsnet.detect.attention import DS, ECA, SE, SK
+    from dsnet.detect.model import build as build_detector
+    from dsnet.evaluate.step import compute_metrics
+    from dsnet.exclude.criteria import CRITERIA
     from dsnet.results import load_results
     from dsnet.use.levels import parse_levels
     from dsnet.use.model import load_model
@@ -22,13 +28,37 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["load_model", "load_results", "parse_levels", "predict", "read_study"]
+__all__ = [
+    "CRITERIA",
+    "DS",
+    "ECA",
+    "SE",
+    "SK",
+    "build_detector",
+    "compute_metrics",
+    "load_model",
+    "load_results",
+    "parse_levels",
+    "predict",
+    "read_annotations",
+    "read_dxa",
+    "read_study",
+]
 
 _MODULES = {
+    "CRITERIA": ("dsnet.exclude.criteria", "CRITERIA"),
+    "DS": ("dsnet.detect.attention", "DS"),
+    "ECA": ("dsnet.detect.attention", "ECA"),
+    "SE": ("dsnet.detect.attention", "SE"),
+    "SK": ("dsnet.detect.attention", "SK"),
+    "build_detector": ("dsnet.detect.model", "build"),
+    "compute_metrics": ("dsnet.evaluate.step", "compute_metrics"),
     "load_model": ("dsnet.use.model", "load_model"),
     "load_results": ("dsnet.results", "load_results"),
     "parse_levels": ("dsnet.use.levels", "parse_levels"),
     "predict": ("dsnet.use.predict", "predict"),
+    "read_annotations": ("dsnet.cohort.annotations.collect", "collect"),
+    "read_dxa": ("dsnet.cohort.dxa", "read_dxa"),
     "read_study": ("dsnet.use.study", "read_study"),
 }
 

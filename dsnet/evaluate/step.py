@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate import grading
@@ -54,6 +55,7 @@ from dsnet.evaluate.resampling import (
 )
 from dsnet.evaluate.sample_size import precision, riley
 from dsnet.evaluate.scene import Floats, Scene, read_scenes
+from dsnet.evaluate.scene import scene as make_scene
 from dsnet.files import write_json
 from dsnet.schemas import CLASSES, MAX_DETECTIONS, SUPPRESSION_IOU
 from dsnet.step import run
@@ -95,6 +97,48 @@ def evaluate(
     provenance = read_provenance(digest, split)
     scenes = read_scenes(files, boxes, split, SUBSET)
     write_json(metrics, {**provenance, **metrics_of(scenes, seeds, params)})
+
+
+def compute_metrics(
+    predictions: pd.DataFrame, boxes: pd.DataFrame, params: Evaluate | None = None
+) -> Json:
+    """Return every statistic of one detector's boxes, with intervals over patients.
+
+    Of any detector: nothing else of this project need have made the two tables.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Detections: ``image_key``; ``x_min``, ``y_min``, ``x_max``, ``y_max`` in pixels; ``label``
+        and its ``score``; ``p_background``, ``p_normal``, ``p_osteopenia``, ``p_osteoporosis``. A
+        box may stand in several rows, with another label in each.
+    boxes : DataFrame
+        Ground truth: ``image_key``, ``patient_key``, ``level`` (L1 to L4), the same edges,
+        ``label``.
+    params : Evaluate, optional
+        The config section ``evaluate``.
+
+    Returns
+    -------
+    dict
+        As a file below ``results/metrics/``: ``metrics``, by statistic ``value``, ``low``, ``high``
+        and ``method``, in fractions; ``definitions``; ``chance``; ``counts`` and more.
+
+    Examples
+    --------
+    >>> edges = {"x_min": 9.0, "y_min": 9.0, "x_max": 30.0, "y_max": 25.0}
+    >>> truth = [{"image_key": f"I{n}", "patient_key": f"P{n}", "level": "L1", **edges,
+    ...           "label": label} for n, label in enumerate(["normal", "osteoporosis"] * 5)]
+    >>> p = {"p_background": 0.1, "p_normal": 0.8, "p_osteopenia": 0.05, "p_osteoporosis": 0.05}
+    >>> guess = [{"image_key": f"I{n}", **edges, "label": "normal", "score": 0.8, **p}
+    ...          for n in range(10)]
+    >>> made = compute_metrics(pd.DataFrame(guess), pd.DataFrame(truth))
+    >>> made["metrics"]["recall"]["value"], made["metrics"]["box_recall"]["value"]
+    (0.5, 1.0)
+    """
+    images = boxes[["image_key", "patient_key"]].drop_duplicates()
+    numbered = boxes.assign(row=pd.factorize(boxes["image_key"])[0])
+    return metrics_of([make_scene(predictions, numbered, images)], [0], params or Evaluate())
 
 
 def metrics_of(
