@@ -14,10 +14,10 @@ READY := $(VENV)/.ready
 export GOMP_SPINCOUNT ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 test cluster-test lint format config bench lock clean
+.PHONY: help table1 test cluster-test docs lint format config bench lock clean
 
 help: ## say what can be made
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 table1: $(READY) ## make the demo cohort, train the four detectors, print Table 1
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
@@ -38,6 +38,10 @@ lint: $(READY) ## check style, types and workflow
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/codespell *.md docs workflow/report .github
+
+docs: $(READY) ## build the documentation into docs/_build
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
 format: $(READY) ## put all files into the common form
 	$(BIN)/ruff format .

@@ -21,7 +21,6 @@ def codemeta() -> dict[str, Any]:
         "name": project["name"],
         "description": citation["abstract"],
         "license": f"https://spdx.org/licenses/{citation['license']}",
-        "version": citation["version"],
         "author": [{"@type": "Organization", "name": one["name"]} for one in citation["authors"]],
         "programmingLanguage": {"@type": "ComputerLanguage", "name": "Python"},
         "runtimePlatform": f"Python {project['requires-python']}",

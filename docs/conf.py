@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 from pathlib import Path
 
 import pandera.pandas as pa
@@ -37,7 +38,7 @@ GENERATED = Path(__file__).parent / "generated"
 
 def setup(app: Sphinx) -> None:
     """Have the pages that follow from the source written before they are read."""
-    app.connect("builder-inited", write_pages)
+    app.connect("builder-inited", write_pages, priority=100)  # before autosummary adds its own
     app.connect("source-read", link_rows)
 
 
@@ -50,7 +51,8 @@ def link_rows(app: Sphinx, page: str, source: list[str]) -> None:  # noqa: ARG00
 
 def write_pages(app: Sphinx) -> None:  # noqa: ARG001 - as Sphinx calls it
     """Write the pages on criteria and tables, and what the search for identities leaves out."""
-    GENERATED.mkdir(exist_ok=True)
+    shutil.rmtree(GENERATED, ignore_errors=True)
+    GENERATED.mkdir()
     (GENERATED / "criteria.md").write_text(criteria_page(), encoding="utf-8")
     (GENERATED / "tables.md").write_text(tables_page(), encoding="utf-8")
     not_searched = "".join(f"- {one}\n" for one in NOT_SEARCHED)

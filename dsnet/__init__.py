@@ -11,6 +11,7 @@ Examples
 """
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from dsnet.use.predict import predict
     from dsnet.use.study import read_study
 
-__version__ = "0.1.0"
+try:
+    __version__ = version("dsnet")
+except PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "0"
 
 __all__ = [
     "CRITERIA",

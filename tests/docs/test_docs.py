@@ -52,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, _Page]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    pages = (folder / "html").rglob("*.html")
+    pages = [path for path in (folder / "html").rglob("*.html") if "_static" not in path.parts]
     return {path: _Page(path.read_text(encoding="utf-8")) for path in pages}
 
 

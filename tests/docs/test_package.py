@@ -5,12 +5,10 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 from support.scratch import ROOT
 
 WITHOUT = """
@@ -73,12 +71,6 @@ def test_metrics_need_no_torch(installed: Path) -> None:
     run(
         installed, "import dsnet; dsnet.compute_metrics", "torch", "torchvision", "snakemake", "dvc"
     )
-
-
-def test_the_version_is_the_same_everywhere() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == project["version"]
 
 
 def test_codemeta_follows_from_the_citation() -> None:
