@@ -1,4 +1,4 @@
-"""The documented installation without network, with three packages of the lock."""
+"""Environments that are made from the lock: without network, by conda, in a container."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.scratch import ROOT
+from support.scratch import ROOT, clone
 
 SOME = ("filelock", "jinja2", "markupsafe")
 
@@ -43,9 +43,8 @@ def test_a_wheelhouse_installs_the_lock_without_an_index(tmp_path: Path) -> None
 def test_conda_and_the_container_install_the_lock_and_nothing_beside_it() -> None:
     environment = yaml.safe_load((ROOT / "workflow/envs/dsnet.yaml").read_text())
     *_, pip = environment["dependencies"]
-    (line,) = pip["pip"]
-    flag, _, path = line.partition(" -r ")
-    assert flag == "--require-hashes"  # beside which pip refuses an editable install
+    (line,) = pip["pip"]  # alone, since beside hashes pip refuses an editable install
+    path = line.removeprefix("-r ")
     # From the file's own folder, and from Snakemake's copy of it in .snakemake/conda.
     for folder in (ROOT / "workflow" / "envs", ROOT / ".snakemake" / "conda"):
         assert Path(os.path.normpath(folder / path)) == ROOT / "requirements.txt"
@@ -60,3 +59,35 @@ def test_the_image_holds_neither_data_nor_results() -> None:
     assert allowed.isdisjoint({"data", "results", "own", ".git", "logs", ".snakemake"})
     assert "config/local.yaml" in kept
     assert all((ROOT / name).exists() for name in allowed)
+
+
+CONDA = """#!/bin/sh
+# What Snakemake asks of conda; an environment is a Python that notes what it runs.
+case "$1 $2" in
+  "info --json") echo '{"conda_prefix": "FOLDER", "platform": "linux-64"}' ;;
+  "config --get") echo '{"get": {"channel_priority": "strict"}}' ;;
+  "env create")
+    for word; do prefix=$word; done
+    mkdir -p "$prefix/bin"
+    printf '#!/bin/sh\\necho "$@" >> FOLDER/ran\\nexec PYTHON "$@"\\n' > "$prefix/bin/python"
+    chmod +x "$prefix/bin/python" ;;
+  *) echo "conda 25.1.0" ;;
+esac
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for conda is a shell script")
+def test_steps_run_in_the_environment_that_conda_made(tmp_path: Path) -> None:
+    project, programs = clone(tmp_path / "project"), tmp_path / "bin"
+    programs.mkdir()
+    text = CONDA.replace("FOLDER", str(tmp_path)).replace("PYTHON", sys.executable)
+    (programs / "conda").write_text(text)
+    (programs / "conda").chmod(0o755)
+    (programs / "activate").write_text('export PATH="$1/bin:$PATH"\n')
+    project.succeed(
+        *("snakemake", "data/phantom/cohort.json", "--cores", "1"),
+        *("--software-deployment-method", "conda"),
+        PATH=os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        PYTHONPATH=str(project.path),
+    )
+    assert "-m dsnet.phantom.step" in (tmp_path / "ran").read_text()
