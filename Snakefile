@@ -41,7 +41,9 @@ rule all:
 
 
 onstart:
-    checked(check_nodes)  # when a workflow is parsed, Snakemake does not say who runs its jobs
+    checked(
+        check_nodes
+    )  # when a workflow is parsed, Snakemake does not say who runs its jobs
     failures.forget(CONFIG.private)
     record_plan()
 

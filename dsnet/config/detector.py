@@ -166,7 +166,7 @@ class Train(Section):
     patience_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs without a better validation after which training ends early; 0 trains all epochs."""
     devices: Literal["auto"] | Positive = 1
-    """GPUs of each node, or auto for all that there are; on a CPU, processes. They share each batch,
+    """GPUs of each node, or auto for all that there are; on a CPU, processes. They share a batch,
     whose losses and norms are those of one device; on CPUs norms that train are refused.
     """
     nodes: Positive = 1

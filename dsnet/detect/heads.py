@@ -201,9 +201,9 @@ def dice(
     """
     probability = logits.softmax(dim=1)
     truth = functional.one_hot(labels, logits.shape[1]).to(probability.dtype)
-    regions = truth.sum(dim=0)
-    sums = torch.stack([(probability * truth).sum(dim=0), probability.sum(dim=0) + regions, regions])
-    overlap, mass, regions = over_devices(sums)
+    regions, predicted = truth.sum(dim=0), probability.sum(dim=0)
+    sums = torch.stack([(probability * truth).sum(dim=0), predicted + regions, regions])
+    overlap, mass, regions = over_devices(sums).unbind()
     coefficient = (2 * overlap + smooth) / (mass + smooth)
     counted = (regions > 0).to(probability.dtype)
     if not include_background:
@@ -211,7 +211,8 @@ def dice(
     if weights is not None:
         counted = counted * counted.new_tensor(weights)
     total = counted.sum()
-    return ((1 - coefficient) * counted).sum() / total.where(total > 0, 1)
+    mean: Tensor = ((1 - coefficient) * counted).sum() / total.where(total > 0, 1)
+    return mean
 
 
 def cross_entropy(

@@ -158,7 +158,7 @@ def over_devices(sums: Tensor) -> Tensor:
     DistributedDataParallel takes, is the gradient of the whole batch.
     """
     if distributed.is_available() and distributed.is_initialized():
-        summed: Tensor = all_reduce(sums)
+        summed: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]  # torch has no type
         return summed
     return sums
 
@@ -166,8 +166,8 @@ def over_devices(sums: Tensor) -> Tensor:
 def mean_over_devices(mean: Tensor, count: Tensor) -> Tensor:
     """Return the mean over the regions of all devices, from that over the `count` of this one."""
     if distributed.is_available() and distributed.is_initialized():
-        total, regions = over_devices(torch.stack([mean * count, count.to(mean.dtype)]))
-        return total / regions
+        sums = over_devices(torch.stack([mean * count, count.to(mean.dtype)]))
+        return sums[0] / sums[1]
     return mean  # to the last bit
 
 

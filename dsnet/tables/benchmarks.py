@@ -1,4 +1,4 @@
-"""What each job of the workflow cost: one table of the files that Snakemake's `benchmark` writes."""
+"""What each job of the workflow cost: one table of the files of Snakemake's `benchmark`."""
 
 import csv
 from pathlib import Path

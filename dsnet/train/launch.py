@@ -159,7 +159,7 @@ def share_norms(network: nn.Module, fabric: Fabric) -> None:
             came=f"{fabric.world_size} processes, and norms that train",
             remedy="set them to 1, or detector.norm to frozen with an attention without norms",
         )
-    nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # no types
 
 
 @contextmanager

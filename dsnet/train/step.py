@@ -156,9 +156,7 @@ def train(
         "start": start,
         "machine": {**machine.facts(), "devices": devices, "nodes": params.nodes},
     }
-    numerics = (
-        f"{machine.precision} on {machine.device.type}, {devices * params.nodes} processes"
-    )
+    numerics = f"{machine.precision} on {machine.device.type}, {devices * params.nodes} processes"
     with (
         run_folder(
             checkpoints,

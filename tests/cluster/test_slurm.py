@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+import yaml
 from support.scratch import Project, clone
 from support.slurm import Cluster, missing_programs
 
@@ -29,6 +30,40 @@ RUN_S, CHECKPOINT_S = 1800.0, 900.0
 EPOCHS = 2
 
 
+class Background:
+    """A command of a project that runs beside the test, and ends with it."""
+
+    def __init__(self, project: Project, command: Sequence[str], **values: str) -> None:
+        self.project, self.log = project, project.path / "head.log"
+        values = {
+            **os.environ,
+            "PYTHONPATH": str(project.path),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            **values,
+        }
+        with self.log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                command,
+                cwd=project.path,
+                env=values,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+            )
+
+    def __enter__(self) -> "Background":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+
+    def finish(self) -> None:
+        """Wait for the end, which must be a good one."""
+        assert self.process.wait(RUN_S) == 0, self.log.read_text()[-6000:]
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert not missing_programs(), "apt-get install slurm-wlm slurmdbd munge mariadb-server"
@@ -40,17 +75,20 @@ def project(folder: Path) -> Project:
     """Return a scratch project in miniature whose trainings can be interrupted."""
     made = clone(folder)
     config = made.path / "config" / "config.yaml"
-    text = config.read_text().replace("epochs: 1", f"epochs: {EPOCHS}")
-    config.write_text(text.replace("weights: none", "weights: none\n  trainable_layers: 0"))
+    settings = yaml.safe_load(config.read_text())
+    settings["detector"] |= {"trainable_layers": 0}
+    settings["train"] |= {"epochs": EPOCHS, "batch_size": 16}
+    settings["split"] = {"test_fraction": 0.4, "validation_fraction": 0.2}
+    config.write_text(yaml.safe_dump(settings))
     return made
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A run on this machine without SLURM."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
+    """A run on this machine without SLURM, beside that on SLURM."""
     local = project(tmp_path_factory.mktemp("local") / "project")
-    local.succeed("snakemake", "--cores", "2", TABLE)
-    return local
+    with Background(local, ("snakemake", "--cores", "2", TABLE)) as run:
+        yield run
 
 
 def environment(cluster: Cluster, shared: Project) -> dict[str, str]:
@@ -59,15 +97,15 @@ def environment(cluster: Cluster, shared: Project) -> dict[str, str]:
     return {
         "SLURM_CONF": cluster.environment["SLURM_CONF"],
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
 
 
-def wait_for_checkpoint(shared: Project, head: subprocess.Popen[bytes], attention: str) -> Path:
+def wait_for_checkpoint(head: Background, attention: str) -> Path:
     """Return the folder of a training as soon as its first epoch is saved."""
-    folder, end = shared.path / CHECKPOINTS / attention / "seed0", time.monotonic() + CHECKPOINT_S
+    folder = head.project.path / CHECKPOINTS / attention / "seed0"
+    end = time.monotonic() + CHECKPOINT_S
     while not (folder / "last.ckpt").exists():
-        assert head.poll() is None, "the head has ended"
+        assert head.process.poll() is None, head.log.read_text()[-6000:]
         assert time.monotonic() < end, f"no checkpoint of {attention} in {CHECKPOINT_S:.0f} s"
         time.sleep(0.05)
     return folder
@@ -76,7 +114,9 @@ def wait_for_checkpoint(shared: Project, head: subprocess.Popen[bytes], attentio
 def job_of(cluster: Cluster, attention: str) -> str:
     """Return the running job that trains with `attention`."""
     lines = cluster.ask("squeue", "--noheader", "--states=RUNNING", "--format=%i %k").splitlines()
-    (job,) = [line.split()[0] for line in lines if "rule_train" in line and f"_{attention}_" in line]
+    (job,) = [
+        line.split()[0] for line in lines if "rule_train" in line and f"_{attention}_" in line
+    ]
     return job
 
 
@@ -104,19 +144,14 @@ def let_its_time_end(cluster: Cluster, job: str, process: int) -> None:
 
 
 def test_trainings_that_slurm_ends_go_on_to_the_same_table(
-    cluster: Cluster, undisturbed: Project, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, undisturbed: Background, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     shared = project(tmp_path_factory.mktemp("shared") / "project")
-    log = shared.path / "head.log"
-    values = {**os.environ, **environment(cluster, shared)}
-    with log.open("wb") as stream:
-        head = subprocess.Popen(
-            HEAD, cwd=shared.path, env=values, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
-        )
+    taken = {}
+    with Background(shared, HEAD, **environment(cluster, shared)) as head:
         try:
-            taken = {}
             for attention in ("none", "se"):
-                folder = wait_for_checkpoint(shared, head, attention)
+                folder = wait_for_checkpoint(head, attention)
                 taken[attention] = first_seconds(folder)
                 job = job_of(cluster, attention)
                 if attention == "none":
@@ -124,19 +159,20 @@ def test_trainings_that_slurm_ends_go_on_to_the_same_table(
                 else:
                     process = int((folder / "process").read_text().split()[1])
                     let_its_time_end(cluster, job, process)
-            assert head.wait(RUN_S) == 0, log.read_text()[-6000:]
+            head.finish()
         finally:
-            head.terminate()
-            head.wait()
-            print(log.read_text()[-3000:])
+            print(head.log.read_text()[-3000:])
             columns = "JobID,State%12,ElapsedRaw,NodeList%6,Comment%50"
             print(cluster.ask("sacct", "--duplicates", "-X", f"--format={columns}", check=False))
+    undisturbed.finish()
 
     for attention, seconds in taken.items():
-        history = pd.read_csv(shared.path / f"results/models/resnet50/{attention}/seed0/history.csv")
+        history = pd.read_csv(
+            shared.path / f"results/models/resnet50/{attention}/seed0/history.csv"
+        )
         assert len(history) == EPOCHS
         assert history["seconds"][0] == seconds  # the first epoch was not trained again
-    tables = [pd.read_csv(one.path / TABLE) for one in (undisturbed, shared)]
+    tables = [pd.read_csv(one.path / TABLE) for one in (undisturbed.project, shared)]
     timed = [name for name in tables[0].columns if name.startswith(("fps", "ms_per_image"))]
     assert timed
     first, second = (table.drop(columns=timed) for table in tables)
@@ -146,10 +182,11 @@ def test_trainings_that_slurm_ends_go_on_to_the_same_table(
 
 
 @pytest.fixture(scope="module")
-def shared_slices(undisturbed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def shared_slices(undisturbed: Background, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose slices are stored, with other results than the undisturbed run."""
+    undisturbed.finish()
     folder = tmp_path_factory.mktemp("together") / "project"
-    shutil.copytree(undisturbed.path, folder)
+    shutil.copytree(undisturbed.project.path, folder)
     return Project(folder)
 
 
@@ -173,4 +210,3 @@ def test_two_processes_are_started_and_the_manifest_has_what_ran(
     manifest = shared_slices.json(str(Path(weights).with_name("manifest.json")))
     used = {name: manifest["machine"][name] for name in ("world_size", "nodes", "devices")}
     assert used == {"world_size": 2, "nodes": nodes, "devices": devices}
-

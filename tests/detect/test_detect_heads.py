@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from dsnet.config.detector import Detector
+from dsnet.config.detector import Detector, Variant
 from dsnet.detect.heads import class_loss, dice, dice_ce
+from dsnet.detect.model import build
 
 
 def literal_dice(
@@ -116,3 +117,14 @@ def test_the_config_names_the_loss(background: bool) -> None:
         loss = class_loss(Detector(loss=name, include_background=background))
         assert torch.equal(loss(logits, labels), expected)
     assert torch.equal(dice_ce(logits, labels, include_background=background), soft + hard)
+
+
+def test_a_batch_without_proposals_learns_from_its_annotated_boxes(
+    images: list[torch.Tensor], targets: list[dict[str, torch.Tensor]]
+) -> None:
+    heads = build(Detector(weights="none"), Variant(), size_px=64, pixel_mm=2.0).roi_heads
+    maps = {str(level): torch.ones(2, 256, 16 >> level, 16 >> level) for level in range(4)}
+    none = [torch.zeros(0, 4)] * 2
+    _, losses = heads.train()(maps, none, [image.shape[-2:] for image in images], targets)
+    assert all(loss.isfinite() for loss in losses.values())
+    assert losses["loss_classifier"] > 0

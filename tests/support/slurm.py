@@ -15,6 +15,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "srun", "sacct")
 NODES = 2
+_CONFIGURED = Path("/etc/slurm/slurm.conf")
 _START_S = 60.0
 _STOP_S = 15.0
 
@@ -54,6 +55,8 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        if _CONFIGURED.is_symlink() and _CONFIGURED.readlink() == self.folder / "slurm.conf":
+            _CONFIGURED.unlink()
 
     def ask(self, *command: str, check: bool = True) -> str:
         """Return what one of SLURM's commands prints."""
@@ -73,6 +76,9 @@ class Cluster:
         return "\n" + "\n".join(ends)
 
     def _start(self) -> None:
+        if _CONFIGURED.exists():
+            raise RuntimeError(f"{_CONFIGURED} exists: this machine has a SLURM of its own")
+        _CONFIGURED.unlink(missing_ok=True)  # a link that a killed test has left
         self.folder.chmod(0o755)
         # munge refuses a socket in a folder that others may write to.
         munge = self.folder / "munge"
@@ -114,6 +120,8 @@ class Cluster:
             "slurm.conf",
             _SLURM.format(accounts=accounts, controller=controller, nodes="\n".join(nodes)),
         )
+        # Where srun looks within a job: the executor removes SLURM's variables there.
+        _CONFIGURED.symlink_to(self.folder / "slurm.conf")
         self._write("gres.conf", f"NodeName=n[0-{NODES - 1}] Name=gpu File=/dev/null\n")
         self.ask("sacctmgr", "--immediate", "add", "cluster", "loopback")
         self._daemon("slurmctld", "-D", "-i")
@@ -211,6 +219,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={accounts}
 AccountingStoragePass=FOLDER/munge/socket
 AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
 {nodes}

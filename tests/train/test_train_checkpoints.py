@@ -131,7 +131,9 @@ def test_on_another_node_of_the_same_kind_a_training_goes_on(tmp_path: Path) -> 
         assert folder.machines() == ["Epyc"]
 
 
-@pytest.mark.parametrize("other", ["bf16-mixed on cpu, 1 processes", "32-true on cuda, 1 processes"])
+@pytest.mark.parametrize(
+    "other", ["bf16-mixed on cpu, 1 processes", "32-true on cuda, 1 processes"]
+)
 def test_in_another_precision_a_checkpoint_is_neither_resumed_nor_deleted(
     tmp_path: Path, other: str
 ) -> None:

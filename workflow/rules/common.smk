@@ -26,9 +26,14 @@ PHANTOM_ANSWERS = "data/phantom-answers.json"
 
 def check_cores():
     """Stop in our words where no number of cores is given: rules ask for all that there are."""
+<<<<<<< HEAD
     given = (
         workflow.resource_settings
     )  # on a cluster --jobs, of which Snakemake knows as nodes
+=======
+    given = workflow.resource_settings
+    # On a cluster --jobs is enough; Snakemake keeps it as a number of nodes.
+>>>>>>> a8c7da2 (Cluster test on a real SLURM, offline installation, shards of ingestion; changelog)
     if workflow.is_main_process and given.cores is None and given.nodes is None:
         raise UserError(
             "snakemake",

@@ -41,6 +41,8 @@ rule predict_negatives:
         report=f"{RESULTS}/predictions/{RUN}/negatives.json",
     log:
         f"logs/predict_negatives/{RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/predict_negatives/{RUN}.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:

@@ -45,6 +45,8 @@ rule negatives:
         table=f"{TABLES}/negatives.csv",
     log:
         "logs/negatives.log",
+    benchmark:
+        f"{BENCHMARKS}/negatives.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
