@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 export GOMP_SPINCOUNT ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 test cluster-test docs lint format config bench lock clean
+.PHONY: help table1 test cluster-test docs figure lint format config bench lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lint: $(READY) ## check style, types and workflow
 
 docs: $(READY) ## build the documentation into docs/_build
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
+figure: $(READY) ## redraw docs/pipeline.svg from the rules (needs graphviz)
+	$(BIN)/snakemake --rulegraph --quiet -- results/table1.csv | tred | dot -Grankdir=LR -Tsvg > docs/pipeline.svg
 
 format: $(READY) ## put all files into the common form
 	$(BIN)/ruff format .

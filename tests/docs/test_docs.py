@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from support.random_scenes import make_scene
-from support.scratch import ROOT
+from support.scratch import ROOT, clone
 
 from dsnet.cohort.annotations.annotation import Source
 from dsnet.config.cohort import Exclude
@@ -143,3 +143,11 @@ def test_the_metric_is_computed_for_each_row_of_weights() -> None:
     )
     # Both patients: one right, one false, one missed. The first alone: none missed.
     assert f1(of_two, np.array([[1.0, 1.0], [1.0, 0.0]]), 0.5, 0.5) == pytest.approx([1 / 2, 2 / 3])
+
+
+def test_the_figure_of_the_pipeline_shows_its_rules(tmp_path: Path) -> None:
+    figure = (ROOT / "docs" / "pipeline.svg").read_text(encoding="utf-8")
+    project = clone(tmp_path / "project")
+    printed = project.succeed("snakemake", "--rulegraph", "--", "results/table1.csv")
+    rules = set(re.findall(r'label = "(\w+)"', printed))
+    assert set(re.findall(r">(\w+)</text>", figure)) == rules, "run make figure"

@@ -24,25 +24,6 @@ PHANTOM = "data/phantom"
 PHANTOM_ANSWERS = "data/phantom-answers.json"
 
 
-def check_cores():
-    """Stop in our words where no number of cores is given: rules ask for all that there are."""
-<<<<<<< HEAD
-    given = (
-        workflow.resource_settings
-    )  # on a cluster --jobs, of which Snakemake knows as nodes
-=======
-    given = workflow.resource_settings
-    # On a cluster --jobs is enough; Snakemake keeps it as a number of nodes.
->>>>>>> a8c7da2 (Cluster test on a real SLURM, offline installation, shards of ingestion; changelog)
-    if workflow.is_main_process and given.cores is None and given.nodes is None:
-        raise UserError(
-            "snakemake",
-            expected="the number of processor cores to use",
-            came="none",
-            remedy="add --cores all, or --cores with a number",
-        )
-
-
 def check_nodes():
     """Stop where nobody would start the processes of a training on several nodes."""
     wanted = CONFIG.train
@@ -64,7 +45,6 @@ def check_nodes():
         )
 
 
-checked(check_cores)
 CONFIG = checked(load, config, [Path(path) for path in workflow.configfiles])
 # Whose files go through the rules from ingest to slices, and where everything is written.
 COHORT = CohortFolder(CONFIG.cohort)
