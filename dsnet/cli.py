@@ -422,9 +422,7 @@ def show(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder: results/models/resnet50/ds/seed0.")],
-    output: Annotated[
-        Path | None, typer.Option(help="File to write; .onnx for ONNX. Default: model.dsnet there.")
-    ] = None,
+    output: Annotated[Path, typer.Option(help="File to write; .onnx for ONNX.")],
     licence: Annotated[str, typer.Option(help="Of the weights; default: dsnet's own.")] = "",
     configfile: ConfigFile = CONFIG,
 ) -> None:
@@ -432,9 +430,9 @@ def export(
     from dsnet.use.model import export_model  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting():
-        path = output or run / "model.dsnet"
-        model = export_model(run, path, _config(configfile), licence=licence)
-        typer.echo(f"{path}: SHA-256 of its content {model.sha256}; card {path.with_suffix('.md')}")
+        model = export_model(run, output, _config(configfile), licence=licence)
+        card = output.with_suffix(".md")
+        typer.echo(f"{output}: SHA-256 of its content {model.sha256}; card {card}")
 
 
 @app.command()
