@@ -44,7 +44,7 @@ def check_cores():
 
 
 def check_nodes():
-    """Stop where nobody would start the processes of a training on several nodes."""
+    """Stop where nothing would start the processes of a training on several nodes."""
     wanted = CONFIG.train
     if wanted.nodes == 1:
         return
