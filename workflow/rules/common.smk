@@ -25,7 +25,7 @@ PHANTOM_ANSWERS = "data/phantom-answers.json"
 
 
 def check_nodes():
-    """Stop where nobody would start the processes of a training on several nodes."""
+    """Stop where nothing would start the processes of a training on several nodes."""
     wanted = CONFIG.train
     if wanted.nodes == 1:
         return
