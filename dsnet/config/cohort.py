@@ -59,9 +59,9 @@ class Phantom(Section):
         default_factory=dict
     )
     """Bone kernels in place of the usual ones, as {siemens: [B80s]}."""
-    tube_kvp: Annotated[
-        tuple[Annotated[int, Field(ge=70, le=150)], ...], Field(min_length=1)
-    ] = (120,)
+    tube_kvp: Annotated[tuple[Annotated[int, Field(ge=70, le=150)], ...], Field(min_length=1)] = (
+        120,
+    )
     """Tube voltages in kV, in turn over the patients; they stand in the header alone."""
     noise_factor: Annotated[float, Field(gt=0, le=5)] = 1.0
     """Noise relative to the usual 16 to 27 HU."""
