@@ -384,6 +384,12 @@ class Split(Section):
     """Fewer patients of a class than this stop the run."""
     file: Path | None = None
     """A split made elsewhere: CSV with patient_key and subset; null makes one."""
+    repeats: Annotated[int, Field(ge=0, le=50)] = 0
+    """More splits of the same patients, by the next seeds: leakage.detector is trained on each, and
+    results/repeats.csv shows the spread over them; 0 makes none."""
+    learning_curve: tuple[Annotated[int, Field(ge=1, lt=100)], ...] = ()
+    """Percent of the training patients with which leakage.detector is trained, as [25, 50, 75]: the
+    learning curve in results/learning_curve.csv; empty makes none."""
 
     @field_validator("file")
     @classmethod

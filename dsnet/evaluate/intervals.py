@@ -235,8 +235,7 @@ def difference_of_cohorts(
         ``value``, ``low`` and ``high``; None where undefined.
     """
     (own, own_low, own_high), (other, other_low, other_high) = (
-        [np.nan if each[bound] is None else each[bound] for bound in ("value", "low", "high")]
-        for each in (one, another)
+        [_defined(each[bound]) for bound in ("value", "low", "high")] for each in (one, another)
     )
     value = own - other
     down, up = (
@@ -244,6 +243,10 @@ def difference_of_cohorts(
         np.hypot(own_high - own, other - other_low),
     )
     return {"value": number(value), "low": number(value - down), "high": number(value + up)}
+
+
+def _defined(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def without_zero_width(bounds: dict[str, float | None]) -> dict[str, float | None]:

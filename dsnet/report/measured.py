@@ -24,6 +24,8 @@ TABLES = {
     "decision": "Net benefit per 100 patients of sending to DXA by each method",
     "sample_size": "Precision with these test patients, and what more would take",
     "subgroups": "By groups of test patients (exploratory)",
+    "repeats": "Repeated splits of the same patients",
+    "learning_curve": "Learning curve over training patients",
     "external": "External cohorts, beside the internal test subset",
     "leakage": "What a split by image would have given (LEAKY), against the split by patient",
 }
@@ -70,6 +72,19 @@ _DETECTORS = (
     Column("Weights, M", "parameters_m", "decimal"),
     Column("Gamma", "gamma"),
 )
+
+_VARIED = (
+    Column("Variation", "variation"),
+    Column("Training patients", "training_patients", "count"),
+    Column("Test patients", "test_patients", "count"),
+    _percent("map %", "map"),
+    _percent("Acc by patient %", "patient_accuracy"),
+    _percent("Sens. osteoporosis %", "patient_sensitivity_osteoporosis"),
+    _percent("Spec. %", "patient_specificity_osteoporosis"),
+)
+
+OPTIONAL = ("repeats", "learning_curve", "external")
+"""Tables that are made only where the config asks for them."""
 
 HEADLINES: Mapping[str, tuple[Column, ...]] = {
     "table1": _DETECTORS,
@@ -126,6 +141,8 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
         _percent("Sens. osteoporosis %", "patient_sensitivity_osteoporosis"),
         _percent("Spec. %", "patient_specificity_osteoporosis"),
     ),
+    "repeats": _VARIED,
+    "learning_curve": _VARIED,
     "external": (
         Column("Method", "method"),
         Column("Cohort", "cohort"),
@@ -210,6 +227,9 @@ _MEASURES = {
     "cohort": "internal: the test subset; else the name of an external cohort",
     "temperature": "by which logits are divided, fitted on the internal test subset",
     "weights_sha256": "SHA-256 of the weights that were used, by seed",
+    "variation": "none: the split itself; splitN: that of its seed and N; shareN: N % of the "
+    "training patients",
+    "training_patients": "patients of the training subset",
     "trait": "by which patients are grouped",
     "group": "value of the trait; several: it differs between the patient's images",
     "group_patients": "test patients of the group; hidden where so few may identify somebody",

@@ -113,6 +113,15 @@ def report(*, config: Config, results: Path, page: Path, shareable: bool = False
     )
     min_cell = 0 if tables.synthetic and not shareable else config.report.min_cell
     reported, missing_tables = read_result_tables(read)
+    asked_for = set(measured.TABLES) - {
+        name
+        for name, wanted in zip(
+            measured.OPTIONAL,
+            (config.split.repeats, config.split.learning_curve, config.external),
+            strict=True,
+        )
+        if not wanted
+    }
     figures, missing_figures = read_figures(read, shareable=shareable)
     records = read_records(read)
     proof = read.split_proof if tables.split_made else None
@@ -132,7 +141,7 @@ def report(*, config: Config, results: Path, page: Path, shareable: bool = False
         missing=[
             *_missing_steps(read, tables),
             *([] if records else ["trainings"]),
-            *(f"{name}.csv" for name in missing_tables if name != "external" or config.external),
+            *(f"{name}.csv" for name in missing_tables if name in asked_for),
             *(["figures"] if not figures else (f"the figure {name}" for name in missing_figures)),
         ],
         figures=figures,

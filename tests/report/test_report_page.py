@@ -19,6 +19,7 @@ from dsnet.report.measured import (
     EXCLUSIONS,
     HEADLINES,
     LEDGER,
+    OPTIONAL,
     TABLES,
     column_meaning,
     read_figures,
@@ -28,7 +29,7 @@ from dsnet.report.provenance import flat, read_records
 from dsnet.report.provenance import settings as settings_of
 from dsnet.report.step import report
 from dsnet.results import Results
-from dsnet.tables import clinical, detectors, external, leakage, literature
+from dsnet.tables import clinical, detectors, external, leakage, literature, repeats
 
 MANIFEST = {
     "commit": "abcdef0123456789",
@@ -87,8 +88,8 @@ def test_the_page_says_what_there_is_not(page: Path) -> None:
     assert "Synthetic cohort" in text
     assert "No detector has been trained" in text
     assert "No figures have been made" in text
-    assert all(f"{name}.csv" in text for name in TABLES if name != "external")
-    assert "external.csv" not in text
+    assert all(f"{name}.csv" in text for name in set(TABLES) - set(OPTIONAL))
+    assert not any(f"{name}.csv" in text for name in OPTIONAL)
 
 
 def test_the_page_counts_near_misses(made: Made, tmp_path: Path) -> None:
@@ -276,6 +277,8 @@ def test_headlines_are_columns_of_the_table_that_is_written(name: str) -> None:
         "sample_size": clinical.SAMPLE_SIZE,
         "subgroups": subgroups.COLUMNS,
         "external": external.COLUMNS,
+        "repeats": repeats.COLUMNS,
+        "learning_curve": repeats.COLUMNS,
     }[name]
     derived = {"detector", "box_ap50"}
     assert {column.name for column in HEADLINES[name]} - derived <= set(written)

@@ -74,9 +74,7 @@ rule agreement:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step(
-            "baseline.agreement", results=RESULTS, cohorts=list(CONFIG.external)
-        ),
+        step=step("baseline.agreement", results=RESULTS, cohorts=list(CONFIG.external)),
         files=files,
     shell:
         STEP
