@@ -59,9 +59,9 @@ class Phantom(Section):
         default_factory=dict
     )
     """Bone kernels in place of the usual ones, as {siemens: [B80s]}."""
-    tube_kvp: Annotated[
-        tuple[Annotated[int, Field(ge=70, le=150)], ...], Field(min_length=1)
-    ] = (120,)
+    tube_kvp: Annotated[tuple[Annotated[int, Field(ge=70, le=150)], ...], Field(min_length=1)] = (
+        120,
+    )
     """Tube voltages in kV, in turn over the patients; they stand in the header alone."""
     noise_factor: Annotated[float, Field(gt=0, le=5)] = 1.0
     """Noise relative to the usual 16 to 27 HU."""
@@ -386,6 +386,12 @@ class Split(Section):
     """Fewer patients of a class than this stop the run."""
     file: Path | None = None
     """A split made elsewhere: a table with patient_key and subset; null makes one."""
+    repeats: Annotated[int, Field(ge=0, le=50)] = 0
+    """More splits of the same patients, by the next seeds: leakage.detector is trained on each, and
+    results/repeats.csv shows the spread over them; 0 makes none."""
+    learning_curve: tuple[Annotated[int, Field(ge=1, lt=100)], ...] = ()
+    """Percent of the training patients with which leakage.detector is trained, as [25, 50, 75]: the
+    learning curve in results/learning_curve.csv; empty makes none."""
 
     @field_validator("file")
     @classmethod

@@ -25,7 +25,6 @@ from dsnet.config.output import Deidentify, PhiCheck, Report
 from dsnet.config.section import EXTERNAL, Section, explain
 from dsnet.errors import UserError
 
-
 FOLDERS = ("cohort", "results", "private", "external")
 """Keys that name folders of this machine."""
 
@@ -81,8 +80,8 @@ class Config(Section):
 
     def of_results(self, folder: Path | None) -> "Config":
         """Return the config whose results lie in `folder`: that of an external cohort, or this."""
-        for name in self.external if folder else ():
-            if folder.resolve() == (self.results / EXTERNAL / name).resolve():
+        for name in self.external:
+            if folder and folder.resolve() == (self.results / EXTERNAL / name).resolve():
                 return self.of_external(name)
         return self
 

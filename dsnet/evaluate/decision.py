@@ -75,9 +75,8 @@ def decision_curve(units: Units, weights: Floats) -> dict[str, Any]:
 def _bounds(name: str, sampled: Floats) -> dict[str, list[float | None]]:
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(sampled[1:], [tail, 1 - tail], axis=0)
-    joint = "_" if name else ""
-    first = "" if name else "value"
-    return {first: _numbers(sampled[0]), f"{joint}low": _numbers(low), f"{joint}high": _numbers(high)}
+    names = ("", "_low", "_high") if name else ("value", "low", "high")
+    return dict(zip(names, map(_numbers, (sampled[0], low, high)), strict=True))
 
 
 def _numbers(values: Floats) -> list[float | None]:

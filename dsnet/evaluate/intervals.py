@@ -216,9 +216,9 @@ def difference_over_seeds(differences: Floats) -> dict[str, float | None]:
 
 
 def difference_of_cohorts(
-    one: Mapping[str, float | None], other: Mapping[str, float | None]
+    one: Mapping[str, float | None], another: Mapping[str, float | None]
 ) -> dict[str, float | None]:
-    """Return `one` less `other`, measured on different patients, with its interval.
+    """Return `one` less `another`, measured on different patients, with its interval.
 
     From the two intervals by the method of variance estimates recovery (G. Y. Zou and A. Donner,
     Stat. Med. 27, 1693-1702, 2008), which for proportions is Newcombe's. Where the trainings are
@@ -226,7 +226,7 @@ def difference_of_cohorts(
 
     Parameters
     ----------
-    one, other : mapping
+    one, another : mapping
         ``value``, ``low`` and ``high``; None where undefined.
 
     Returns
@@ -234,16 +234,19 @@ def difference_of_cohorts(
     dict
         ``value``, ``low`` and ``high``; None where undefined.
     """
-    if one["value"] is None or other["value"] is None:
-        return dict.fromkeys(("value", "low", "high"))
-    value = one["value"] - other["value"]
-    if None in (*one.values(), *other.values()):
-        return {"value": number(value), "low": None, "high": None}
+    (own, own_low, own_high), (other, other_low, other_high) = (
+        [_defined(each[bound]) for bound in ("value", "low", "high")] for each in (one, another)
+    )
+    value = own - other
     down, up = (
-        float(np.hypot(one["value"] - one[own], other["value"] - other[opposite]))
-        for own, opposite in (("low", "high"), ("high", "low"))
+        np.hypot(own - own_low, other_high - other),
+        np.hypot(own_high - own, other - other_low),
     )
     return {"value": number(value), "low": number(value - down), "high": number(value + up)}
+
+
+def _defined(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def without_zero_width(bounds: dict[str, float | None]) -> dict[str, float | None]:

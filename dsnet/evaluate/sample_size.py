@@ -66,10 +66,11 @@ def precision(metrics: Mapping[str, Any], patients: Mapping[str, int]) -> dict[s
         base = next((count for word, count in bases.items() if word in name), total)
         value, low, high = (metrics[name][bound] for bound in ("value", "low", "high"))
         half = None if low is None or high is None else (high - low) / 2
-        if value is not None and ("accuracy" in name or base < total):
+        needed: int | None = None
+        if value is not None and ("accuracy" in name or any(word in name for word in bases)):
             needed = proportion_needs(value)
-        else:
-            needed = None if half is None else math.ceil(base * (half / HALF_WIDTH) ** 2)
+        elif half is not None:
+            needed = math.ceil(base * (half / HALF_WIDTH) ** 2)
         whole = None if needed is None or not base else math.ceil(needed * total / base)
         rounded = None if half is None else number(half)
         made[name] = {

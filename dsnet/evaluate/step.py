@@ -5,7 +5,8 @@ The file holds, in this order: ``cohort``, ``synthetic``, ``leaky``, ``slices_sh
 ``metrics`` by the names of ``definitions``, each with ``value`` (mean over the seeds), ``low`` and
 ``high`` (its interval) and ``method`` (how that is made), ``seed_sd`` (between the seeds) and
 ``by_seed``; ``chance``; ``calibration``; and, of the first seed alone, ``decision`` (net benefit),
-``sample_size``, ``curves`` and their ``bands``, ``confusion`` and ``patients``. Fractions throughout; null for undefined.
+``sample_size``, ``curves`` and their ``bands``, ``confusion`` and ``patients``. Fractions
+throughout; null for undefined.
 """
 
 from collections.abc import Sequence

@@ -112,7 +112,8 @@ def evaluate_subgroups(
         scenes = read_scenes(files, boxes, split, SUBSET)
         backbone, attention = name.split("/")
         method = {"method": name, "backbone": backbone, "attention": attention}
-        rows += [{**method, **row, **shared} for row in group_rows(scenes, traits, params, min_cell)]
+        found = group_rows(scenes, traits, params, min_cell)
+        rows += [{**method, **row, **shared} for row in found]
     write_csv(table, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
@@ -135,26 +136,31 @@ def patient_traits(
     """
     files = labels.loc[labels["image_key"].isin(images), "file_key"].unique()
     rows = index[index["file_key"].isin(files)]
-    thickness = rows["slice_thickness_mm"]
-    voltage = rows["tube_voltage_kv"]
     of_images = pd.DataFrame(
         {
             "vendor": rows["vendor"],
             "kernel": rows["vendor"] + " " + rows["kernel"].replace("", UNKNOWN),
-            "slice thickness": [_band(mm, THICKNESS_BANDS, THICKER, ends_in=True) for mm in thickness],
-            "tube voltage": [UNKNOWN if np.isnan(kv) else f"{kv:g} kV" for kv in voltage],
+            "slice thickness": [
+                _band(mm, THICKNESS_BANDS, THICKER, ends_in=True)
+                for mm in rows["slice_thickness_mm"]
+            ],
+            "tube voltage": [
+                UNKNOWN if np.isnan(kv) else f"{kv:g} kV" for kv in rows["tube_voltage_kv"]
+            ],
         },
         index=rows.index,
     )
-    values = of_images.groupby(rows["patient_key"]).agg(
-        lambda each: each.iloc[0] if each.nunique() == 1 else SEVERAL
-    )
+    values = of_images.groupby(rows["patient_key"]).agg(_shared_value)
     if not people["in_clinical"].any():
         return values
     known = people.set_index("patient_key").reindex(values.index)
     values.insert(0, "sex", known["sex"].replace("", UNKNOWN).fillna(UNKNOWN))
     values.insert(1, "age", [age_band(age) for age in known["age"]])
     return values
+
+
+def _shared_value(values: "pd.Series[str]") -> str:
+    return str(values.iloc[0]) if len(set(values)) == 1 else SEVERAL
 
 
 def age_band(age: Any) -> str:
@@ -242,7 +248,8 @@ def _figures(scenes: Sequence[Scene], params: Evaluate) -> dict[str, float | Non
         else:
             made = estimate_over_seeds(np.stack([one[name] for one in sampled]), (0, 1))
         for suffix, bound in (("", "value"), ("_low", "low"), ("_high", "high")):
-            figures[f"{name}{suffix}"] = None if made[bound] is None else round(100 * made[bound], 2)
+            value = made[bound]
+            figures[f"{name}{suffix}"] = None if value is None else round(100 * value, 2)
     return figures
 
 

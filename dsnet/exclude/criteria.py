@@ -390,7 +390,12 @@ def not_120_kvp(case: Case) -> Finding:
     """Hold where KVP (0018,0060) is not 120: bone has other HU at other tube voltages."""
     files = case.files
     unknown = files["readable"] & files["tube_voltage_kv"].isna()
-    tests = [(files["readable"] & (files["tube_voltage_kv"].sub(120).abs() > 0.5), "{tube_voltage_kv:g} kV")]
+    tests = [
+        (
+            files["readable"] & (files["tube_voltage_kv"].sub(120).abs() > 0.5),
+            "{tube_voltage_kv:g} kV",
+        )
+    ]
     if case.params.criteria.not_120_kvp.unknown_voltage == "exclude":
         tests.append((unknown, "no tube voltage"))
     return finding(files, tests, unknown=unknown)

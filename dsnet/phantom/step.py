@@ -74,7 +74,9 @@ def plan_cohort(params: Phantom) -> list[Plan]:
     # In random order: nothing that depends on a patient's number may tell the class.
     rng = np.random.default_rng([params.seed, 0])
     counts = class_counts(params)
-    every = [name for rank in range(max(counts.values())) for name in CLASSES if rank < counts[name]]
+    every = [
+        name for rank in range(max(counts.values())) for name in CLASSES if rank < counts[name]
+    ]
     labels = [every[value] for value in rng.permutation(len(every))]
     cases = [*KEPT, *[ORDINARY] * (len(labels) - len(KEPT))]
     plans: list[Plan] = []
@@ -97,9 +99,7 @@ def class_counts(params: Phantom) -> dict[str, int]:
     return dict(zip(CLASSES, counts, strict=True))
 
 
-def _protocols(
-    cases: Sequence[Case], params: Phantom, rng: np.random.Generator
-) -> list[Protocol]:
+def _protocols(cases: Sequence[Case], params: Phantom, rng: np.random.Generator) -> list[Protocol]:
     needs = [case.vendor for case in cases], [case.syntax for case in cases]
     return sample_protocols(rng, *needs, mix=params.vendors, kernels=params.kernels)
 

@@ -6,6 +6,7 @@ from typing import Any
 from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.files import write_text
+from dsnet.report import methods
 from dsnet.report.counts import Tables, read_tables, subset_counts, words
 from dsnet.report.measured import ResultTable, read_result_tables, with_interval
 from dsnet.report.provenance import PUBLISHED, Record, read_records
@@ -47,6 +48,14 @@ def checklist(*, config: Config, results: Path, checklist: Path) -> None:
             removed=_removed(tables.flow),
             subsets=_subsets(tables),
             performance=_performance(reported),
+            sample_size=methods.sample_size(reported),
+            subgroups=methods.subgroups(reported),
+            fairness=methods.fairness(reported),
+            external=methods.external(reported),
+            clinical=methods.clinical(reported),
+            paragraph=methods.paragraph(
+                tables, config, read.split_proof if tables.split_made else None, reported
+            ),
             training=_training(records),
             used=_used(config, records),
             published=PUBLISHED,

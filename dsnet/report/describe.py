@@ -121,8 +121,10 @@ def _images(tables: Tables, index: pd.DataFrame) -> pd.DataFrame:
     )
     vendor = both["vendor"].map(_VENDORS)
     kernel = vendor + " " + both["kernel"].replace("", "(blank)")
-    voltage = both["tube_voltage_kv"].map("{:g} kV".format).where(
-        both["tube_voltage_kv"].notna(), UNKNOWN
+    voltage = (
+        both["tube_voltage_kv"]
+        .map("{:g} kV".format)
+        .where(both["tube_voltage_kv"].notna(), UNKNOWN)
     )
     return both.assign(vendor=vendor, kernel=kernel, tube_voltage=voltage)
 

@@ -24,6 +24,8 @@ TABLES = {
     "decision": "Net benefit per 100 patients of sending to DXA by each method",
     "sample_size": "Precision with these test patients, and what more would take",
     "subgroups": "By groups of test patients (exploratory)",
+    "repeats": "Repeated splits of the same patients",
+    "learning_curve": "Learning curve over training patients",
     "external": "External cohorts, beside the internal test subset",
     "leakage": "What a split by image would have given (LEAKY), against the split by patient",
 }
@@ -70,6 +72,19 @@ _DETECTORS = (
     Column("Weights, M", "parameters_m", "decimal"),
     Column("Gamma", "gamma"),
 )
+
+_VARIED = (
+    Column("Variation", "variation"),
+    Column("Training patients", "training_patients", "count"),
+    Column("Test patients", "test_patients", "count"),
+    _percent("map %", "map"),
+    _percent("Acc by patient %", "patient_accuracy"),
+    _percent("Sens. osteoporosis %", "patient_sensitivity_osteoporosis"),
+    _percent("Spec. %", "patient_specificity_osteoporosis"),
+)
+
+OPTIONAL = ("repeats", "learning_curve", "external")
+"""Tables that are made only where the config asks for them."""
 
 HEADLINES: Mapping[str, tuple[Column, ...]] = {
     "table1": _DETECTORS,
@@ -126,6 +141,8 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
         _percent("Sens. osteoporosis %", "patient_sensitivity_osteoporosis"),
         _percent("Spec. %", "patient_specificity_osteoporosis"),
     ),
+    "repeats": _VARIED,
+    "learning_curve": _VARIED,
     "external": (
         Column("Method", "method"),
         Column("Cohort", "cohort"),
@@ -207,6 +224,34 @@ _MEASURES = {
     "threads": "threads used for it",
     "size_px": "edge of the image that the detector sees",
     "data": "the cohort, and whether it is synthetic",
+    "cohort": "internal: the test subset; else the name of an external cohort",
+    "temperature": "by which logits are divided, fitted on the internal test subset",
+    "weights_sha256": "SHA-256 of the weights that were used, by seed",
+    "variation": "none: the split itself; splitN: that of its seed and N; shareN: N % of the "
+    "training patients",
+    "training_patients": "patients of the training subset",
+    "trait": "by which patients are grouped",
+    "group": "value of the trait; several: it differs between the patient's images",
+    "group_patients": "test patients of the group; hidden where so few may identify somebody",
+    "threshold": "probability of osteoporosis in percent from which a patient is sent to DXA",
+    "net_benefit": "patients with osteoporosis who are sent, less the others who are, each weighed "
+    "by the odds of the threshold, per 100 patients",
+    "net_benefit_all": "the same if all are sent to DXA",
+    "net_benefit_none": "the same if nobody is",
+    "gain": "net benefit less that of the better one of DXA for all and for none",
+    "prevalence": "share of osteoporosis in the test subset, percent",
+    "figure": "statistic, or criterion of Riley et al. (2021)",
+    "target": "how precise it shall be",
+    "half_width": "half of its 95 % interval, percent points",
+    "patients": "test patients on whom the statistic rests",
+    "needed": "on how many it would have to rest",
+    "test_patients_needed": "test patients of all classes that this takes at this prevalence",
+    "bias": "mean of T-score from HU less that of DXA",
+    "lower_limit": "bias less 1.96 standard deviations of the differences",
+    "upper_limit": "bias plus 1.96 standard deviations of the differences",
+    "intercept": "T-score at 0 HU of the line through training and validation patients",
+    "slope_per_hu": "T-score per HU of that line",
+    "fitted_patients": "patients through whom the line goes",
 }
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -353,10 +398,8 @@ def format_cell(text: str, kind: Format) -> str:
     if not text:
         return "-"
     try:
-        if kind == "decimal":
-            return f"{float(text):.1f}"
-        if kind == "two":
-            return f"{float(text):.2f}"
+        if kind in ("decimal", "two"):
+            return f"{float(text):.{1 if kind == 'decimal' else 2}f}"
         if kind == "count":
             return f"{int(float(text)):,}"
         if kind == "p":

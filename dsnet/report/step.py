@@ -20,6 +20,7 @@ from dsnet.report.describe import GROUPS, Block, describe
 from dsnet.report.diagram import draw
 from dsnet.report.embedded import Gallery, embed, gallery
 from dsnet.report.measured import Picture, ResultTable, read_figures, read_result_tables
+from dsnet.report.methods import paragraph
 from dsnet.report.provenance import Record, read_records
 from dsnet.results import Json, Results
 from dsnet.slices.store import SliceStore
@@ -56,6 +57,8 @@ class Content:
     records : list of Record
     shareable : bool
         Whether pictures and rows of patients and files were left out.
+    methods : str
+        A paragraph for a methods section; "" without a split.
     """
 
     tables: Tables
@@ -72,6 +75,7 @@ class Content:
     figures: list[Picture]
     records: list[Record]
     shareable: bool
+    methods: str
 
 
 def report(*, config: Config, results: Path, page: Path, shareable: bool = False) -> None:
@@ -109,8 +113,18 @@ def report(*, config: Config, results: Path, page: Path, shareable: bool = False
     )
     min_cell = 0 if tables.synthetic and not shareable else config.report.min_cell
     reported, missing_tables = read_result_tables(read)
+    asked_for = set(measured.TABLES) - {
+        name
+        for name, wanted in zip(
+            measured.OPTIONAL,
+            (config.split.repeats, config.split.learning_curve, config.external),
+            strict=True,
+        )
+        if not wanted
+    }
     figures, missing_figures = read_figures(read, shareable=shareable)
     records = read_records(read)
+    proof = read.split_proof if tables.split_made else None
     content = Content(
         tables=tables,
         config=config,
@@ -122,17 +136,18 @@ def report(*, config: Config, results: Path, page: Path, shareable: bool = False
             tables, read.index, read.patients, min_cell=min_cell, strict=shareable
         ),
         min_cell=min_cell,
-        proof=read.split_proof if tables.split_made else None,
+        proof=proof,
         results=reported,
         missing=[
             *_missing_steps(read, tables),
             *([] if records else ["trainings"]),
-            *(f"{name}.csv" for name in missing_tables),
+            *(f"{name}.csv" for name in missing_tables if name in asked_for),
             *(["figures"] if not figures else (f"the figure {name}" for name in missing_figures)),
         ],
         figures=figures,
         records=records,
         shareable=shareable,
+        methods=paragraph(tables, config, proof, reported),
     )
     write_text(page, render(content))
 

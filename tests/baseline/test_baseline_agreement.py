@@ -45,24 +45,22 @@ def test_too_few_patients_have_no_figures() -> None:
 
 def write(folder: Path, patients: int, *, shift_hu: float, offset: int, tested: int) -> None:
     """Write a cohort in which HU follow the T-score exactly, but for a shift."""
-    rows = []
-    for patient in range(patients):
-        t_score = -3 + 0.25 * patient
-        for level in ("L1", "L2"):
-            rows.append(
-                {
-                    "image_key": key("I", offset + 2 * patient + (level == "L2")),
-                    "file_key": key("F", offset + 2 * patient + (level == "L2")),
-                    "patient_key": key("P", offset + patient),
-                    "study_key": key("E", offset + patient),
-                    "level": level,
-                    "subset": "test" if patient < tested else "train",
-                    "label": "osteopenia",
-                    "box": "annotated",
-                    "t_score": f"{t_score:.2f}",
-                    "core_mean_hu": 150 + 30 * t_score + shift_hu,
-                }
-            )
+    rows = [
+        {
+            "image_key": key("I", offset + 2 * patient + (level == "L2")),
+            "file_key": key("F", offset + 2 * patient + (level == "L2")),
+            "patient_key": key("P", offset + patient),
+            "study_key": key("E", offset + patient),
+            "level": level,
+            "subset": "test" if patient < tested else "train",
+            "label": "osteopenia",
+            "box": "annotated",
+            "t_score": f"{-3 + 0.25 * patient:.2f}",
+            "core_mean_hu": 150 + 30 * (-3 + 0.25 * patient) + shift_hu,
+        }
+        for patient in range(patients)
+        for level in ("L1", "L2")
+    ]
     table = pd.DataFrame(rows).assign(x_min=1.0, y_min=1.0, x_max=2.0, y_max=2.0, stratum="normal")
     features = table.assign(core_sd_hu=1.0, core_p10_hu=1.0, rim_mean_hu=1.0)
     for schema, name in (

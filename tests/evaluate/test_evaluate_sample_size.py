@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from scipy import stats
-from support.random_scenes import make_scene
 from support.made_tables import statistic
+from support.random_scenes import make_scene
 
 from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate.grading import Units

@@ -286,7 +286,7 @@ def test_another_scanner_mix_and_prevalence(tmp_path: Path) -> None:
     for plan in ordinary[:2]:
         record = write_patient(plan, north, tmp_path)
         header = pydicom.dcmread(tmp_path / next(iter(record.files)))
-        assert header.KVP == (100, 140)[plan.number % 2]
+        assert (100, 140)[plan.number % 2] == header.KVP
 
 
 def test_a_shifted_and_noisier_scanner_shows_the_same_anatomy(tmp_path: Path) -> None:
@@ -303,7 +303,9 @@ def test_a_shifted_and_noisier_scanner_shows_the_same_anatomy(tmp_path: Path) ->
         header = pydicom.dcmread(path)
         images[name] = header.pixel_array + float(header.RescaleIntercept)
     body = (images["as it is"] > -500) & (images["as it is"] < 1500)
-    shifted, noisy = (images[name][body] - images["as it is"][body] for name in ("shifted", "noisy"))
+    shifted, noisy = (
+        images[name][body] - images["as it is"][body] for name in ("shifted", "noisy")
+    )
     assert np.abs(shifted - 40).max() <= 1
     assert abs(noisy.mean()) < 1
     assert 14 < noisy.std() < 30

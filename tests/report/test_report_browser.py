@@ -56,6 +56,7 @@ def large_page(large: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
         figures=[],
         records=[],
         shareable=False,
+        methods="",
     )
     path = tmp_path_factory.mktemp("large") / "report.html"
     path.write_text(render(content), encoding="utf-8")

@@ -9,15 +9,17 @@ from support.made_results import Made, make, make_tables, tables_of, write_map, 
 from typer.testing import CliRunner
 
 from dsnet import schemas
+from dsnet.baseline import agreement
 from dsnet.cli import app
 from dsnet.config.load import Config
 from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
-from dsnet.evaluate import compare
+from dsnet.evaluate import compare, subgroups
 from dsnet.report.measured import (
     EXCLUSIONS,
     HEADLINES,
     LEDGER,
+    OPTIONAL,
     TABLES,
     column_meaning,
     read_figures,
@@ -27,7 +29,7 @@ from dsnet.report.provenance import flat, read_records
 from dsnet.report.provenance import settings as settings_of
 from dsnet.report.step import report
 from dsnet.results import Results
-from dsnet.tables import detectors, leakage, literature
+from dsnet.tables import clinical, detectors, external, leakage, literature, repeats
 
 MANIFEST = {
     "commit": "abcdef0123456789",
@@ -86,7 +88,8 @@ def test_the_page_says_what_there_is_not(page: Path) -> None:
     assert "Synthetic cohort" in text
     assert "No detector has been trained" in text
     assert "No figures have been made" in text
-    assert all(f"{name}.csv" in text for name in TABLES)
+    assert all(f"{name}.csv" in text for name in set(TABLES) - set(OPTIONAL))
+    assert not any(f"{name}.csv" in text for name in OPTIONAL)
 
 
 def test_the_page_counts_near_misses(made: Made, tmp_path: Path) -> None:
@@ -190,7 +193,8 @@ def test_after_the_exclusions_alone_the_page_says_what_is_missing(
     missing = re.findall(r"Not made yet:</strong> (.*?)\. <code>", text)
     assert missing == [
         "labels, split, slices, thumbnails of excluded images, trainings, table1.csv, table2.csv, "
-        "table3.csv, differences.csv, leakage.csv, figures"
+        "table3.csv, differences.csv, agreement.csv, decision.csv, sample_size.csv, subgroups.csv, "
+        "leakage.csv, figures"
     ]
     assert "There is no split yet." in text
     assert "No table of results has been made yet." in text
@@ -268,6 +272,13 @@ def test_headlines_are_columns_of_the_table_that_is_written(name: str) -> None:
         "table3": literature.COLUMNS,
         "differences": compare.COLUMNS,
         "leakage": leakage.COLUMNS,
+        "agreement": agreement.COLUMNS,
+        "decision": clinical.DECISION,
+        "sample_size": clinical.SAMPLE_SIZE,
+        "subgroups": subgroups.COLUMNS,
+        "external": external.COLUMNS,
+        "repeats": repeats.COLUMNS,
+        "learning_curve": repeats.COLUMNS,
     }[name]
     derived = {"detector", "box_ap50"}
     assert {column.name for column in HEADLINES[name]} - derived <= set(written)

@@ -83,6 +83,9 @@ CLAIMED_BASELINES = [method for method in TABLE3 if method.startswith("hu")]
 SUBGROUP_DETECTORS = ["resnet50/none", "resnet50/ds"]
 # Whose net benefit and sample size are given.
 CLINICAL_METHODS = [*SUBGROUP_DETECTORS, "hu/multinomial"]
+# Variations of the split (rules/repeats.smk), each with a training of the leakage's detector.
+REPEATED_SPLITS = [f"split{number + 1}" for number in range(CONFIG.split.repeats)]
+TRAINING_SHARES = [f"share{percent}" for percent in CONFIG.split.learning_curve]
 # Options that several steps share.
 FOLDERS = {"metrics": f"{RESULTS}/metrics", "models": f"{RESULTS}/models"}
 SPEED = {
@@ -197,10 +200,11 @@ def files(wildcards, input, output):
 
 
 # Sections of the config as JSON. A training sees no seeds but its own: another one trains no old
-# one again.
+# one again; nor does the split see how often it is repeated.
 SECTIONS = {
     **{name: getattr(CONFIG, name).model_dump_json() for name in CONFIG.sections()},
     "train": CONFIG.train.model_dump_json(exclude={"seeds"}),
+    "split": CONFIG.split.model_dump_json(exclude={"repeats", "learning_curve"}),
     "config": CONFIG.model_dump_json(),
 }
 
@@ -305,6 +309,8 @@ REPORTED = [
         "agreement",
         "sample_size",
         *(["external"] if CONFIG.external else []),
+        *(["repeats"] if REPEATED_SPLITS else []),
+        *(["learning_curve"] if TRAINING_SHARES else []),
     )
 ] + figure_files(*FIGURES)
 EVERYTHING = REPORTED + [

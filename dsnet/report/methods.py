@@ -1,0 +1,179 @@
+"""Sentences for a methods section and for checklists, from the tables that the workflow made.
+
+Each function returns "" where its table was not made.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from dsnet.audit.explain import count_of
+from dsnet.config.load import Config
+from dsnet.report.counts import Tables, subset_counts
+from dsnet.report.measured import ResultTable, with_interval
+from dsnet.results import Json
+from dsnet.tables.methods import title_of
+
+Rows = Sequence[Mapping[str, str]]
+
+_RILEY = {
+    "observed_by_expected": "observed by expected",
+    "calibration_slope": "the calibration slope",
+    "c_statistic": "the C statistic",
+}
+_FAIRNESS = ("sex", "age")
+
+
+def rows_of(reported: Sequence[ResultTable], name: str) -> Rows:
+    """Return the rows of a table; none where it was not made."""
+    return next((table.raw for table in reported if table.name == name), [])
+
+
+def sample_size(reported: Sequence[ResultTable]) -> str:
+    """Return how precise the figures of the first method are, and what more would take."""
+    rows = rows_of(reported, "sample_size")
+    own = [row for row in rows if row["method"] == rows[0]["method"]]
+    precise = [
+        f"{_plain(row['figure'])} {row['half_width']} points "
+        f"(5 points: {row['test_patients_needed']} test patients)"
+        for row in own
+        if row["half_width"] and row["test_patients_needed"]
+    ]
+    riley = [
+        f"{_RILEY[row['figure']]} {row['needed']}"
+        for row in own
+        if row["figure"] in _RILEY and row["needed"]
+    ]
+    if not precise:
+        return ""
+    text = (
+        f"With {own[0]['test_patients']} test patients, half widths of the 95 % intervals of "
+        f"{own[0]['method']} were: {', '.join(precise)}."
+    )
+    if riley:
+        text += (
+            " Patients that the criteria of Riley et al. (2021) for the test of a binary "
+            f"prediction model ask for: {', '.join(riley)}."
+        )
+    return text
+
+
+def subgroups(reported: Sequence[ResultTable], traits: Sequence[str] = ()) -> str:
+    """Return the primary statistic of the last detector by group of patients.
+
+    Parameters
+    ----------
+    reported : sequence of ResultTable
+    traits : sequence of str
+        Which; all by default.
+    """
+    rows = rows_of(reported, "subgroups")
+    own = [row for row in rows if row["method"] == rows[-1]["method"]]
+    groups = [
+        f"{row['trait']} {row['group']} {with_interval(row, 'map') or 'undefined'}, "
+        f"n = {row['group_patients']}"
+        for row in own
+        if row["trait"] in (traits or {one["trait"] for one in own} - {"all"})
+        and row["group_patients"] != "hidden"
+    ]
+    if not groups:
+        return ""
+    return (
+        f"map in percent of {title_of(own[0]['method'])} by group of test patients (exploratory): "
+        f"{'; '.join(groups)}."
+    )
+
+
+def fairness(reported: Sequence[ResultTable]) -> str:
+    """Return the primary statistic by sex and age."""
+    return subgroups(reported, _FAIRNESS)
+
+
+def external(reported: Sequence[ResultTable]) -> str:
+    """Return the primary statistic of each detector on each external cohort."""
+    rows = rows_of(reported, "external")
+    lines = [
+        f"{row['method']} on {row['cohort']} ({row['test_patients']} patients): map "
+        f"{with_interval(row, 'map')} %, {with_interval(row, 'map_difference')} points to internal"
+        for row in rows
+        if row["cohort"] != "internal" and row["map"]
+    ]
+    return "; ".join(lines) + "." if lines else ""
+
+
+def clinical(reported: Sequence[ResultTable]) -> str:
+    """Return the net benefit of the first method at 20 %, and the agreement of HU with DXA."""
+    decisions = [row for row in rows_of(reported, "decision") if float(row["threshold"]) == 20]
+    benefit = [
+        f"Net benefit of {row['method']} at a threshold of 20 %: "
+        f"{with_interval(row, 'net_benefit')} per 100 patients (DXA for all "
+        f"{row['net_benefit_all']}, for none 0; osteoporosis {row['prevalence']} %)."
+        for row in decisions[:1]
+    ]
+    agreements = [
+        f"T-score from HU against DXA, {row['cohort']}, {row['test_patients']} patients: r "
+        f"{with_interval(row, 'r')}, bias {with_interval(row, 'bias')}, limits of agreement "
+        f"{row['lower_limit']} to {row['upper_limit']}."
+        for row in rows_of(reported, "agreement")
+        if row["r"]
+    ]
+    return " ".join(benefit + agreements)
+
+
+def paragraph(
+    tables: Tables, config: Config, proof: Json | None, reported: Sequence[ResultTable]
+) -> str:
+    """Return a paragraph for a methods section, as far as the records go; "" without a split."""
+    if proof is None:
+        return ""
+    counts = {name: rows["all"] for name, rows in subset_counts(tables).items()}
+    subsets = ", ".join(
+        f"{name} ({count_of(patients, 'patient')}, {count_of(images, 'slice')})"
+        for name, (patients, images) in counts.items()
+    )
+    point = config.evaluate
+    sentences = [
+        "Data are synthetic, not of patients." if tables.synthetic else "",
+        f"Of {count_of(tables.flow['found']['patients'], 'patient')}, "
+        f"{tables.flow['included']['patients']:,} were included by criteria fixed in the config. "
+        f"Vertebrae were graded by the DXA T-score of the {config.label.t_score} (WHO classes). "
+        f"Subsets were disjoint by {proof['unit']} and stratified by class: {subsets}.",
+        f"A detection counted from a score of {point.score:g} and an overlap (IoU) of "
+        f"{point.iou:g}; map (AP at IoU 0.5) was primary. Patients were the unit of all intervals: "
+        f"percentile bootstrap with {point.bootstrap:,} resamples for average precision and areas "
+        "under ROC curves, Clopper-Pearson with the effective number of units for shares.",
+        sample_size(reported),
+        _groups(reported, tables, config),
+        clinical(reported),
+        _external_method(reported),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _groups(reported: Sequence[ResultTable], tables: Tables, config: Config) -> str:
+    rows = rows_of(reported, "subgroups")
+    traits = list(dict.fromkeys(row["trait"] for row in rows if row["trait"] != "all"))
+    if not traits:
+        return ""
+    hidden = f"; groups of fewer than {config.report.min_cell} patients were hidden"
+    return (
+        f"Figures by {', '.join(traits)} are exploratory, without correction for their number"
+        f"{'' if tables.synthetic or not config.report.min_cell else hidden}."
+    )
+
+
+def _external_method(reported: Sequence[ResultTable]) -> str:
+    rows = rows_of(reported, "external")
+    cohorts = {row["cohort"]: row["test_patients"] for row in rows if row["cohort"] != "internal"}
+    if not cohorts:
+        return "There was no test on patients of another hospital."
+    named = ", ".join(f"{name} ({patients} patients)" for name, patients in cohorts.items())
+    return (
+        f"All included patients of {named} were tested with the same weights, temperature and "
+        "operating point; criteria, grid and labels were the same, nothing was fitted on them, "
+        "and no image had the pixels of an internal one. Differences between cohorts have "
+        "intervals by the method of variance estimates recovery (Zou and Donner 2008). "
+        f"{external(reported)}"
+    )
+
+
+def _plain(figure: str) -> str:
+    return figure.removeprefix("patient_").replace("_", " ").replace("auc", "AUC")
