@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 export GOMP_SPINCOUNT ?= 20000
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 test cluster-test docs figure lint format config bench lock clean
+.PHONY: help table1 test cluster-test docs figure tour lint format config bench lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ cluster-test: $(READY) ## run the workflow on a real SLURM on this machine (as r
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
 	  slurm-wlm slurmdbd munge mariadb-server
 	DSNET_CLUSTER_TEST=1 timeout 5400 $(BIN)/python -m pytest -s -x tests/cluster
+
+tour: $(READY) ## record docs/tour.md on the finished demo
+	$(BIN)/python docs/tour.py
 
 lint: $(READY) ## check style, types and workflow
 	$(BIN)/ruff format --check .
