@@ -31,7 +31,7 @@ def main() -> None:
     lines = [
         "# Five minutes on the demo",
         "",
-        "A terminal session, recorded by `make tour` after `make table1`. All patients are synthetic.",
+        "A terminal session, recorded by `make tour` after `make table1`. All data are synthetic.",
     ]
     for title, command in STOPS.items():
         words = command.format(patient=patient, study=study)
