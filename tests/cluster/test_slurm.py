@@ -127,10 +127,15 @@ def first_seconds(folder: Path) -> float:
 
 
 def let_its_time_end(cluster: Cluster, job: str, process: int) -> None:
-    """Shorten the job's limit, and hold the training still until SLURM has sent its signal."""
+    """Leave the job one to two minutes, and hold the training still until SLURM's signal is there.
+
+    SLURM looks at limits twice a minute.
+    """
     os.kill(process, signal.SIGSTOP)
     try:
-        cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        ran = cluster.ask("squeue", "--noheader", f"--jobs={job}", "--format=%M").split(":")
+        minutes = sum(int(n) * 60**power for power, n in enumerate(reversed(ran[:-1])))
+        cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes + 2}")
         end, bit = time.monotonic() + 120, 1 << (signal.SIGUSR1 - 1)
         while time.monotonic() < end:
             status = Path(f"/proc/{process}/status").read_text()
@@ -160,6 +165,9 @@ def test_trainings_that_slurm_ends_go_on_to_the_same_table(
                     process = int((folder / "process").read_text().split()[1])
                     let_its_time_end(cluster, job, process)
             head.finish()
+            states = cluster.ask("sacct", "--duplicates", "-X", "--noheader", "--format=State%20")
+            assert "CANCELLED" in states
+            assert "REQUEUED" in states
         finally:
             print(head.log.read_text()[-3000:])
             columns = "JobID,State%12,ElapsedRaw,NodeList%6,Comment%50"
