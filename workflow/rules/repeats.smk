@@ -3,6 +3,7 @@
 # them (split.repeats, split.learning_curve).
 VARIED = f"{RESULTS}/repeats/{{variation}}"
 VARIED_LOG = "logs/repeats/{variation}"
+VARIED_BENCHMARKS = f"{BENCHMARKS}/repeats/{{variation}}"
 VARIED_FILES = {
     "digest": f"{VARIED}/slices.json",
     "store": ancient(slices("store")),
@@ -28,6 +29,8 @@ rule varied:
         varied_digest=f"{VARIED}/slices.json",
     log:
         f"{VARIED_LOG}/varied.log",
+    benchmark:
+        f"{VARIED_BENCHMARKS}/varied.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -46,6 +49,8 @@ use rule train as varied_train with:
         manifest=f"{VARIED}/models/{RUN}/manifest.json",
     log:
         f"{VARIED_LOG}/train/{RUN}.log",
+    benchmark:
+        f"{VARIED_BENCHMARKS}/train/{RUN}.tsv"
     params:
         checkpoints=f"--checkpoints={RESULTS}/checkpoints/repeats/{{variation}}/{RUN}",
 
@@ -60,6 +65,8 @@ use rule predict as varied_predict with:
         coco_results=f"{VARIED}/predictions/{RUN}/coco_results.json",
     log:
         f"{VARIED_LOG}/predict/{RUN}.log",
+    benchmark:
+        f"{VARIED_BENCHMARKS}/predict/{RUN}.tsv"
 
 
 use rule evaluate as varied_evaluate with:
@@ -72,6 +79,8 @@ use rule evaluate as varied_evaluate with:
         metrics=f"{VARIED}/metrics/{{backbone}}/{{attention}}.json",
     log:
         f"{VARIED_LOG}/evaluate/{{backbone}}/{{attention}}.log",
+    benchmark:
+        f"{VARIED_BENCHMARKS}/evaluate/{{backbone}}/{{attention}}.tsv"
     params:
         step=step(
             "evaluate.step",
@@ -98,6 +107,8 @@ rule repeats:
         ),
     log:
         "logs/repeats.log",
+    benchmark:
+        f"{BENCHMARKS}/repeats.tsv"
     conda:
         "../envs/dsnet.yaml"
     params:
@@ -129,6 +140,8 @@ use rule repeats as learning_curve with:
         ),
     log:
         "logs/learning_curve.log",
+    benchmark:
+        f"{BENCHMARKS}/learning_curve.tsv"
     params:
         step=step(
             "tables.repeats",
