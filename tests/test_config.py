@@ -10,6 +10,7 @@ from dsnet.config import documents
 from dsnet.config.cohort import Criteria
 from dsnet.config.load import Config, check_yaml, load
 from dsnet.errors import UserError
+from dsnet.report.provenance import settings as settings_of
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
@@ -156,3 +157,29 @@ def test_a_wrong_key_is_named_with_file_and_line(tmp_path: Path) -> None:
 def test_a_word_means_one_thing() -> None:
     with pytest.raises(UserError, match="each word once: x stands twice"):
         load({"cohort": "a", "clinical": {"yes_words": ["X"], "no_words": ["x"]}})
+
+
+def test_an_external_cohort_has_folders_of_its_own_and_all_else_alike() -> None:
+    config = load({"cohort": "data/own", "results": "out", "external": {"north": "/data/north"}})
+    north = config.of_external("north")
+    assert (north.cohort, north.results, north.private) == (
+        Path("/data/north"),
+        Path("out/external/north"),
+        Path("data/private/external/north"),
+    )
+    assert north.external == {}
+    assert north.slices == config.slices
+    assert config.of_results(Path("out/../out/external/north")) == north
+    assert config.of_results(Path("out")) is config
+    assert config.of_results(None) is config
+
+
+@pytest.mark.parametrize("name", ["../up", "North", "a b", ""])
+def test_names_of_external_cohorts_are_fit_for_folders(name: str) -> None:
+    with pytest.raises(UserError, match="external"):
+        load({"cohort": "data/own", "external": {name: "/data/north"}})
+
+
+def test_a_report_shows_no_folder_of_this_machine() -> None:
+    config = load({"cohort": "data/own", "external": {"north": "/data/north"}})
+    assert not {"cohort", "results", "private", "external"} & set(settings_of(config))

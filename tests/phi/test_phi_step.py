@@ -2,6 +2,7 @@ import base64
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from dsnet import schemas
 from dsnet.cli import app
+from dsnet.config.output import PhiCheck
 from dsnet.errors import UserError
 from dsnet.phi import step
 from dsnet.phi.search import RANGE_BYTES, Source, search_file
@@ -451,3 +453,25 @@ def test_damaged_and_encrypted_archives_are_counted(project: Path) -> None:
     (project / "results" / "b.zip").write_bytes(b"PK\x03\x04" + bytes(40) + b"Braskacker")
     assert hits_of(project) == {("b.zip", "PatientName")}
     assert report(project)["searched_as_raw_bytes_alone"] == {"7z": 1, "zip": 1}
+
+
+def test_an_external_cohorts_identities_are_searched_for_everywhere(project: Path) -> None:
+    north = project / "north"
+    make_project(north, [("0099887766", "PatientID", "text", OTHER)])
+    (project / "owner" / "external").mkdir()
+    shutil.copytree(north / "owner", project / "owner" / "external" / "north")
+    shutil.copytree(north / "private", project / "private" / "external" / "north")
+    search_all = {
+        "folders": [project / "results"],
+        "params": PhiCheck(processes=1),
+        "results": Results(project / "owner"),
+        "private": project / "private",
+        "report": project / "results" / "phi_check.json",
+    }
+    (project / "results" / "table.csv").write_text("a,0099887766\n", encoding="utf-8")
+    assert step.check(**search_all, external=["south"]).files == 1
+    with pytest.raises(UserError, match="PatientID"):
+        step.check(**search_all, external=["north"])
+    (project / "results" / "table.csv").write_text("a,0010271831\n", encoding="utf-8")
+    with pytest.raises(UserError, match="PatientID"):
+        step.check(**search_all, external=["north"])
