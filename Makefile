@@ -10,9 +10,6 @@ else
 endif
 READY := $(VENV)/.ready
 
-# As in workflow/rules/common.smk: torch on a shared machine.
-export GOMP_SPINCOUNT ?= 20000
-
 .DEFAULT_GOAL := help
 .PHONY: help table1 test cluster-test docs figure tour lint format config bench lock clean
 
@@ -23,6 +20,7 @@ table1: $(READY) ## make the demo cohort, train the four detectors, print Table 
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
 	@$(BIN)/dsnet show
 
+test: export GOMP_SPINCOUNT ?= 20000
 test: $(READY) ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
