@@ -132,7 +132,7 @@ HISTORY = pa.DataFrameSchema(
         "loss_box_reg": NUMBER,
         "loss_objectness": NUMBER,
         "loss_rpn_box_reg": NUMBER,
-        # Three-class AP50 and AP50 of the box alone; empty where the epoch was not judged.
+        # Three-class AP50 and AP50 of the box alone; empty where the epoch was not validated.
         "validation_map": NUMBER,
         "validation_box_ap50": NUMBER,
         # At the epoch's last step.

@@ -90,7 +90,7 @@ def unmatched_ids(ct: Iterable[str], dxa: Iterable[str]) -> list[UnmatchedId]:
     Parameters
     ----------
     ct, dxa : iterable of str
-        Patient IDs as text; blank ones are nobody's and left out.
+        Patient IDs as text; blank ones belong to no one and are left out.
     """
     known = (set(ct) - {""}, set(dxa) - {""})
     found = []

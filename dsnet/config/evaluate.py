@@ -53,7 +53,7 @@ class Baseline(Section):
     normal_hu: float = 160.0
     """Mean HU of the core from which bone counts as normal: Pickhardt 2013, sensitive threshold."""
     balanced_hu: float = 135.0
-    """The balanced threshold there, judged as a rule for osteoporosis alone."""
+    """The balanced threshold there, evaluated as a rule for osteoporosis alone."""
     osteoporosis_hu: float = 110.0
     """Below this: osteoporosis; the specific threshold there."""
 

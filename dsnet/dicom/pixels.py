@@ -78,8 +78,8 @@ _DECODER_ERRORS = (
 caught around pydicom alone, so that no fault of this package hides among them."""
 
 _NO_MEMORY = re.compile(r"bad_alloc|(unable|cannot|failed) to alloc|memory", re.IGNORECASE)
-"""How decoders say that memory ran out; pydicom quotes them in a RuntimeError of its own, whatever
-they raised. It is no damage of the file."""
+"""How decoders say that memory ran out; pydicom quotes them in a RuntimeError of its own,
+regardless of what they raised. It is no damage of the file."""
 
 _JPEG_START, _JPEG_2000_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _NO_FRAME_HEADER = frozenset({0xC4, 0xC8, 0xCC})

@@ -199,7 +199,7 @@ class _Worker:
         return done
 
     def stop(self) -> None:
-        """End the process, in whatever state it is."""
+        """End the process, in any state."""
         self._process.kill()
         self._process.join()
         self.pipe.close()

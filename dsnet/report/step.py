@@ -86,7 +86,7 @@ def report(*, config: Config, results: Path, page: Path, shareable: bool = False
     config : Config
         All of it: the page shows it, without the folders of this machine.
     results : Path
-        The results folder: the ledger, and whatever else exists; the page says what does not.
+        The results folder: the ledger, and what else there is; the page says what is missing.
     page : Path
         Written: one HTML file.
     shareable : bool
