@@ -16,6 +16,7 @@ FIGURES = (
     "confusion_patient",
     "calibration",
     "froc",
+    "decision",
     "learning",
     "patients",
 )

@@ -1,6 +1,6 @@
 """All figures that are made from metrics alone: ``python -m dsnet.figures.curves``.
 
-Precision-recall, ROC, calibration and FROC curves, and confusion matrices.
+Precision-recall, ROC, calibration, FROC and decision curves, and confusion matrices.
 """
 
 from collections.abc import Sequence
@@ -64,6 +64,13 @@ CAPTIONS = {
         "curves rise; an axis that goes beyond 1 false box is logarithmic from 0.1 on. "
         f"{_BANDS}",
     ),
+    "decision": (
+        "Decision curves",
+        "Net benefit, per 100 patients, of sending those to DXA whose probability of osteoporosis "
+        "reaches a threshold, against that threshold (Vickers and Elkin 2006); grey: DXA for all, "
+        "black: for none. It is bound to the share of osteoporosis among these test patients, "
+        f"{{prevalence:.0f}} %. First seed. {_BANDS}",
+    ),
     "confusion_box": (
         "Confusion matrices of boxes",
         "Boxes matched regardless of class (interpretation 14), {boxes} annotated; annotated boxes "
@@ -109,7 +116,7 @@ def write_curves(*, variants: list[str], baselines: list[str], metrics: Path, fo
         Where the figures go.
     """
     entries, others = (
-        [Entry(name, read_report(metrics, name, "curves", "bands")) for name in names]
+        [Entry(name, read_report(metrics, name, "curves", "bands", "decision")) for name in names]
         for names in (variants, baselines)
     )
     with styled():
@@ -118,6 +125,7 @@ def write_curves(*, variants: list[str], baselines: list[str], metrics: Path, fo
             "roc": roc([*entries, *others]),
             "calibration": calibration(entries),
             "froc": froc(entries),
+            "decision": decision([*entries, *others]),
             **{
                 f"confusion_{unit}": confusion(entries, unit)
                 for unit in ("box", "level", "patient")
@@ -135,6 +143,7 @@ def _caption(name: str, entries: Sequence[Entry]) -> Caption:
         resamples=report["interval"]["resamples"],
         patients=counts["patients"],
         boxes=counts["boxes"],
+        prevalence=100 * (report["decision"]["prevalence"] or 0),
         levels=sum(map(sum, report["confusion"]["level"]["counts"])),
         banded=" and ".join(title_of(name) for name in _banded(entries)),
         mean="of the same training" if seeds == 1 else f"the mean over {seeds} trainings",
@@ -219,6 +228,30 @@ def froc(entries: Sequence[Entry]) -> Figure:
             panel.xaxis.set_major_formatter("{x:g}")
         panel.set(xlim=(0, 1.5 * risen if risen else None))
         panel.set(ylim=(max(0, floor(20 * reached - 0.5) / 20), 1 + _MARGIN / 4))
+    return _finished(figure, rows, entries)
+
+
+def decision(entries: Sequence[Entry]) -> Figure:
+    """Return the net benefit of each method against DXA for all and for none."""
+    figure, rows = panels(1, 1, height_mm=90, width_mm=COLUMN_MM)
+    [[panel]] = rows
+    banded = _banded(entries)
+    for entry in entries:
+        curve, look = entry.report["decision"], look_of(entry.name)
+        at, value, low, high = (
+            100 * np.array(curve[key], dtype=np.float64)
+            for key in ("threshold", "value", "low", "high")
+        )
+        _line(panel, entry, at.tolist(), value.tolist())
+        if entry.name in banded:
+            panel.fill_between(at, low, high, color=look.colour, alpha=0.15, linewidth=0)
+    shared = entries[0].report["decision"]
+    everyone = 100 * np.array(shared["all"], dtype=np.float64)
+    panel.plot(100 * np.array(shared["threshold"]), everyone, color=GREY, linewidth=1.2)
+    panel.axhline(0, color=BLACK, linewidth=1.2)
+    top = 100 * (shared["prevalence"] or 0)
+    panel.set(xlabel="threshold probability, %", ylabel="net benefit per 100 patients")
+    panel.set(xlim=(0, None), ylim=(-top / 5, 1.1 * top) if top else None)
     return _finished(figure, rows, entries)
 
 

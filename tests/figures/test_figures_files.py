@@ -24,6 +24,7 @@ from dsnet.figures.curves import (
     CAPTIONS,
     calibration,
     confusion,
+    decision,
     froc,
     precision_recall,
     roc,
@@ -181,7 +182,7 @@ def test_a_figure_is_made_for_its_print_width(once: Path) -> None:
         svg = (once / f"{name}.svg").read_text(encoding="utf-8")
         sizes = {float(size) for size in re.findall(r"font-size: ([\d.]+)px", svg)}
         assert min(sizes) >= 7, name
-    one_column = {"calibration", "froc", "patients"}
+    one_column = {"calibration", "froc", "decision", "patients"}
     assert {name for name, width in widths.items() if width == COLUMN_MM} == one_column
     assert {width for name, width in widths.items() if name not in one_column} == {PAGE_MM}
 
@@ -234,6 +235,19 @@ def test_the_axis_of_false_boxes_ends_where_nothing_rises(most: float, scale: st
         assert panel.get_xscale() == scale
         assert panel.get_xlim() == pytest.approx((0, 1.5 * most))
         assert panel.get_ylim()[0] == pytest.approx(0.75)
+
+
+def test_a_decision_curve_stands_against_dxa_for_all_and_for_none() -> None:
+    made = report(0.6)
+    with styled():
+        [panel] = decision([Entry("resnet50/none", made), Entry("hu/multinomial", made)]).axes
+    detector, baseline, everyone, nobody = (line.get_ydata() for line in panel.get_lines())
+    assert list(detector) == list(baseline) == pytest.approx([35, 20, 10])
+    assert list(everyone) == pytest.approx([33.33, 25, 0])
+    assert set(nobody) == {0}
+    # One band, since only the detector has one, and the axis ends above the prevalence.
+    assert sum(isinstance(one, FillBetweenPolyCollection) for one in panel.collections) == 1
+    assert panel.get_ylim() == pytest.approx((-8, 44))
 
 
 def test_a_confusion_matrix_has_counts_and_percent_and_leaves_out_what_cannot_be_counted() -> None:

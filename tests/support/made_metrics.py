@@ -53,6 +53,14 @@ def report(value: float) -> dict[str, Any]:
                 for unit in ("image", "patient")
             },
         },
+        "decision": {
+            "prevalence": 0.4,
+            "threshold": [0.1, 0.2, 0.4],
+            "all": [0.3333, 0.25, 0.0],
+            "value": [0.35, value / 3, 0.1],
+            "low": [0.3, 0.1, -0.1],
+            "high": [0.4, 0.39, 0.2],
+        },
         "confusion": {
             "box": {
                 "rows": [*CLASSES, "false box"],

@@ -4,6 +4,7 @@ CURVES = [
     "roc",
     "calibration",
     "froc",
+    "decision",
     "confusion_box",
     "confusion_level",
     "confusion_patient",
