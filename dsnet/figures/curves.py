@@ -233,8 +233,7 @@ def froc(entries: Sequence[Entry]) -> Figure:
 
 def decision(entries: Sequence[Entry]) -> Figure:
     """Return the net benefit of each method against DXA for all and for none."""
-    figure, rows = panels(1, 1, height_mm=90, width_mm=COLUMN_MM)
-    [[panel]] = rows
+    figure, [[panel]] = panels(1, 1, height_mm=90, width_mm=COLUMN_MM)
     banded = _banded(entries)
     for entry in entries:
         curve, look = entry.report["decision"], look_of(entry.name)
@@ -252,7 +251,8 @@ def decision(entries: Sequence[Entry]) -> Figure:
     top = 100 * (shared["prevalence"] or 0)
     panel.set(xlabel="threshold probability, %", ylabel="net benefit per 100 patients")
     panel.set(xlim=(0, None), ylim=(-top / 5, 1.1 * top) if top else None)
-    return _finished(figure, rows, entries)
+    name_lines(figure, {title_of(entry.name): look_of(entry.name) for entry in entries}, 2)
+    return figure
 
 
 def confusion(entries: Sequence[Entry], unit: str) -> Figure:

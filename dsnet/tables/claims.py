@@ -50,6 +50,45 @@ TRAININGS = {
 }
 BOUNDS = ("value", "low", "high")
 
+OTHER_TABLES = (
+    (
+        "Groups of patients",
+        "subgroups.csv",
+        "Each group as if there were no other patients, with the intervals above. Nothing is "
+        "tested between groups, and nothing corrected for their number: exploratory.",
+        PATIENTS,
+    ),
+    (
+        "Sample size",
+        "sample_size.csv",
+        "Half widths of the intervals above; exact (Clopper-Pearson) numbers for proportions, the "
+        "square-root law for others; Riley et al. 2021 for the test of a binary model.",
+        "The values found are those that a larger test would find, at the same prevalence.",
+    ),
+    (
+        "Net benefit",
+        "decision.csv",
+        f"Vickers and Elkin 2006. {METHODS['bootstrap'].capitalize()}; the first seed.",
+        f"{PATIENTS} It holds for the share of osteoporosis in this test subset alone.",
+    ),
+    (
+        "Agreement of a T-score from HU with DXA",
+        "agreement.csv",
+        "A line through training and validation patients; Fisher's interval of r, Bland and Altman "
+        "1999 for bias and limits.",
+        f"{PATIENTS} The differences are about normal and as wide at each T-score.",
+    ),
+    (
+        "External cohorts",
+        "external.csv, where the config names any",
+        "The intervals above for each cohort; of the difference, the method of variance estimates "
+        "recovery (Zou and Donner 2008) from both.",
+        f"{PATIENTS} No patient is in two cohorts: shared pixels stop the run, but patients who "
+        "share no image cannot be seen.",
+    ),
+)
+"""Title, table, method and assumption of claims whose figures stand in a table of their own."""
+
 COVERAGE_NOTE = "How often such intervals cover in simulations: docs/statistics.md."
 
 _Cell = Callable[[Entry, str], str]
@@ -157,6 +196,10 @@ def claims_text(
             "The images are a sample of those to come, and the machine does the same work for all "
             "detectors; another machine may order them otherwise.",
         ),
+    ]
+    sections += [
+        _section(title, f"Figures: {table}.", method, assumption)
+        for title, table, method, assumption in OTHER_TABLES
     ]
     return "\n\n".join(sections) + "\n"
 
