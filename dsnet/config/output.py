@@ -38,7 +38,8 @@ class Report(Section):
     """Annotated slices on the contact sheet, those with a flagged box first."""
     min_cell: Annotated[int, Field(ge=0)] = 5
     """Of cohorts that are not synthetic: a sex or an age group with fewer patients than this in any
-    subset is hidden, since small numbers may identify somebody; 0 shows all.
+    subset or class is hidden, and any group of fewer test patients in subgroups.csv, since small
+    numbers may identify somebody; 0 shows all.
     """
 
 
