@@ -205,8 +205,15 @@ def test_trainings_that_slurm_ends_go_on_to_the_same_table(
         )
         assert len(history) == EPOCHS
         assert history["seconds"][0] == seconds  # the first epoch was not trained again
+    for attention in ("none", "se", "sk", "ds"):
+        name = f"results/models/resnet50/{attention}/seed0/weights.pt"
+        alone, slurm = (
+            torch.load(one.path / name, weights_only=True) for one in (undisturbed.project, shared)
+        )
+        assert alone.keys() == slurm.keys()
+        assert all(torch.equal(alone[tensor], slurm[tensor]) for tensor in alone)  # to the last bit
     tables = [pd.read_csv(one.path / TABLE) for one in (undisturbed.project, shared)]
-    timed = [name for name in tables[0].columns if name.startswith(("fps", "ms_per_image"))]
+    timed = [name for name in tables[0].columns if name.startswith(("fps", "ms_"))]
     assert timed
     first, second = (table.drop(columns=timed) for table in tables)
     pd.testing.assert_frame_equal(first, second)
