@@ -3,20 +3,26 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 import yaml
+from support import small_training
 from support.scratch import Project, clone
 from support.slurm import Cluster, missing_programs
+
+from dsnet.config.detector import Detector, Train, Variant
 
 pytestmark = [
     pytest.mark.cluster,
@@ -137,15 +143,33 @@ def let_its_time_end(cluster: Cluster, job: str, process: int) -> None:
         minutes = sum(int(n) * 60**power for power, n in enumerate(reversed(ran[:-1])))
         cluster.ask("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes + 2}")
         end, bit = time.monotonic() + 120, 1 << (signal.SIGUSR1 - 1)
-        while time.monotonic() < end:
-            status = Path(f"/proc/{process}/status").read_text()
-            waiting = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)$", status, re.MULTILINE)
-            if any(int(mask, 16) & bit for mask in waiting):
-                return
+        while not any(mask & bit for mask in waiting_signals(process)):
+            assert time.monotonic() < end, "SLURM has sent no SIGUSR1"
             time.sleep(0.2)
-        raise AssertionError("SLURM has sent no SIGUSR1")
+    except ProcessLookupError:  # SLURM continued it, and it has put itself back into the queue
+        return
     finally:
-        os.kill(process, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
+
+
+def waiting_signals(process: int) -> list[int]:
+    """Return the masks of the signals that wait for a stopped process."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        raise ProcessLookupError(process) from None
+    masks = re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)$", status, re.MULTILINE)
+    return [int(mask, 16) for mask in masks]
+
+
+def wait_for_requeue(cluster: Cluster, job: str) -> None:
+    """Wait until the job is in the queue again, and give it its time back."""
+    end = time.monotonic() + 120
+    while cluster.ask("squeue", "--noheader", f"--jobs={job}", "--format=%T") != "PENDING":
+        assert time.monotonic() < end, cluster.ask("squeue")
+        time.sleep(0.2)
+    cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=720")
 
 
 def test_trainings_that_slurm_ends_go_on_to_the_same_table(
@@ -164,6 +188,7 @@ def test_trainings_that_slurm_ends_go_on_to_the_same_table(
                 else:
                     process = int((folder / "process").read_text().split()[1])
                     let_its_time_end(cluster, job, process)
+                    wait_for_requeue(cluster, job)
             head.finish()
             states = cluster.ask("sacct", "--duplicates", "-X", "--noheader", "--format=State%20")
             assert "CANCELLED" in states
@@ -180,13 +205,58 @@ def test_trainings_that_slurm_ends_go_on_to_the_same_table(
         )
         assert len(history) == EPOCHS
         assert history["seconds"][0] == seconds  # the first epoch was not trained again
+    for attention in ("none", "se", "sk", "ds"):
+        name = f"results/models/resnet50/{attention}/seed0/weights.pt"
+        alone, slurm = (
+            torch.load(one.path / name, weights_only=True) for one in (undisturbed.project, shared)
+        )
+        assert alone.keys() == slurm.keys()
+        assert all(torch.equal(alone[tensor], slurm[tensor]) for tensor in alone)  # to the last bit
     tables = [pd.read_csv(one.path / TABLE) for one in (undisturbed.project, shared)]
-    timed = [name for name in tables[0].columns if name.startswith(("fps", "ms_per_image"))]
+    timed = [name for name in tables[0].columns if name.startswith(("fps", "ms_"))]
     assert timed
     first, second = (table.drop(columns=timed) for table in tables)
     pd.testing.assert_frame_equal(first, second)
     print((shared.path / "results/benchmarks.csv").read_text())
     assert "Nothing to be done" in shared.succeed("snakemake", "-n", "--cores", "2", TABLE)
+
+
+def test_a_training_whose_time_ends_goes_back_into_the_queue_and_on(
+    cluster: Cluster, ellipses: Any, tmp_path: Path
+) -> None:
+    values = {
+        "detector": Detector(weights="none", proposals=40).model_dump_json(),
+        "params": Train(epochs=40, batch_size=9, warmup_steps=0).model_dump_json(),
+        "variant": Variant().model_dump_json(),
+        "seed": 3,
+        **ellipses.paths(),
+        "weights": tmp_path / "w.pt",
+        "history": tmp_path / "h.csv",
+        "manifest": tmp_path / "m.json",
+        "checkpoints": tmp_path,
+    }
+    flags = [f"--{name}={value}" for name, value in values.items()]
+    command = ["srun", "-n1", sys.executable, str(small_training.__file__), *flags]
+    options = ["--time=30", "--signal=USR1@120", "--requeue", f"--output={tmp_path / 'log'}"]
+    wrapped = f"--wrap={shlex.join(command)}"
+    job = cluster.ask("sbatch", "--parsable", "--mem=2000", *options, wrapped)
+    end = time.monotonic() + CHECKPOINT_S
+    while not (tmp_path / "last.ckpt").exists():
+        assert time.monotonic() < end, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    let_its_time_end(cluster, job, int((tmp_path / "process").read_text().split()[1]))
+    wait_for_requeue(cluster, job)
+    taken = first_seconds(tmp_path)
+    while not (tmp_path / "m.json").exists():
+        assert time.monotonic() < end, (tmp_path / "log").read_text()
+        time.sleep(0.5)
+    history = pd.read_csv(tmp_path / "h.csv")
+    assert len(history) == 40
+    assert history["seconds"][0] == taken
+    columns = ("--duplicates", "-X", "--noheader", "--format=State%12,ElapsedRaw,ExitCode")
+    states = cluster.ask("sacct", f"--jobs={job}", *columns)
+    print(states)
+    assert "REQUEUED" in states
 
 
 @pytest.fixture(scope="module")
