@@ -116,11 +116,9 @@ class Result:
             f"{len(self.slices) - len(excluded)} of {len(self.slices)} files predicted, "
             f"{len(self.boxes)} boxes"
         ]
-        reasons = excluded.groupby(["code", "criterion", "reason"]).size()
-        for (code, criterion, reason), count in reasons.items():
-            lines.append(
-                f"left out: {count} files, {code} {criterion}: {reason}".replace("  ", " ")
-            )
+        codes = (excluded["code"] + " " + excluded["criterion"] + ": ").str.removeprefix(" : ")
+        counts = (codes + excluded["reason"]).value_counts().sort_index()
+        lines += [f"left out: {count} files, {reason}" for reason, count in counts.items()]
         return [*lines, *self.notes]
 
     @property
