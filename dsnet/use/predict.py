@@ -377,7 +377,7 @@ class _Pooled:
         groups = boxes.groupby(list(keys), sort=True)
         vectors: Floats = boxes[list(PROBABILITIES)].to_numpy(np.float64)
         probability, _ = pool(
-            vectors, groups.ngroup().to_numpy(np.int64), groups.ngroups, self.rule
+            vectors, np.asarray(groups.ngroup(), dtype=np.int64), groups.ngroups, self.rule
         )
         counts = groups.agg(boxes=("score", "size"), core_mean_hu=("core_mean_hu", "mean"))
         table = counts.reset_index()
