@@ -476,6 +476,27 @@ def predict(
 
 
 @app.command()
+def compare(
+    results_a: Annotated[Path, typer.Argument(help="Results folder.")],
+    results_b: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Set two runs side by side: settings that differ, metrics, patients whose grade changed."""
+    from dsnet.use.compare import compare_results  # noqa: PLC0415 - pandas, for this command alone
+
+    with reporting():
+        found = compare_results(results_a, results_b)
+        for title, table in (
+            ("Settings that differ", found.settings),
+            ("Metrics on the test subsets, with 95 % intervals", found.metrics.round(4)),
+            ("Test patients of both whose grade changed", found.grades),
+        ):
+            typer.echo(f"{title}: {len(table) or 'none'}")
+            typer.echo(table.to_csv(index=False) if len(table) else "")
+        for run, count in found.shared_patients.items():
+            typer.echo(f"{run}: {count} test patients of both")
+
+
+@app.command()
 def adopt(
     target: Annotated[str, typer.Argument(help="What should count as up to date.")] = "all",
     configfile: ConfigFile = CONFIG,

@@ -182,7 +182,11 @@ def apply_windows(hu: NDArray[np.int16 | np.float32], windows: Sequence[Window])
     >>> apply_windows(hu, [Window(centre_hu=300, width_hu=1500)])[0]
     tensor([[0.0000, 0.5000, 1.0000, 1.0000]])
     """
-    values = torch.from_numpy(hu.astype(np.float32))
+    return windowed(torch.from_numpy(hu.astype(np.float32)), windows)
+
+
+def windowed(values: Tensor, windows: Sequence[Window]) -> Tensor:
+    """Return `apply_windows` of a float32 tensor of HU."""
     channels = []
     for window in windows:
         low_hu = window.centre_hu - window.width_hu / 2

@@ -137,13 +137,22 @@ class Heads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
         boxes = torch.split(self.box_coder.decode(deltas, proposals), counts)
         probabilities = torch.split(logits.softmax(dim=1), counts)
         return [
-            self._detect_one(*image)
+            self.detect_one(*image)
             for image in zip(boxes, probabilities, image_shapes, strict=True)
         ]
 
-    def _detect_one(
+    def detect_one(
         self, boxes: Tensor, probabilities: Tensor, shape: tuple[int, int]
     ) -> dict[str, Tensor]:
+        """Return the detections of one image, as `detect`.
+
+        Parameters
+        ----------
+        boxes : float32 (proposals, classes, 4)
+        probabilities : float32 (proposals, classes)
+        shape : tuple of int
+            Height and width of the image.
+        """
         proposal, label = torch.where(probabilities[:, 1:] > self.score_thresh)
         label = label + 1
         boxes = clip_boxes_to_image(boxes[proposal, label], shape)

@@ -124,7 +124,7 @@ def _other_levels(annotations: pd.DataFrame) -> dict[str, str]:
     boxes = used(annotations)
     lumbar = annotations.loc[annotations["level"].isin(LEVELS), "file_key"]  # used or not
     others = boxes[~boxes["file_key"].isin(lumbar)].sort_values("level")
-    return {key: " ".join(own) for key, own in others.groupby("file_key")["level"]}
+    return {str(key): " ".join(own) for key, own in others.groupby("file_key")["level"]}
 
 
 def _beyond_masks(index: pd.DataFrame, annotations: pd.DataFrame) -> Iterator[tuple[str, str]]:

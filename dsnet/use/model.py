@@ -108,16 +108,22 @@ class Model:
             from dsnet.use.onnx_model import OnnxDetector  # noqa: PLC0415 - an extra
 
             return OnnxDetector(self.source)
+        from dsnet.detect.model_file import TorchDetector  # noqa: PLC0415 - torch, here alone
+
+        return TorchDetector(self.network(), facts.detector.windows)
+
+    def network(self) -> Any:
+        """Return the detector as torch has it, with its weights; not of an ONNX file."""
         from dsnet.detect.model import build  # noqa: PLC0415 - torch, where a network is asked for
-        from dsnet.detect.model_file import TorchDetector, read_model  # noqa: PLC0415 - as above
+        from dsnet.detect.model_file import read_model  # noqa: PLC0415 - as above
         from dsnet.detect.weights import load_trained  # noqa: PLC0415 - as above
 
-        network = build(facts.detector, facts.variant, **facts.grid)
+        network = build(self.facts.detector, self.facts.variant, **self.facts.grid)
         if self.source.is_dir():
             load_trained(network, self.source / "weights.pt")
         else:
             network.load_state_dict(read_model(self.source)[1])
-        return TorchDetector(network, facts.detector.windows)
+        return network
 
 
 def load_model(model: Path | str, config: Config | None = None) -> Model:
@@ -184,8 +190,9 @@ def export_model(run: Path, output: Path, config: Config, *, licence: str | None
     if output.suffix == ONNX:
         from dsnet.detect.onnx_export import export_onnx  # noqa: PLC0415 - torch and an extra
 
-        network = Model(facts, "", run).detect
-        digest = export_onnx(output, facts.model_dump(mode="json"), network)
+        network = Model(facts, "", run).network()
+        windows = facts.detector.windows
+        digest = export_onnx(output, facts.model_dump(mode="json"), network, windows)
     else:
         from dsnet.detect.model_file import write_model  # noqa: PLC0415 - torch, for a model alone
         from dsnet.detect.weights import read_state  # noqa: PLC0415 - as above

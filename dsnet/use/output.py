@@ -143,7 +143,7 @@ def _write_pictures(result: Result, folder: Path) -> dict[int, str]:
     pictures = {}
     predicted = result.slices[result.slices["status"] == "predicted"]
     for patient, own in predicted.groupby("patient"):
-        cells = []
+        cells: list[tuple[Image.Image, list[str]]] = []
         shown = set(_sheet_rows(own))
         for row in own.index:
             facts = own.loc[row]

@@ -116,11 +116,9 @@ class Result:
             f"{len(self.slices) - len(excluded)} of {len(self.slices)} files predicted, "
             f"{len(self.boxes)} boxes"
         ]
-        reasons = excluded.groupby(["code", "criterion", "reason"]).size()
-        for (code, criterion, reason), count in reasons.items():
-            lines.append(
-                f"left out: {count} files, {code} {criterion}: {reason}".replace("  ", " ")
-            )
+        codes = (excluded["code"] + " " + excluded["criterion"] + ": ").str.removeprefix(" : ")
+        counts = (codes + excluded["reason"]).value_counts().sort_index()
+        lines += [f"left out: {count} files, {reason}" for reason, count in counts.items()]
         return [*lines, *self.notes]
 
     @property
@@ -379,7 +377,7 @@ class _Pooled:
         groups = boxes.groupby(list(keys), sort=True)
         vectors: Floats = boxes[list(PROBABILITIES)].to_numpy(np.float64)
         probability, _ = pool(
-            vectors, groups.ngroup().to_numpy(np.int64), groups.ngroups, self.rule
+            vectors, np.asarray(groups.ngroup(), dtype=np.int64), groups.ngroups, self.rule
         )
         counts = groups.agg(boxes=("score", "size"), core_mean_hu=("core_mean_hu", "mean"))
         table = counts.reset_index()

@@ -1,0 +1,125 @@
+"""A trained detector as ONNX, from HU to boxes, for onnxruntime without torch.
+
+One image at a time: torchvision's second stage is a loop over images, which a traced graph would
+freeze at one length. Windows and normalisation are in the graph; the facts of the model file and
+the SHA-256 of graph and facts are in its metadata.
+"""
+
+import hashlib
+import io
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.image_list import ImageList
+
+from dsnet.config.detector import Window
+from dsnet.detect.dataset import windowed
+from dsnet.detect.inference import freeze
+from dsnet.detect.model_file import FORMAT, FORMAT_VERSION
+from dsnet.errors import UserError
+from dsnet.files import whole
+
+OUTPUTS = ("boxes", "labels", "scores", "probabilities")
+_OPSET = 17
+_EXAMPLE_HU = 1000.0
+
+
+class OneImage(nn.Module):
+    """A detector as a function of one image in HU.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+        As `dsnet.detect.inference.freeze` returns it.
+    windows : sequence of Window
+    """
+
+    def __init__(self, network: FasterRCNN, windows: Sequence[Window]) -> None:
+        super().__init__()
+        self.network = network
+        self._windows = tuple(windows)
+
+    def forward(self, hu: Tensor) -> tuple[Tensor, ...]:
+        """Return `OUTPUTS` of one image, float32 (size_px, size_px), as `Heads.detect` does."""
+        network = self.network
+        height, width = size = hu.shape[0], hu.shape[1]
+        step = network.transform.size_divisible
+        batch = network.transform.normalize(windowed(hu, self._windows)[None])
+        batch = functional.pad(batch, (0, -width % step, 0, -height % step))
+        features = network.backbone(batch)
+        if isinstance(features, Tensor):
+            features = {"0": features}
+        proposals, _ = network.rpn(ImageList(batch, [size]), features)
+        heads = network.roi_heads
+        pooled = heads.box_head(heads.box_roi_pool(features, proposals, [size]))
+        logits, deltas = heads.box_predictor(pooled)
+        boxes = heads.box_coder.decode_single(deltas, proposals[0])
+        boxes = boxes.reshape(-1, logits.shape[1], 4)
+        found = heads.detect_one(boxes, logits.softmax(dim=1), size)
+        return tuple(found[name] for name in OUTPUTS)
+
+
+def export_onnx(
+    path: Path, facts: Mapping[str, Any], network: FasterRCNN, windows: Sequence[Window]
+) -> str:
+    """Write a trained network as ONNX, and return the SHA-256 of its graph and facts.
+
+    Parameters
+    ----------
+    path : Path
+    facts : mapping
+        JSON values, which go into the metadata.
+    network : FasterRCNN
+        With its trained weights.
+    windows : sequence of Window
+
+    Raises
+    ------
+    UserError
+        If the package onnx is not installed.
+    """
+    try:
+        import onnx  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UserError(
+            "dsnet export",
+            expected="the package onnx",
+            came="none",
+            remedy="install the extra: pip install dsnet[onnx]",
+        ) from error
+    size_px = network.transform.min_size[0]
+    # A gradient of HU, so that the traced image has proposals.
+    example = torch.linspace(-_EXAMPLE_HU, _EXAMPLE_HU, size_px * size_px).view(size_px, size_px)
+    stream = io.BytesIO()
+    module = OneImage(freeze(network.cpu()), windows).eval()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracer warns of each Python number; those here follow from the image's size alone.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            (example,),
+            stream,
+            input_names=["hu"],
+            output_names=list(OUTPUTS),
+            dynamic_axes={name: {0: "detections"} for name in OUTPUTS},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+    model = onnx.load_from_string(stream.getvalue())
+    text = json.dumps(dict(facts), allow_nan=False)
+    hashed = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
+    hashed.update(text.encode())
+    digest = hashed.hexdigest()
+    version = str(FORMAT_VERSION)
+    values = {"format": FORMAT, "version": version, "facts": text, "sha256": digest}
+    onnx.helper.set_model_props(model, values)
+    with whole(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return digest
