@@ -1,9 +1,9 @@
 """How well a T-score computed from HU agrees with DXA: ``python -m dsnet.baseline.agreement``.
 
-A line through the training and validation patients, from the mean HU of the cores of their
-vertebral bodies to the T-score that labels them, gives each test patient a T-score. Patients are
-the unit. J. M. Bland and D. G. Altman, Stat. Methods Med. Res. 8, 135-160, 1999, for the limits of
-agreement and their intervals; Fisher's z for that of r.
+A line through the training and validation patients, from the HU of the cores of their vertebral
+bodies to the T-score that labels them, gives each test patient a T-score. Patients are the unit.
+J. M. Bland and D. G. Altman, Stat. Methods Med. Res. 8, 135-160, 1999, for the limits of agreement
+and their intervals; Fisher's z for that of r.
 """
 
 from pathlib import Path
@@ -80,11 +80,12 @@ def agree(
 def patient_scores(features: pd.DataFrame, labels: Path) -> pd.DataFrame:
     """Return ``subset``, ``core_mean_hu`` and ``t_score`` of each patient with a measured body.
 
-    Levels count alike, however many slices they have.
+    The HU are the median over the levels of the mean over a level's slices: one body with cement or
+    a fracture, of which no criterion knows, does not decide.
     """
     measured = features.dropna(subset=["core_mean_hu"])
     by_level = measured.groupby(["patient_key", "level", "subset"])["core_mean_hu"].mean()
-    by_patient = by_level.groupby(["patient_key", "subset"]).mean().reset_index("subset")
+    by_patient = by_level.groupby(["patient_key", "subset"]).median().reset_index("subset")
     scores = schemas.read(schemas.LABELS, labels)[["patient_key", "level", "t_score"]]
     scores = scores.drop_duplicates().astype({"t_score": float})
     return by_patient.assign(t_score=scores.groupby("patient_key")["t_score"].mean())

@@ -138,6 +138,8 @@ def baseline_metrics(
     kept = [name for name in content["metrics"] if not given or name.split("_")[0] in UNITS]
     content["metrics"] = {name: {**content["metrics"][name], "by_seed": []} for name in kept}
     content["definitions"] = {name: content["definitions"][name] for name in kept}
+    precise = content["sample_size"]["precision"]
+    content["sample_size"]["precision"] = {name: precise[name] for name in precise if name in kept}
     if given:
         for kind in ("curves", "bands"):
             content[kind] = {name: content[kind][name] for name in _CURVES}

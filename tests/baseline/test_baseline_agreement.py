@@ -8,7 +8,7 @@ from scipy import stats
 from support.made_index import key
 
 from dsnet import schemas
-from dsnet.baseline.agreement import agree, agreement
+from dsnet.baseline.agreement import agree, agreement, patient_scores
 
 
 def test_figures_are_those_of_other_libraries() -> None:
@@ -94,3 +94,29 @@ def test_the_line_of_training_patients_is_applied_elsewhere(tmp_path: Path) -> N
     # 60 HU more are 2 T more.
     assert table.loc["north", "bias"] == pytest.approx(2, abs=1e-3)
     assert "synthetic" in table.loc["north", "data"]
+
+
+def test_one_body_with_cement_does_not_decide(tmp_path: Path) -> None:
+    hu = {"L1": 100.0, "L2": 1640.0, "L3": 110.0, "L4": 120.0}
+    features = pd.DataFrame(
+        {"patient_key": "P-1", "level": hu.keys(), "subset": "test", "core_mean_hu": hu.values()}
+    )
+    labels = pd.DataFrame(
+        {
+            "image_key": [key("I", number) for number in range(4)],
+            "file_key": [key("F", number) for number in range(4)],
+            "patient_key": key("P", 1),
+            "study_key": key("E", 1),
+            "level": list(hu),
+            **dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), 1.0),
+            "t_score": "-2.0",
+            "label": "osteopenia",
+        }
+    )
+    schemas.write(schemas.LABELS, labels, tmp_path / "labels.csv")
+    scores = patient_scores(features.assign(patient_key=key("P", 1)), tmp_path / "labels.csv")
+    assert scores.to_dict("list") == {
+        "subset": ["test"],
+        "core_mean_hu": [115.0],
+        "t_score": [-2.0],
+    }

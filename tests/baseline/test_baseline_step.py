@@ -70,6 +70,7 @@ def test_metrics_have_a_detectors_form_without_localisation(
         assert made["seeds"] == []
         assert made["counts"]["patients"] == 3
         assert names == set(made["metrics"]) == set(made["definitions"])
+        assert set(made["sample_size"]["precision"]) <= names
         for each in made["metrics"].values():
             assert set(each) == {"value", "low", "high", "method", "seed_sd", "by_seed"}
     for method in ("thresholds", "multinomial"):
