@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.report.counts import Tables, subset_counts
-from dsnet.report.measured import ResultTable, with_interval
+from dsnet.report.measured import Format, ResultTable, format_cell
 from dsnet.results import Json
 from dsnet.tables.methods import title_of
 
@@ -32,7 +32,7 @@ def sample_size(reported: Sequence[ResultTable]) -> str:
     rows = rows_of(reported, "sample_size")
     own = [row for row in rows if row["method"] == rows[0]["method"]]
     precise = [
-        f"{_plain(row['figure'])} {row['half_width']} points "
+        f"{_plain(row['figure'])} {_figure(row, 'half_width')} points "
         f"(5 points: {row['test_patients_needed']} test patients)"
         for row in own
         if row["half_width"] and row["test_patients_needed"]
@@ -68,8 +68,7 @@ def subgroups(reported: Sequence[ResultTable], traits: Sequence[str] = ()) -> st
     rows = rows_of(reported, "subgroups")
     own = [row for row in rows if row["method"] == rows[-1]["method"]]
     groups = [
-        f"{row['trait']} {row['group']} {with_interval(row, 'map') or 'undefined'}, "
-        f"n = {row['group_patients']}"
+        f"{row['trait']} {row['group']} {_figure(row, 'map')}, n = {row['group_patients']}"
         for row in own
         if row["trait"] in (traits or {one["trait"] for one in own} - {"all"})
         and row["group_patients"] != "hidden"
@@ -92,7 +91,7 @@ def external(reported: Sequence[ResultTable]) -> str:
     rows = rows_of(reported, "external")
     lines = [
         f"{row['method']} on {row['cohort']} ({row['test_patients']} patients): map "
-        f"{with_interval(row, 'map')} %, {with_interval(row, 'map_difference')} points to internal"
+        f"{_figure(row, 'map')} %, {_figure(row, 'map_difference')} points to internal"
         for row in rows
         if row["cohort"] != "internal" and row["map"]
     ]
@@ -104,14 +103,15 @@ def clinical(reported: Sequence[ResultTable]) -> str:
     decisions = [row for row in rows_of(reported, "decision") if float(row["threshold"]) == 20]
     benefit = [
         f"Net benefit of {row['method']} at a threshold of 20 %: "
-        f"{with_interval(row, 'net_benefit')} per 100 patients (DXA for all "
-        f"{row['net_benefit_all']}, for none 0; osteoporosis {row['prevalence']} %)."
+        f"{_figure(row, 'net_benefit')} per 100 patients (DXA for all "
+        f"{_figure(row, 'net_benefit_all')}, for none 0; osteoporosis "
+        f"{_figure(row, 'prevalence')} %)."
         for row in decisions[:1]
     ]
     agreements = [
         f"T-score from HU against DXA, {row['cohort']}, {row['test_patients']} patients: r "
-        f"{with_interval(row, 'r')}, bias {with_interval(row, 'bias')}, limits of agreement "
-        f"{row['lower_limit']} to {row['upper_limit']}."
+        f"{_figure(row, 'r', 'two')}, bias {_figure(row, 'bias', 'two')}, limits of agreement "
+        f"{_figure(row, 'lower_limit', 'two')} to {_figure(row, 'upper_limit', 'two')}."
         for row in rows_of(reported, "agreement")
         if row["r"]
     ]
@@ -173,6 +173,14 @@ def _external_method(reported: Sequence[ResultTable]) -> str:
         "intervals by the method of variance estimates recovery (Zou and Donner 2008). "
         f"{external(reported)}"
     )
+
+
+def _figure(row: Mapping[str, str], name: str, kind: Format = "decimal") -> str:
+    """Return a figure of a row with its interval, both rounded as the report's tables are."""
+    value, low, high = (
+        format_cell(row.get(f"{name}{bound}", ""), kind) for bound in ("", "_low", "_high")
+    )
+    return f"{value} ({low} to {high})" if "-" not in (value, low, high) else value
 
 
 def _plain(figure: str) -> str:
