@@ -78,11 +78,13 @@ def test_several_nodes_without_a_cluster_are_refused_before_anything_runs(shared
 
 @needs_executor
 def test_a_cluster_needs_no_number_of_cores(shared: Project, tmp_path: Path) -> None:
-    """Only the parsing is looked at: without sbatch, the first job cannot be handed over."""
+    """Only the parsing is looked at: sbatch refuses the first job, also where there is SLURM."""
+    (tmp_path / "sbatch").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
     printed = shared.run(
         *("snakemake", "--executor", "slurm", "--jobs", "4", TRAINED, "--retries", "0"),
         PYTHONPATH=f"{shared.path}:{':'.join(sys.path[1:])}",
-        PATH=f"{Path(sys.executable).parent}:{tmp_path}:/usr/bin:/bin",
+        PATH=f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin",
     ).stdout
     assert "number of processor cores" not in printed
     assert re.search(r"^phantom +1$", printed, re.MULTILINE), printed

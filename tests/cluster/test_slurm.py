@@ -102,6 +102,7 @@ def environment(cluster: Cluster, shared: Project) -> dict[str, str]:
     paths = [str(shared.path), os.environ.get("PYTHONPATH", "")]
     return {
         "SLURM_CONF": cluster.environment["SLURM_CONF"],
+        "MASTER_ADDR": "127.0.0.1",  # no name server knows n0 and n1
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
 
