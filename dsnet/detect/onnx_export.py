@@ -6,10 +6,10 @@ the SHA-256 of graph and facts are in its metadata.
 """
 
 import hashlib
-import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def export_onnx(
         If the package onnx is not installed.
     """
     try:
-        import onnx  # noqa: PLC0415 - an extra
+        onnx = import_module("onnx")  # an extra
     except ImportError as error:
         raise UserError(
             "dsnet export",
@@ -97,29 +97,27 @@ def export_onnx(
     size_px = network.transform.min_size[0]
     # A gradient of HU, so that the traced image has proposals.
     example = torch.linspace(-_EXAMPLE_HU, _EXAMPLE_HU, size_px * size_px).view(size_px, size_px)
-    stream = io.BytesIO()
     module = OneImage(freeze(network.cpu()), windows).eval()
-    with warnings.catch_warnings(), torch.no_grad():
-        # The tracer warns of each Python number; those here follow from the image's size alone.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            (example,),
-            stream,
-            input_names=["hu"],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: "detections"} for name in OUTPUTS},
-            opset_version=_OPSET,
-            dynamo=False,
-        )
-    model = onnx.load_from_string(stream.getvalue())
     text = json.dumps(dict(facts), allow_nan=False)
-    hashed = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
-    hashed.update(text.encode())
-    digest = hashed.hexdigest()
-    version = str(FORMAT_VERSION)
-    values = {"format": FORMAT, "version": version, "facts": text, "sha256": digest}
-    onnx.helper.set_model_props(model, values)
     with whole(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+        with warnings.catch_warnings(), torch.no_grad():
+            # The tracer warns of each Python number; those here follow from the image's size alone.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (example,),
+                temporary,
+                input_names=["hu"],
+                output_names=list(OUTPUTS),
+                dynamic_axes={name: {0: "detections"} for name in OUTPUTS},
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+        model = onnx.load(temporary)
+        hashed = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
+        hashed.update(text.encode())
+        digest = hashed.hexdigest()
+        values = {"format": FORMAT, "version": str(FORMAT_VERSION), "facts": text, "sha256": digest}
+        onnx.helper.set_model_props(model, values)
+        onnx.save(model, temporary)
     return digest

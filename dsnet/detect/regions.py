@@ -253,7 +253,7 @@ class Proposals(RegionProposalNetwork):  # type: ignore[misc]  # torchvision has
             batched_nms(*image, level, self.nms_thresh)[: self.post_nms_top_n()]
             for image in zip(boxes, scores, strict=True)
         ]
-        if torch.jit.is_tracing():  # a number in Python would be a constant of the graph
+        if torch.onnx.is_in_onnx_export():  # a number in Python would be a constant of the graph
             return [boxes[i, rows[usable[i, rows]]] for i, rows in enumerate(kept)]
         counts = torch.stack(
             [usable[number, rows].sum() for number, rows in enumerate(kept)]

@@ -41,7 +41,7 @@ def false_boxes(
     of_image = np.bincount(objects.image, minlength=len(every.patient))[first:]
     patients, group = np.unique(every.patient[first:], return_inverse=True)
     share = Share(
-        np.bincount(group, of_image.astype(np.float64), minlength=len(patients)),
+        np.bincount(group, of_image, minlength=len(patients)).astype(np.float64),
         np.bincount(group, minlength=len(patients)).astype(np.float64),
     )
     weights = bootstrap_weights(len(patients), params.bootstrap, params.seed)

@@ -22,6 +22,7 @@ from dsnet.results import Results
 from dsnet.schemas import LEVELS
 from dsnet.slice_tables import NEGATIVES
 from dsnet.slices.image import ImageError, read_hu, render
+from dsnet.slices.step import fault_error
 from dsnet.step import run
 
 _MASKS = ("nifti", "seg")
@@ -56,6 +57,11 @@ def store_negatives(
         Written: .npy, int16 HU, shape (images, size_px, size_px), by pixel hash.
     table : Path
         Written: `NEGATIVES`, one row for each image.
+
+    Raises
+    ------
+    UserError
+        If a file is gone or has changed since ingestion.
     """
     found = find_negatives(
         schemas.read(schemas.INDEX, index),
@@ -64,24 +70,50 @@ def store_negatives(
         schemas.read(schemas.SPLIT, split),
     )
     identities = Results(source.parents[1]).private(private, cohort).read_map()
+    write_negatives(found, identities, CohortFolder(cohort).dicom, slices, store, table)
+
+
+def write_negatives(
+    found: pd.DataFrame,
+    identities: pd.DataFrame,
+    dicom: Path,
+    slices: Slices,
+    store: Path,
+    table: Path,
+) -> None:
+    """Write the images and the table of negatives; one that shows nobody is left out.
+
+    Parameters
+    ----------
+    found : DataFrame
+        As `find_negatives` returns it.
+    identities : DataFrame
+        `schemas.MAP`.
+    dicom : Path
+        The cohort's ``dicom/``.
+    slices, store, table
+        As for `store_negatives`, with its errors.
+    """
     files = found.merge(identities[["file_key", "relative_path"]], on="file_key")
     grid = slices.size_px, slices.pixel_mm
     images, kept = [], []
     for row in files.to_dict("records"):
-        path = str(CohortFolder(cohort).dicom / native(row["relative_path"]))
+        path = str(dicom / native(row["relative_path"]))
         try:
             hu, spacing_mm = read_hu(path, row["pixel_hash"])
             images.append(render(hu, spacing_mm, *grid, row["orientation"])[1])
-        except ImageError:
-            continue  # a slice beyond the body, or one that is gone, is no loss
+        except ImageError as error:
+            if error.fault == "no_body":  # beyond the patient there is nothing to learn from
+                continue
+            raise fault_error(row["file_key"], path, error.fault) from error
         kept.append(row)
     shape = (0, slices.size_px, slices.size_px)
     stored = np.stack(images) if images else np.zeros(shape, dtype=np.int16)
     with whole(store) as temporary, temporary.open("wb") as stream:
         np.save(stream, stored)
     listed = pd.DataFrame(kept, columns=list(files.columns)).assign(row=range(len(kept)))
-    columns = list(NEGATIVES.columns)
-    schemas.write(NEGATIVES, listed[columns].astype({"row": int}), table)
+    types = {name: column.dtype.type for name, column in NEGATIVES.columns.items()}
+    schemas.write(NEGATIVES, listed[list(types)].astype(types), table)
 
 
 def find_negatives(

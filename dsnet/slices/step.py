@@ -44,6 +44,12 @@ _FAULTS = {
 }
 
 
+def fault_error(file_key: str, path: str, fault: str) -> UserError:
+    """Return the error of an image that cannot be stored; `fault` as in `ImageError`."""
+    expected, came, remedy = _FAULTS[fault]
+    return UserError(file_key, expected=expected, came=came, remedy=remedy, private=path)
+
+
 def store_slices(
     *,
     slices: Slices,
@@ -229,10 +235,7 @@ def _collect(tasks: Sequence[Task], outcomes: Iterable[Outcome], params: Slices)
     middle = params.size_px / 2
     for task, outcome in zip(tasks, outcomes, strict=True):
         if outcome.fault:
-            expected, came, remedy = _FAULTS[outcome.fault]
-            raise UserError(
-                task.file_key, expected=expected, came=came, remedy=remedy, private=task.path
-            )
+            raise fault_error(task.file_key, task.path, outcome.fault)
         boxes += [(*box, bone) for box, bone in zip(outcome.boxes, outcome.bone, strict=True)]
         reach.append(max(abs(edge - middle) for box in outcome.boxes for edge in box))
     cut = [task for task, farthest in zip(tasks, reach, strict=True) if farthest > middle]

@@ -131,8 +131,8 @@ def _caption(result: Result, row: int) -> list[str]:
         f"{facts['patient']}, {facts['series']}, slice {facts['slice']}, z {facts['z_mm']:.1f} mm"
     ]
     if facts["forced"]:
-        lines.append("FORCED: " + facts["all_criteria"].replace(";", ", "))
-    return [*lines, *([facts["look_at"]] if facts["look_at"] else [])]
+        lines.append("FORCED: " + str(facts["all_criteria"]).replace(";", ", "))
+    return [*lines, *([str(facts["look_at"])] if facts["look_at"] else [])]
 
 
 def _write_pictures(result: Result, folder: Path) -> dict[int, str]:

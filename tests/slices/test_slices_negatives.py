@@ -1,10 +1,18 @@
 """Which slices are known to show no body of L1 to L4."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pytest
 
-from dsnet.slices.negatives import find_negatives
+from dsnet import schemas
+from dsnet.config.cohort import Slices
+from dsnet.errors import UserError
+from dsnet.slice_tables import NEGATIVES
+from dsnet.slices.negatives import find_negatives, write_negatives
 
 LEVELS = ("L1", "L2", "L3", "L4")
 
@@ -92,3 +100,29 @@ def test_patients_outside_of_the_split_have_no_negatives() -> None:
     index, ledger, split = slices(2)
     other = split.assign(patient_key=key("P", 1))
     assert find_negatives(index, boxes((0, "L5")), ledger, other).empty
+
+
+def test_images_are_stored_on_the_grid_and_one_that_has_changed_stops_the_step(
+    tmp_path: Path, make_cohort: Callable[..., Any], write_ct: Callable[..., Path]
+) -> None:
+    cohort = make_cohort(4)
+    names = ["file_key", "image_key", "patient_key", "pixel_hash"]
+    found_files = cohort.labels[names[:3]].merge(cohort.index[["file_key", "pixel_hash"]])
+    found_files = found_files.assign(subset="train", reason="L5", orientation="LP")
+    arguments = (
+        cohort.dicom,
+        Slices(size_px=48, pixel_mm=2.0),
+        tmp_path / "n.npy",
+        tmp_path / "n.csv",
+    )
+    write_negatives(found_files, cohort.identities, *arguments)
+    stored, table = np.load(tmp_path / "n.npy"), schemas.read(NEGATIVES, tmp_path / "n.csv")
+    assert stored.shape == (4, 48, 48)
+    assert stored.max(axis=(1, 2)).tolist() == [176, 177, 178, 179]
+    assert table["row"].tolist() == [0, 1, 2, 3]
+    write_negatives(found_files[:0], cohort.identities, *arguments)
+    assert np.load(tmp_path / "n.npy").shape == (0, 48, 48)
+    assert schemas.read(NEGATIVES, tmp_path / "n.csv").empty
+    write_ct(cohort.dicom / "DOE" / "IM0002", np.zeros((48, 40), np.uint16))
+    with pytest.raises(UserError, match="expected the pixels that ingestion read"):
+        write_negatives(found_files, cohort.identities, *arguments)

@@ -15,10 +15,10 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "predict.ipynb"
 
 def test_every_cell_of_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_study(tmp_path / "study", {0.0: 150, 30.0: 200})
-    made_results.make(tmp_path / "results", patients=12, images=4)
+    made = made_results.make(tmp_path / "cohort", patients=12, images=4)
     monkeypatch.setenv("DSNET_MODEL", "made")
     monkeypatch.setenv("DSNET_STUDY", str(tmp_path / "study"))
-    monkeypatch.setenv("DSNET_RESULTS", str(tmp_path / "results"))
+    monkeypatch.setenv("DSNET_RESULTS", str(made.config.results))
     # A network takes no part in what the notebook shows.
     monkeypatch.setattr(use_model, "load_model", lambda _: model())
     names: dict[str, object] = {}

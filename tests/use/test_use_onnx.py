@@ -34,7 +34,7 @@ def network(backbone: str, attention: str) -> Any:
     with torch.no_grad():
         generator = torch.Generator().manual_seed(0)
         for module in residuals(made).values():
-            module.gamma.fill_(0.3)
+            module.gamma.fill_(0.1)
         for layer in made.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = None  # the statistics of what it sees
