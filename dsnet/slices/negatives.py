@@ -70,13 +70,16 @@ def store_negatives(
         schemas.read(schemas.SPLIT, split),
     )
     identities = Results(source.parents[1]).private(private, cohort).read_map()
-    write_negatives(found, identities, CohortFolder(cohort).dicom, slices, store, table)
+    write_negatives(
+        found, identities, CohortFolder(cohort).dicom, slices=slices, store=store, table=table
+    )
 
 
 def write_negatives(
     found: pd.DataFrame,
     identities: pd.DataFrame,
     dicom: Path,
+    *,
     slices: Slices,
     store: Path,
     table: Path,

@@ -109,20 +109,20 @@ def test_images_are_stored_on_the_grid_and_one_that_has_changed_stops_the_step(
     names = ["file_key", "image_key", "patient_key", "pixel_hash"]
     found_files = cohort.labels[names[:3]].merge(cohort.index[["file_key", "pixel_hash"]])
     found_files = found_files.assign(subset="train", reason="L5", orientation="LP")
-    arguments = (
-        cohort.dicom,
-        Slices(size_px=48, pixel_mm=2.0),
-        tmp_path / "n.npy",
-        tmp_path / "n.csv",
-    )
-    write_negatives(found_files, cohort.identities, *arguments)
+    files = {"store": tmp_path / "n.npy", "table": tmp_path / "n.csv"}
+
+    def write(found: pd.DataFrame) -> None:
+        params = Slices(size_px=48, pixel_mm=2.0)
+        write_negatives(found, cohort.identities, cohort.dicom, slices=params, **files)
+
+    write(found_files)
     stored, table = np.load(tmp_path / "n.npy"), schemas.read(NEGATIVES, tmp_path / "n.csv")
     assert stored.shape == (4, 48, 48)
     assert stored.max(axis=(1, 2)).tolist() == [176, 177, 178, 179]
     assert table["row"].tolist() == [0, 1, 2, 3]
-    write_negatives(found_files[:0], cohort.identities, *arguments)
+    write(found_files[:0])
     assert np.load(tmp_path / "n.npy").shape == (0, 48, 48)
     assert schemas.read(NEGATIVES, tmp_path / "n.csv").empty
     write_ct(cohort.dicom / "DOE" / "IM0002", np.zeros((48, 40), np.uint16))
     with pytest.raises(UserError, match="expected the pixels that ingestion read"):
-        write_negatives(found_files, cohort.identities, *arguments)
+        write(found_files)
