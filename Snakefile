@@ -46,7 +46,6 @@ onstart:
         check_nodes
     )  # when a workflow is parsed, Snakemake does not say who runs its jobs
     failures.forget(CONFIG.private)
-    record_plan()
 
 
 onsuccess:

@@ -271,7 +271,9 @@ def _page(result: Result, pictures: dict[int, str], objects: list[str]) -> str:
 
 def _item(picture: str, caption: list[str]) -> str:
     image = f'<img src="{picture}" alt="CT slice with its boxes" loading="lazy">'
-    return f'<li><a href="{picture}">{image}</a><br>{html.escape("; ".join(caption))}</li>'
+    text = html.escape("; ".join(caption))
+    link = f'<a href="{picture}">{image}</a>'
+    return f"<li><figure>{link}<figcaption>{text}</figcaption></figure></li>"
 
 
 def _table(frame: pd.DataFrame) -> str:

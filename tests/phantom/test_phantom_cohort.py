@@ -76,8 +76,8 @@ def test_parsing_the_workflow_loads_no_numeric_library() -> None:
 
 def test_every_criterion_is_planted(made: Made) -> None:
     planted = {entry["criterion"] for entry in made.answers["planted"]}
-    # A withdrawal is recorded by a command; the other two are tested on files made for them.
-    elsewhere = {"withdrawn", "multi_frame", "uid_conflict"}
+    # A withdrawal is recorded by a command; the others are tested on files made for them.
+    elsewhere = {"withdrawn", "multi_frame", "uid_conflict", "not_120_kvp"}
     assert planted == set(Criteria.model_fields) - elsewhere
     flagged = {e["criterion"] for e in made.answers["planted"] if e["status"] == "review"}
     assert flagged == {"cement", "not_bone_kernel"}

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
-from urllib.parse import quote
 
 from dsnet import failures
 from dsnet.cohort.folder import CohortFolder
@@ -353,34 +352,16 @@ if workflow.is_main_process:
     atexit.register(tell_what_may_not_run)
 
 
-# Outputs that a run was to make; those that are still missing when the next one begins failed.
-PLAN = Path(".snakemake", "dsnet-plans", quote(RESULTS, safe=""))
-
-
-def missing_of_plan():
-    """Return what earlier runs were to make, and what is not there."""
-    planned = PLAN.read_text(encoding="utf-8").splitlines() if PLAN.exists() else []
-    return [path for path in planned if not Path(path).exists()]
-
-
-def record_plan():
-    """Record the outputs of all steps that are due, beside what earlier runs left undone."""
-    due = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
-    PLAN.parent.mkdir(parents=True, exist_ok=True)
-    lines = sorted(due.union(missing_of_plan()))
-    PLAN.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
 def force_what_failed():
-    """Start Snakemake again with --forcerun, where a step failed or was killed.
+    """Start Snakemake again with --forcerun, where a step of the cohort failed last time.
 
     Such a step takes its old outputs with it, and Snakemake makes no file again that is missing
-    between others: it would find nothing to do, and leave the table of an older run.
+    between others: it would find nothing to do, and leave a table of the older cohort.
     """
+    missing = [path for path in cohort_tables() if not Path(path).exists()]
     by_user = Path(sys.argv[0]).stem in ("snakemake", "__main__")
     forced = {"--forcerun", "-R", "--touch", "-t"} & set(sys.argv)
-    missing = missing_of_plan()
-    if missing and by_user and not forced:
+    if missing and by_user and not forced and Path(f"{TABLES}/slices.json").exists():
         words = sys.argv[1:]
         end = words.index("--") if "--" in words else len(words)
         words[end:end] = ["--forcerun", *missing]
