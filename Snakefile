@@ -53,5 +53,6 @@ onsuccess:
 
 
 onerror:
+    drop_what_is_behind()
     # Snakemake goes on writing after this; what the user needs comes last.
     atexit.register(tell_failures)

@@ -241,6 +241,21 @@ def test_a_table_that_became_unusable_leaves_nothing_up_to_date(finished: Projec
     assert "Nothing to be done" in finished.succeed("snakemake", "-n", "results/table1.csv")
 
 
+def test_a_detector_that_failed_leaves_no_older_table_up_to_date(finished: Project) -> None:
+    step = finished.path / "dsnet" / "inference" / "step.py"
+    source = step.read_bytes()
+    before = weights(finished)
+    step.write_bytes(b"raise SystemExit(3)\n" + source)
+    try:
+        assert finished.run(*SNAKEMAKE, "results/table1.csv").returncode != 0
+    finally:
+        step.write_bytes(source)
+    assert {"predict", "evaluate", "table1"} <= planned(finished)
+    finished.succeed(*SNAKEMAKE, "results/table1.csv")
+    assert "Nothing to be done" in finished.succeed("snakemake", "-n", "results/table1.csv")
+    assert weights(finished) == before
+
+
 def test_a_config_of_ones_own_stands_above_the_demos(finished: Project) -> None:
     local = finished.path / "config" / "local.yaml"
     local.write_text("evaluate: {bootstrap: 103}\n", encoding="utf-8")

@@ -368,6 +368,28 @@ def force_what_failed():
         os.execv(sys.executable, [sys.executable, "-m", "snakemake", *words])
 
 
+def drop_what_is_behind():
+    """Delete what this run was to make again from the outputs of a step that failed.
+
+    Snakemake deletes the outputs of that step, and makes no file again that is missing between
+    others: an older table would count as up to date. Trainings stay: they depend on slices alone,
+    and a step of the cohort that failed is forced (`force_what_failed`).
+    """
+    due = [job for job in workflow.dag.needrun_jobs() if "train" not in job.rule.name]
+    cohort = set(cohort_tables())
+    gone = {
+        str(path)
+        for job in workflow.dag.needrun_jobs()
+        for path in job.output
+        if not cohort & set(map(str, job.output)) and not Path(path).exists()
+    }
+    while behind := [job for job in due if gone & set(map(str, job.input))]:
+        due = [job for job in due if job not in behind]
+        for path in (str(path) for job in behind for path in job.output):
+            Path(path).unlink(missing_ok=True)
+            gone.add(path)
+
+
 def check_stage():
     """Stop where DVC runs the demo's stage beside a config of one's own."""
     stage = os.environ.get("DVC_STAGE", "own/")
