@@ -9,7 +9,7 @@ not, and are not given.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -100,13 +100,7 @@ def proportion_needs(proportion: float, half_width: float = HALF_WIDTH) -> int:
         high = stats.beta.ppf(1 - tail, hits + 1, count - hits) if hits < count else 1.0
         return float(high - low) / 2
 
-    few, enough = 1, 2
-    while half(enough) > half_width:
-        few, enough = enough, 2 * enough
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        few, enough = (few, middle) if half(middle) <= half_width else (middle, enough)
-    return enough
+    return _fewest(half, half_width)
 
 
 def riley(units: Units, c_statistic: float | None) -> dict[str, dict[str, Any]]:
@@ -185,10 +179,15 @@ def c_needs(prevalence: float, c_statistic: float) -> int | None:
         inner = 1 + half * (1 - c) / (2 - c) + half * c / (1 + c)
         return math.sqrt(c * (1 - c) * inner / (count**2 * prevalence * (1 - prevalence)))
 
+    return _fewest(of, error)
+
+
+def _fewest(width: Callable[[int], float], limit: float) -> int:
+    """Return the fewest patients, two at least, of whom a falling `width` is within `limit`."""
     few, enough = 1, 2
-    while of(enough) > error:
+    while width(enough) > limit:
         few, enough = enough, 2 * enough
     while enough - few > 1:
         middle = (few + enough) // 2
-        few, enough = (few, middle) if of(middle) <= error else (middle, enough)
+        few, enough = (few, middle) if width(middle) <= limit else (middle, enough)
     return enough

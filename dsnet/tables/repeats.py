@@ -12,19 +12,11 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.evaluate.provenance import data_note
+from dsnet.evaluate.subgroups import STATISTICS
 from dsnet.files import write_csv
 from dsnet.step import run
 from dsnet.tables.methods import Entry, Json, percent, read_report
 
-STATISTICS = (
-    "map",
-    "recall",
-    "accuracy",
-    "patient_accuracy",
-    "patient_macro_auc",
-    "patient_sensitivity_osteoporosis",
-    "patient_specificity_osteoporosis",
-)
 _BOUNDS = {"": "value", "_low": "low", "_high": "high"}
 
 COLUMNS = (

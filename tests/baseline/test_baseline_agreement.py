@@ -44,7 +44,7 @@ def test_too_few_patients_have_no_figures() -> None:
 
 
 def write(folder: Path, patients: int, *, shift_hu: float, offset: int, tested: int) -> None:
-    """Write a cohort in which HU follow the T-score exactly, but for a shift."""
+    """Write a cohort in which HU follow the T-score exactly, except for a shift."""
     rows = [
         {
             "image_key": key("I", offset + 2 * patient + (level == "L2")),
