@@ -31,14 +31,14 @@ class Ellipses:
 
 @pytest.fixture(scope="session")
 def ellipses(tmp_path_factory: pytest.TempPathFactory) -> Ellipses:
-    """Return the store; its order of images does not follow the parts."""
+    """Return the store; its order of images does not follow the subsets."""
     folder = tmp_path_factory.mktemp("ellipses")
     random = np.random.default_rng(0)
-    drawn, split = _tables(random)
-    hu = [_image(row, random) for row in drawn.to_dict("records")]
+    annotated, split = _tables(random)
+    hu = [_image(row, random) for row in annotated.to_dict("records")]
     made = Ellipses(*(folder / name for name in ("d.json", "s.npy", "s.csv", "split.csv")))
     np.save(made.store, np.stack(hu))
-    schemas.write(schemas.SLICES, drawn, made.boxes)
+    schemas.write(schemas.SLICES, annotated, made.boxes)
     schemas.write(schemas.SPLIT, split, made.split)
     facts = {"cohort": "ellipses", "synthetic": True, "size_px": SIZE_PX, "pixel_mm": PIXEL_MM}
     made.digest.write_text(json.dumps(facts))
@@ -46,11 +46,11 @@ def ellipses(tmp_path_factory: pytest.TempPathFactory) -> Ellipses:
 
 
 def _tables(random: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
-    people = [(part, number) for part, count in PATIENTS.items() for number in range(count)]
+    people = [(subset, number) for subset, count in PATIENTS.items() for number in range(count)]
     rows = [
-        (f"P-{place:016x}", part, schemas.CLASSES[number % 3])
-        for place, (part, number) in enumerate(people)
-        for _ in range(IMAGES_PER_PATIENT[part])
+        (f"P-{index:016x}", subset, schemas.CLASSES[number % 3])
+        for index, (subset, number) in enumerate(people)
+        for _ in range(IMAGES_PER_PATIENT[subset])
     ]
     random.shuffle(rows)
     frame = pd.DataFrame(rows, columns=["patient_key", "subset", "label"])

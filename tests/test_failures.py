@@ -26,8 +26,8 @@ def test_a_step_of_the_workflow_leaves_its_error_with_private_detail(
     assert [failure.private for failure in kept] == ["Mrs Example"] * 2
     if sys.platform != "win32":
         assert stat.S_IMODE(failures.path_in(private).stat().st_mode) == 0o600
-    told = failures.summary(kept).splitlines()
-    assert told == [
+    lines = failures.summary(kept).splitlines()
+    assert lines == [
         "dsnet: dxa.csv row 3: expected a, but found b; c.",
         "dsnet: on a private terminal, dsnet why adds whose data these are.",
         "dsnet: dsnet check lists all faults of the cohort at once.",

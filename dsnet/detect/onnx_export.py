@@ -62,8 +62,8 @@ class OneImage(nn.Module):
         logits, deltas = heads.box_predictor(pooled)
         boxes = heads.box_coder.decode_single(deltas, proposals[0])
         boxes = boxes.reshape(-1, logits.shape[1], 4)
-        found = heads.detect_one(boxes, logits.softmax(dim=1), size)
-        return tuple(found[name] for name in OUTPUTS)
+        detections = heads.detect_one(boxes, logits.softmax(dim=1), size)
+        return tuple(detections[name] for name in OUTPUTS)
 
 
 def export_onnx(

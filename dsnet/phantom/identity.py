@@ -170,7 +170,7 @@ def add_overlay(dataset: Dataset, who: Identity, matrix_px: int) -> None:
     block = {
         0x0010: ("US", matrix_px),
         0x0011: ("US", matrix_px),
-        0x0022: ("LO", f"drawn for {who.surname}"),
+        0x0022: ("LO", f"made for {who.surname}"),
         0x0040: ("CS", "G"),
         0x0050: ("SS", [1, 1]),
         0x0100: ("US", 1),

@@ -190,7 +190,7 @@ def predict(
         model = load_model(model)
     source = levels or LevelSource()
     annotated = read_annotations(source, study)
-    slices = _judged(study, model.facts.exclude, annotated, force=force)
+    slices = _apply_exclusions(study, model.facts.exclude, annotated, force=force)
     boxes, unusable = _detected(model, study, slices, batch_size)
     slices["status"] = slices["status"].mask(slices.index.isin(list(unusable)), "excluded")
     slices["reason"] = slices["reason"].mask(
@@ -213,7 +213,7 @@ def predict(
     )
 
 
-def _judged(
+def _apply_exclusions(
     study: Study, exclude: Exclude, annotated: pd.DataFrame, *, force: bool
 ) -> pd.DataFrame:
     """Return one row per file with what the criteria of image quality say of it."""
@@ -273,8 +273,8 @@ def _detected(
                 except ImageError as error:
                     unusable[row] = _UNUSABLE[error.fault]
             if images:
-                found = model.detect(np.stack([hu for _, hu in images.values()]))
-                tables.append(_boxes(model, study, slices, images, found))
+                per_image = model.detect(np.stack([hu for _, hu in images.values()]))
+                tables.append(_boxes(model, study, slices, images, per_image))
             progress.advance(task, len(some))
     kinds = {"row": int, **dict.fromkeys((*BOX, *CORNERS, "score", *PROBABILITIES), float)}
     filled = [table for table in tables if len(table)] or tables
@@ -308,11 +308,11 @@ def _boxes(
     study: Study,
     slices: pd.DataFrame,
     images: Mapping[int, tuple[Grid, NDArray[np.int16]]],
-    found: Detections,
+    per_image: Detections,
 ) -> pd.DataFrame:
     """Return the objects of some slices that reach the operating point, the surest first."""
     rows = list(images)
-    scene = _scene(found)
+    scene = _scene(per_image)
     objects = scene.objects.take(scene.objects.score >= model.facts.evaluate.score)
     vectors = class_vectors(objects.probability)
     if model.facts.temperature is not None:
@@ -342,20 +342,20 @@ def _boxes(
     return pd.DataFrame(table)
 
 
-def _scene(found: Detections) -> Scene:
+def _scene(per_image: Detections) -> Scene:
     """Return the detections of some images as a scene without ground truths."""
-    counts = [len(one["labels"]) for one in found]
+    counts = [len(one["labels"]) for one in per_image]
     detections = scenes.Detections(
-        image=np.repeat(np.arange(len(found)), counts),
-        box=np.concatenate([one["boxes"] for one in found]).astype(np.float64),
-        label=np.concatenate([one["labels"] for one in found]).astype(np.int64) - 1,
-        score=np.concatenate([one["scores"] for one in found]).astype(np.float64),
-        probability=np.concatenate([one["probabilities"] for one in found]).astype(np.float64),
+        image=np.repeat(np.arange(len(per_image)), counts),
+        box=np.concatenate([one["boxes"] for one in per_image]).astype(np.float64),
+        label=np.concatenate([one["labels"] for one in per_image]).astype(np.int64) - 1,
+        score=np.concatenate([one["scores"] for one in per_image]).astype(np.float64),
+        probability=np.concatenate([one["probabilities"] for one in per_image]).astype(np.float64),
     )
-    none: Integers = np.full((len(found), 0), -1)
-    zeros: Integers = np.zeros(len(found), dtype=np.int64)
-    truth = Truth(np.zeros((len(found), 0, 4)), none, none)
-    return Scene(zeros, ("",), truth, scenes.best_first(detections), np.arange(len(found)))
+    none: Integers = np.full((len(per_image), 0), -1)
+    zeros: Integers = np.zeros(len(per_image), dtype=np.int64)
+    truth = Truth(np.zeros((len(per_image), 0, 4)), none, none)
+    return Scene(zeros, ("",), truth, scenes.best_first(detections), np.arange(len(per_image)))
 
 
 def _inside(edges: Sequence[float], facts: "pd.Series[Any]") -> list[float]:

@@ -144,7 +144,7 @@ def test_no_identity_in_any_produced_byte(finished: Project) -> None:
     planted = {text for text in answers["identifiers"] if len(text) >= 4}
     assert len(planted) > 100
     # What holds a shorter one is found with it.
-    needles = [text.encode() for text in planted if not any(o in text for o in planted - {text})]
+    patterns = [text.encode() for text in planted if not any(o in text for o in planted - {text})]
     private = (finished.path / "data", finished.path / "config", finished.path / "dsnet")
     produced = [
         path
@@ -154,7 +154,7 @@ def test_no_identity_in_any_produced_byte(finished: Project) -> None:
     assert any(".snakemake" in path.parts for path in produced)
     for path in produced:
         content = path.read_bytes() + str(path.relative_to(finished.path)).encode()
-        assert not [text for text in needles if text in content], path
+        assert not [text for text in patterns if text in content], path
 
 
 def test_all_is_planned_whole(finished: Project) -> None:
@@ -225,9 +225,9 @@ def test_an_unusable_table_is_one_sentence(finished: Project) -> None:
         "dsnet: on a private terminal, dsnet why adds whose data these are.",
         "dsnet: dsnet check lists all faults of the cohort at once.",
     ]
-    told = finished.succeed("dsnet", "why")
-    assert "dxa.csv row 3" in told
-    assert "minus two" not in told
+    printed = finished.succeed("dsnet", "why")
+    assert "dxa.csv row 3" in printed
+    assert "minus two" not in printed
 
 
 def test_a_table_that_became_unusable_leaves_nothing_up_to_date(finished: Project) -> None:

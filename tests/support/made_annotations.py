@@ -65,7 +65,7 @@ def images(
 def collected(
     folder: Path, tables: tuple[pd.DataFrame, pd.DataFrame], **params: Any
 ) -> pd.DataFrame:
-    """Return what became of the annotations, whatever their size: a test may ask for another."""
+    """Return what became of the annotations, of any size: a test may ask for another."""
     return collect(folder, *tables, Annotations(**{**ANY_SIZE, **params}))
 
 
