@@ -1,6 +1,7 @@
 """How many CPUs there are, and processes that read, write or compute on them."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ def cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def has_gpu() -> bool:
+    """Return whether an NVIDIA GPU is here, by its driver; torch takes seconds to say so."""
+    return shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/gpus").exists()
 
 
 def open_pool(processes: int) -> ProcessPoolExecutor:

@@ -9,8 +9,6 @@ from typing import Any, Literal
 import torch
 import torch.utils.deterministic
 
-from dsnet.processes import cpus
-
 Wanted = Literal["auto", "32", "bf16", "16"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -28,7 +26,7 @@ class Machine:
     name : str
         Its product name.
     threads : int
-        CPUs that torch uses.
+        CPUs that torch uses: those of the rule, which Snakemake gives as OMP_NUM_THREADS.
     precision : str
         In Lightning's words.
     """
@@ -46,7 +44,7 @@ class Machine:
 def this_machine(wanted: Wanted = "32") -> Machine:
     """Return the first CUDA device, else the CPU, with the precision `wanted`."""
     used = device()
-    return Machine(used, device_name(used), cpus(), _precision(wanted, used))
+    return Machine(used, device_name(used), torch.get_num_threads(), _precision(wanted, used))
 
 
 def device() -> torch.device:
@@ -76,19 +74,8 @@ def _precision(wanted: Wanted, used: torch.device) -> Precision:
 
 
 @contextmanager
-def all_cpus() -> Iterator[None]:
-    """Let torch use all CPUs that this process may use, regardless of OMP_NUM_THREADS."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(cpus())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
 def reproducible(machine: Machine) -> Iterator[None]:
-    """Compute on `all_cpus` and, without a GPU, with deterministic algorithms only.
+    """Compute, without a GPU, with deterministic algorithms only.
 
     On CUDA the gradient of region pooling adds in no fixed order, and its deterministic form needs
     a compiler at run time: there, two runs of one seed agree only nearly.
@@ -100,8 +87,7 @@ def reproducible(machine: Machine) -> Iterator[None]:
     memory.fill_uninitialized_memory = False
     torch.use_deterministic_algorithms(machine.device.type == "cpu")
     try:
-        with all_cpus():
-            yield
+        yield
     finally:
         torch.use_deterministic_algorithms(strict)
         memory.fill_uninitialized_memory = fill

@@ -20,7 +20,7 @@ from torchvision.models.detection import FasterRCNN
 
 from dsnet.config.detector import Window
 from dsnet.detect.dataset import apply_windows
-from dsnet.detect.device import all_cpus, device
+from dsnet.detect.device import device
 from dsnet.detect.inference import detect, freeze
 from dsnet.errors import UserError
 from dsnet.files import whole
@@ -126,6 +126,5 @@ class TorchDetector:
             ``boxes`` float32 (detections, 4), edges in pixels of the grid; ``labels`` int64, from
             1; ``scores`` float32; ``probabilities`` float32 (detections, 4), the background first.
         """
-        with all_cpus():
-            detections = detect(self._network, [apply_windows(one, self._windows) for one in hu])
+        detections = detect(self._network, [apply_windows(one, self._windows) for one in hu])
         return [{name: values.numpy() for name, values in one.items()} for one in detections]

@@ -11,7 +11,7 @@ from torchvision.models.detection import FasterRCNN
 
 from dsnet.config.detector import Detector, Variant
 from dsnet.detect.dataset import apply_windows
-from dsnet.detect.device import all_cpus, this_machine
+from dsnet.detect.device import this_machine
 from dsnet.detect.inference import detect, freeze
 from dsnet.detect.model import build
 from dsnet.detect.weights import load_trained
@@ -69,8 +69,7 @@ def measure_speed(
         networks.append(freeze(network.to(machine.device)))
     stored = SliceStore(store, boxes)
     timed_images = [stored.image(row % len(stored)) for row in range(warmup + images)]
-    with all_cpus():
-        seconds = interleaved(networks, timed_images, detector)[:, warmup:]
+    seconds = interleaved(networks, timed_images, detector)[:, warmup:]
     write_json(
         speed,
         {

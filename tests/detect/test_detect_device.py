@@ -1,11 +1,13 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from dsnet.detect import device
-from dsnet.detect.device import Machine, all_cpus, reproducible, this_machine
-from dsnet.processes import cpus
+from dsnet.detect.device import Machine, reproducible, this_machine
 
 
 @pytest.fixture
@@ -40,16 +42,17 @@ def test_a_system_that_tells_nothing_gets_float32(
     assert this_machine("auto").name == "CPU"
 
 
-def test_threads_and_determinism_are_put_back() -> None:
-    threads = torch.get_num_threads()
+def test_determinism_is_put_back() -> None:
     machine = Machine(torch.device("cpu"), "", 1, "32-true")
     with reproducible(machine):
         assert torch.are_deterministic_algorithms_enabled()
-        assert torch.get_num_threads() == cpus()
     assert not torch.are_deterministic_algorithms_enabled()
-    with all_cpus():
-        assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.get_num_threads() == threads
+
+
+def test_a_rule_has_the_threads_that_snakemake_gives_it() -> None:
+    code = "from dsnet.detect.device import this_machine; print(this_machine().threads)"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment).strip() == b"1"
 
 
 def test_float16_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ rule predict:
         f"{BENCHMARKS}/predict/{RUN}.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: ALL_CORES
+    threads: DETECTOR_CORES
     resources:
         gpu=1,
     params:

@@ -1,5 +1,5 @@
 rule train:
-    """Train one detector; one at a time, since each takes all cores."""
+    """Train one detector."""
     input:
         digest=slices("digest"),
         store=ancient(slices("store")),
@@ -17,7 +17,7 @@ rule train:
         f"{BENCHMARKS}/train/{RUN}.tsv"
     conda:
         "../envs/dsnet.yaml"
-    threads: ALL_CORES
+    threads: DETECTOR_CORES
     resources:
         **TRAIN_RESOURCES,
     params:
