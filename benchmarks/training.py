@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--attention", nargs="*", default=["none", "se", "sk", "ds"])
     arguments = parser.parse_args()
     table = Table(
-        *("attention", "train ms", "torchvision's", "ratio", "quartiles"),
+        *("attention", "train ms", "torchvision's", "ratio", "quartiles", "images/s"),
         *("syncs a step", "peak GB", "GPU %"),
         *("detect ms", "torchvision's", "ratio", "to none"),
         title=f"{arguments.size_px} px, batch {arguments.batch}, {arguments.precision}, "
@@ -98,6 +98,7 @@ def measure(
     alone = alone or [mine]
     return [
         *ratios(*seconds),
+        " / ".join(f"{arguments.batch / statistics.median(each):.1f}" for each in seconds),
         " / ".join(facts.split()[0] for facts in on_gpu),
         " / ".join(facts.split()[-1] for facts in on_gpu),
         " / ".join(f"{statistics.mean(each):.0f}" for each in busy),

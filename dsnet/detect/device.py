@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 import torch.utils.deterministic
 
+from dsnet.processes import cpus
+
 Wanted = Literal["auto", "32", "bf16", "16"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -26,7 +28,7 @@ class Machine:
     name : str
         Its product name.
     threads : int
-        CPUs that torch uses: those of the rule, which Snakemake gives as OMP_NUM_THREADS.
+        CPUs for torch: what Snakemake gives the rule (OMP_NUM_THREADS), and no more than there are.
     precision : str
         In Lightning's words.
     """
@@ -44,7 +46,8 @@ class Machine:
 def this_machine(wanted: Wanted = "32") -> Machine:
     """Return the first CUDA device, else the CPU, with the precision `wanted`."""
     used = device()
-    return Machine(used, device_name(used), torch.get_num_threads(), _precision(wanted, used))
+    threads = min(torch.get_num_threads(), cpus())
+    return Machine(used, device_name(used), threads, _precision(wanted, used))
 
 
 def device() -> torch.device:
@@ -75,22 +78,25 @@ def _precision(wanted: Wanted, used: torch.device) -> Precision:
 
 @contextmanager
 def reproducible(machine: Machine) -> Iterator[None]:
-    """Compute, without a GPU, with deterministic algorithms only.
+    """Compute on the CPUs of `machine` and, without a GPU, with deterministic algorithms only.
 
     On CUDA the gradient of region pooling adds in no fixed order, and its deterministic form needs
     a compiler at run time: there, two runs of one seed agree only nearly.
     """
+    threads = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()
     memory: Any = torch.utils.deterministic  # its switch is made at run time
     fill = memory.fill_uninitialized_memory
     # Filling fresh memory exposes faulty kernels, but takes a tenth of the time.
     memory.fill_uninitialized_memory = False
     torch.use_deterministic_algorithms(machine.device.type == "cpu")
+    torch.set_num_threads(machine.threads)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(strict)
         memory.fill_uninitialized_memory = fill
+        torch.set_num_threads(threads)
 
 
 def _has_bf16(used: torch.device) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torchvision.models.detection import FasterRCNN
 
@@ -61,6 +62,7 @@ def measure_speed(
     """
     grid = read_grid(digest)
     machine = this_machine()
+    torch.set_num_threads(machine.threads)
     networks = []
     timed = [Variant.model_validate(variant) for variant in variants]
     for variant, path in zip(timed, weights, strict=True):

@@ -2,12 +2,15 @@
 
 import importlib.util
 import json
+import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
 from support.scratch import ROOT, Project, clone
+
+from dsnet.processes import has_gpu
 
 needs_executor = pytest.mark.skipif(
     importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
@@ -21,10 +24,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return clone(tmp_path_factory.mktemp("scratch") / "project")
 
 
-def plan(project: Project, *arguments: str) -> dict[str, dict[str, str]]:
+def plan(project: Project, *arguments: str, **environment: str) -> dict[str, dict[str, str]]:
     """Return threads and resources of each rule that a dry run would run."""
-    path = {"PYTHONPATH": f"{project.path}:{':'.join(sys.path[1:])}"}
-    printed = project.succeed("snakemake", "-n", *arguments, **path)
+    environment["PYTHONPATH"] = f"{project.path}:{':'.join(sys.path[1:])}"
+    printed = project.succeed("snakemake", "-n", *arguments, **environment)
     rules = {}
     for block in re.split(r"^ *(?:rule|checkpoint) ", printed, flags=re.MULTILINE)[1:]:
         threads = re.search(r"^ +threads: (\d+)$", block, re.MULTILINE)
@@ -43,6 +46,7 @@ def test_every_job_asks_for_memory_and_time_and_trainings_for_a_gpu(shared: Proj
         assert int(asked["mem_mb"]) >= 4000, name
         assert int(asked["runtime"]) >= 60, name
         assert int(asked["threads"]) <= 16, name
+    assert rules["train"]["threads"] == rules["speed"]["threads"]  # a GPU's job has its cores
     assert [name for name, asked in sorted(rules.items()) if asked.get("gpu") == "1"] == [
         "predict",
         "speed",
@@ -64,6 +68,19 @@ def test_processes_on_several_nodes_are_started_by_srun(shared: Project) -> None
     train = plan(shared, TRAINED, "--profile", "profiles/slurm", *configs)["train"]
     asked = {name: train.get(name) for name in ("gpu", "nodes", "tasks", "tasks_per_gpu", "mpi")}
     assert asked == {"gpu": "8", "nodes": "2", "tasks": "8", "tasks_per_gpu": "0", "mpi": "srun"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for the driver is a shell script")
+def test_two_trainings_share_the_cores_where_there_is_no_gpu(
+    shared: Project, tmp_path: Path
+) -> None:
+    rules = plan(shared, "results/table1.csv", "--cores", "6")
+    assert rules["speed"]["threads"] == "6"  # it times, so nothing else may run
+    assert rules["train"]["threads"] == ("6" if has_gpu() else "3")
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    with_driver = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    assert plan(shared, TRAINED, "--cores", "6", PATH=with_driver)["train"]["threads"] == "6"
 
 
 def test_several_nodes_without_a_cluster_are_refused_before_anything_runs(shared: Project) -> None:

@@ -42,10 +42,13 @@ def test_a_system_that_tells_nothing_gets_float32(
     assert this_machine("auto").name == "CPU"
 
 
-def test_determinism_is_put_back() -> None:
+def test_threads_and_determinism_are_put_back() -> None:
+    threads = torch.get_num_threads()
     machine = Machine(torch.device("cpu"), "", 1, "32-true")
     with reproducible(machine):
         assert torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == threads
     assert not torch.are_deterministic_algorithms_enabled()
 
 
