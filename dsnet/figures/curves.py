@@ -245,10 +245,15 @@ def decision(entries: Sequence[Entry]) -> Figure:
         if entry.name in banded:
             panel.fill_between(at, low, high, color=look.colour, alpha=0.15, linewidth=0)
     shared = entries[0].report["decision"]
-    everyone = 100 * np.array(shared["all"], dtype=np.float64)
-    panel.plot(100 * np.array(shared["threshold"]), everyone, color=GREY, linewidth=1.2)
+    thresholds, everyone = (
+        100 * np.array(shared[key], dtype=np.float64) for key in ("threshold", "all")
+    )
+    panel.plot(thresholds, everyone, color=GREY, linewidth=1.2)
     panel.axhline(0, color=BLACK, linewidth=1.2)
     top = 100 * (shared["prevalence"] or 0)
+    named = int(np.abs(everyone - top / 2).argmin())
+    panel.text(thresholds[named], everyone[named], "DXA for all ", ha="right", va="top", size=8)
+    panel.text(thresholds[-1], 0, "for none", ha="right", va="bottom", size=8)
     panel.set(xlabel="threshold probability, %", ylabel="net benefit per 100 patients")
     panel.set(xlim=(0, None), ylim=(-top / 5, 1.1 * top) if top else None)
     name_lines(figure, {title_of(entry.name): look_of(entry.name) for entry in entries}, 2)

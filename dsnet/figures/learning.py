@@ -33,6 +33,9 @@ TEXT = (
     "that a table evaluates are those of the epoch that the run manifest names."
 )
 
+_LEAST_SPAN = 10.0
+"""Points of map that an axis spans at least: less would make much of a difference of nothing."""
+
 
 def write_learning(
     *, variants: list[str], seeds: list[int], models: Path, digest: Path, split: Path, folder: Path
@@ -99,7 +102,11 @@ def learning_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
         right.set(title=f"{title}, validation", ylabel="map (%)")
         for panel in (left, right):
             panel.set_xlabel("epoch")
+            panel.set_xlim(left.get_xlim())  # validations may be few
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        low, high = right.get_ylim()
+        missing = max(0.0, _LEAST_SPAN - (high - low)) / 2
+        right.set_ylim(low - missing, high + missing)
     letter([panel for row in rows for panel in row])
     attentions = dict.fromkeys(name.partition("/")[2] for name in histories)
     looks = {_NAMES.get(name, name.upper()): ATTENTION_LOOKS[name] for name in attentions}

@@ -104,6 +104,7 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
         Column("Difference to none, points", "difference", "decimal", ("low", "high")),
         Column("p", "p", "p"),
         Column("p (Holm)", "p_holm", "p"),
+        Column("Random", "scope"),
     ),
     "agreement": (
         Column("Cohort", "cohort"),
