@@ -11,34 +11,10 @@ from dsnet.exclude.criterion import REVIEW
 from dsnet.results import Results
 from dsnet.schemas import HISTORIES
 
-REMEDIES = {
+_REMEDIES = {
     REVIEW.slug: "delete the reader's row of review.csv, or change its decision to keep",
-    "withdrawn": "nothing may: the patient withdrew consent",
-    "unreadable": "export the file again as DICOM",
-    "undecodable_pixels": "export the file again, whole and in a common transfer syntax",
-    "uid_conflict": "export the images again, each with a SOP Instance UID of its own",
-    "duplicate": "nothing has to: another copy of the image counts",
-    "not_ct": "bring CT images of the patient",
-    "multi_frame": "convert the multi-frame object to single frames",
-    "not_original_axial": "bring the original axial series",
-    "bad_geometry": "export the series again with position, orientation and spacing of each slice",
-    "no_hu_scale": "export the series again with rescale slope and intercept to HU",
-    "contrast_enhanced": "bring an unenhanced scan",
-    "not_bone_kernel": "bring a reconstruction with a bone kernel, or list its kernel as one",
-    "not_120_kvp": "bring a scan at 120 kV, or switch the criterion off",
-    "metal_artefact": "bring a scan without metal",
-    "cement": "nothing has to: it is only flagged for a reader",
-    "no_annotation": "annotate a body of L1 to L4 on an image of the patient",
-    "not_lumbar": "annotate a body of L1 to L4 on the slice",
-    "no_dxa": "add the patient's exam to the DXA table, under the patient ID of the CT",
-    "no_t_score": "add the exam's T-scores to the DXA table",
-    "dxa_too_far": "bring a DXA exam nearer to the CT",
-    "dxa_date_unknown": "add the missing date: of the exam to the DXA table, or of the CT",
-    **dict.fromkeys(HISTORIES, "correct the clinical table, if its answer is wrong"),
-    "incomplete_levels": "annotate more of L1 to L4 on slices that pass the other criteria",
+    **{rule.slug: rule.remedy for rule in CRITERIA},
 }
-"""By criterion, what would have to change in the data."""
-
 _FINAL = {rule.slug: rule.final for rule in CRITERIA}
 
 
@@ -96,7 +72,7 @@ def remedy(slug: str) -> str:
     'bring a DXA exam nearer to the CT; or change exclude.criteria.dxa_too_far.max_interval_days;
     or keep it in review.csv'
     """
-    ways = [REMEDIES[slug]]
+    ways = [_REMEDIES[slug]]
     if slug in Criteria.model_fields:
         limits = [
             name for name in type(getattr(Criteria(), slug)).model_fields if name != "enabled"

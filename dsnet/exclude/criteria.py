@@ -40,6 +40,7 @@ _MOST_8_BITS = 255
     scope="patient",
     stage="quality",
     reason="The patient withdrew consent.",
+    remedy="nothing may: the patient withdrew consent",
     source="dsnet withdraw",
     final=True,
 )
@@ -54,6 +55,7 @@ def withdrawn(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="The file is not DICOM or cannot be read.",
+    remedy="export the file again as DICOM",
     source=_IMPLIED,
     final=True,
 )
@@ -69,6 +71,7 @@ def unreadable(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="The pixels are missing, cut or cannot be decoded.",
+    remedy="export the file again, whole and in a common transfer syntax",
     source=_IMPLIED,
     final=True,
 )
@@ -84,6 +87,7 @@ def undecodable_pixels(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="Different images share a SOP Instance UID.",
+    remedy="export the images again, each with a SOP Instance UID of its own",
     source=_IMPLIED,
     final=True,
 )
@@ -126,6 +130,7 @@ def _able(files: pd.DataFrame) -> pd.DataFrame:
     scope="file",
     stage="quality",
     reason="The image is a copy of another one.",
+    remedy="nothing has to: another copy of the image counts",
     source=_IMPLIED,
     final=True,
 )
@@ -173,6 +178,7 @@ def _kept(ranked: pd.DataFrame, keys: list[str]) -> "pd.Series[str]":
     scope="file",
     stage="quality",
     reason="The image is not CT.",
+    remedy="bring CT images of the patient",
     source=_IMPLIED,
     final=True,
 )
@@ -199,6 +205,7 @@ def not_ct(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="The file holds several slices and must be converted to single ones.",
+    remedy="convert the multi-frame object to single frames",
     source=_IMPLIED,
     final=True,
 )
@@ -226,6 +233,7 @@ def _is_multi_frame(files: pd.DataFrame) -> "pd.Series[bool]":
     scope="file",
     stage="quality",
     reason="The image is not an original axial slice.",
+    remedy="bring the original axial series",
     source="section 3 (axial images), interpretation 22",
     threshold=lambda p: f"tilt <= {p.criteria.not_original_axial.max_tilt_deg:g} degrees",
 )
@@ -261,6 +269,7 @@ def not_original_axial(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="The slice's place in space is missing or impossible.",
+    remedy="export the series again with position, orientation and spacing of each slice",
     source=_IMPLIED,
     threshold=lambda p: (
         f"uneven gaps <= {p.criteria.bad_geometry.max_irregular_fraction:g} "
@@ -294,6 +303,7 @@ def bad_geometry(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="The pixels cannot be turned into Hounsfield units.",
+    remedy="export the series again with rescale slope and intercept to HU",
     source=_IMPLIED,
     final=True,
 )
@@ -335,6 +345,7 @@ def _has_hu(files: pd.DataFrame) -> "pd.Series[bool]":
     scope="file",
     stage="quality",
     reason="The scan was made with a contrast agent.",
+    remedy="bring an unenhanced scan",
     source="section 3 (unenhanced images), interpretation 22",
 )
 def contrast_enhanced(case: Case) -> Finding:
@@ -356,6 +367,7 @@ def contrast_enhanced(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="The reconstruction kernel is not one for bone.",
+    remedy="bring a reconstruction with a bone kernel, or list its kernel as one",
     source="section 3.1 (full bone window), interpretation 22",
     threshold=lambda p: f"a bone kernel (unlisted: {p.criteria.not_bone_kernel.unknown_kernel})",
 )
@@ -383,6 +395,7 @@ def not_bone_kernel(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="The tube voltage is not 120 kV.",
+    remedy="bring a scan at 120 kV, or switch the criterion off",
     source="HU thresholds hold at 120 kV (Pickhardt 2013); off by default",
     threshold=lambda p: f"tube voltage = 120 kV; unknown: {p.criteria.not_120_kvp.unknown_voltage}",
 )
@@ -407,6 +420,7 @@ def not_120_kvp(case: Case) -> Finding:
     scope="patient",
     stage="quality",
     reason="An implant disturbs the images.",
+    remedy="bring a scan without metal",
     source="section 3.1, item 1",
     threshold=lambda p: (
         f"metal < {p.criteria.metal_artefact.min_area_mm2:g} mm2 "
@@ -446,6 +460,7 @@ def metal_artefact(case: Case) -> Finding:
     scope="file",
     stage="quality",
     reason="The slice may show bone cement.",
+    remedy="nothing has to: it is only flagged for a reader",
     source="section 3.1, item 3; flagged only, interpretation 22",
     threshold=lambda p: f"dense piece < {p.criteria.cement.min_area_mm2:g} mm2 (review)",
 )
@@ -466,6 +481,7 @@ def cement(case: Case) -> Finding:
     scope="patient",
     stage="anatomy",
     reason="No vertebra of the patient was annotated.",
+    remedy="annotate a body of L1 to L4 on an image of the patient",
     source=_ANATOMY,
     final=True,
 )
@@ -482,6 +498,7 @@ def no_annotation(case: Case) -> Finding:
     scope="file",
     stage="anatomy",
     reason="The slice shows no annotated body of L1 to L4.",
+    remedy="annotate a body of L1 to L4 on the slice",
     source=_ANATOMY,
     final=True,
 )
@@ -504,6 +521,7 @@ def not_lumbar(case: Case) -> Finding:
     scope="patient",
     stage="dxa",
     reason="The patient has no DXA exam.",
+    remedy="add the patient's exam to the DXA table, under the patient ID of the CT",
     source=f"{_DXA}, interpretation 22",
     final=True,
 )
@@ -526,6 +544,7 @@ def no_dxa(case: Case) -> Finding:
     scope="patient",
     stage="dxa",
     reason="The DXA exam gives no T-score to label by.",
+    remedy="add the exam's T-scores to the DXA table",
     source=f"{_DXA}, interpretation 18",
     final=True,
 )
@@ -546,6 +565,7 @@ def no_t_score(case: Case) -> Finding:
     scope="patient",
     stage="dxa",
     reason="CT and DXA are too far apart in time.",
+    remedy="bring a DXA exam nearer to the CT",
     source="interpretation 20",
     threshold=lambda p: f"interval <= {p.criteria.dxa_too_far.max_interval_days} days",
 )
@@ -563,6 +583,7 @@ def dxa_too_far(case: Case) -> Finding:
     scope="patient",
     stage="dxa",
     reason="The interval between CT and DXA is unknown.",
+    remedy="add the missing date: of the exam to the DXA table, or of the CT",
     source="interpretation 18",
 )
 def dxa_date_unknown(case: Case) -> Finding:
@@ -591,6 +612,7 @@ def _history(slug: str, code: str, *, reason: str, item: int) -> Criterion:
         scope="patient",
         stage="history",
         reason=reason,
+        remedy="correct the clinical table, if its answer is wrong",
         source=f"section 3.1, item {item}",
         threshold=lambda p: f"unknown histories: {p.unknown_history}",
     )
@@ -624,6 +646,7 @@ bone_hyperplasia = _history(
     scope="patient",
     stage="levels",
     reason="Too few of the levels L1 to L4 are annotated or left.",
+    remedy="annotate more of L1 to L4 on slices that pass the other criteria",
     source="section 3.1 (any of L1-L4 for training), interpretation 19",
     threshold=lambda p: f"levels >= {p.criteria.incomplete_levels.min_levels}",
 )

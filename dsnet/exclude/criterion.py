@@ -86,6 +86,8 @@ class Criterion:
         The stage of the flow diagram that shows it, a key of `STAGES`.
     reason : str
         One sentence for the ledger.
+    remedy : str
+        What would have to change in the data.
     source : str
         The section of the paper, or the interpretation that implies it.
     evaluate : callable
@@ -101,6 +103,7 @@ class Criterion:
     scope: Literal["file", "patient"]
     stage: Stage
     reason: str
+    remedy: str
     source: str
     evaluate: Callable[[Case], Finding]
     threshold: Callable[[Exclude], str]
@@ -119,6 +122,7 @@ def criterion(
     scope: Literal["file", "patient"],
     stage: Stage,
     reason: str,
+    remedy: str,
     source: str,
     threshold: Callable[[Exclude], str] = lambda _: "",
     final: bool = False,
@@ -126,7 +130,9 @@ def criterion(
     """Return a decorator that makes a `Criterion` of its predicate; parameters as there."""
 
     def record(evaluate: Callable[[Case], Finding]) -> Criterion:
-        return Criterion(slug, code, scope, stage, reason, source, evaluate, threshold, final)
+        return Criterion(
+            slug, code, scope, stage, reason, remedy, source, evaluate, threshold, final
+        )
 
     return record
 

@@ -60,13 +60,17 @@ def test_criteria_and_config_have_the_same_slugs_in_one_order() -> None:
 
 def test_a_code_stays_with_its_criterion() -> None:
     for rule in (REVIEW, *CRITERIA):
-        assert CODES[rule.slug] == rule.code
+        assert CODES.get(rule.slug, rule.code) == rule.code
+        assert rule.slug in CODES or rule.code not in CODES.values()
+    codes = [rule.code for rule in CRITERIA]
+    assert len(set(codes)) == len(codes)
 
 
 def test_texts_are_fit_to_print() -> None:
     for rule in CRITERIA:
         assert rule.evaluate.__doc__
         assert rule.reason.endswith(".")
+        assert rule.remedy
         assert rule.source
 
 

@@ -75,5 +75,5 @@ def test_a_split_by_image_is_not_repeated(paths: dict[str, Path], tmp_path: Path
     given = {name: paths[name] for name in ("labels", "index")}
     by_image = Split(unit="image")
     split_cohort(params=by_image, **given, split=paths["split"], proof=tmp_path / "proof.json")
-    with pytest.raises(UserError, match="expected a split by patient"):
+    with pytest.raises(UserError, match=r"a split by image; set split\.unit to patient"):
         varied(paths, "split1", tmp_path / "1")
