@@ -1,4 +1,4 @@
-# make table1: everything from the phantom cohort to results/table1.csv; make test: all tests.
+# make table1: everything from the phantom cohort to results/table1.csv; make test: the tests.
 
 PYTHON ?= python3
 CORES ?= all
@@ -11,7 +11,7 @@ endif
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help table1 test cluster-test docs figure tour lint format config bench lock clean
+.PHONY: help table1 test test-quick test-all cluster-test docs figure tour lint format config bench lock clean
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,9 +20,15 @@ table1: $(READY) ## make the demo cohort, train the four detectors, print Table 
 	$(BIN)/snakemake --cores $(CORES) results/table1.csv
 	@$(BIN)/dsnet show
 
-test: export GOMP_SPINCOUNT ?= 20000
-test: $(READY) ## run all tests
+test test-quick test-all: export GOMP_SPINCOUNT ?= 20000
+test: $(READY) ## run the tests that decide what lands
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+test-quick: $(READY) ## run the tests of everyday work (some 80 s on two cores)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow and not heavy and not end_to_end"
+
+test-all: $(READY) ## run all tests, also the many that are like others
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not cluster"
 
 # As root on Debian; daemons on 127.0.0.1 only, which end with the test.
 cluster-test: $(READY) ## run the workflow on a real SLURM on this machine (as root, some 30 minutes)

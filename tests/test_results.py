@@ -23,6 +23,8 @@ from dsnet.phi.step import check
 from dsnet.private import PHANTOM_UID_ROOT, cohort_ids
 from dsnet.results import SOURCE, Results, check_source
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = {"a": ("000111", "Brannock^Ida"), "b": ("000222", "Thornabee^Greta")}
 
 

@@ -10,6 +10,8 @@ import dsnet
 from dsnet import source_digest as module
 from dsnet.source_digest import closure, source_digest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(dsnet.__file__).parent
 RULES = ROOT.parent / "workflow" / "rules"
 STEPS = sorted(

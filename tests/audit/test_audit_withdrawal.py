@@ -22,6 +22,8 @@ from dsnet.phi.step import check
 from dsnet.private import PrivateCohort
 from dsnet.results import Results
 
+pytestmark = pytest.mark.slow
+
 IDS = ("000111", "000222")
 NAMES = ("Brannock^Ida", "Thornabee^Greta")
 

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from support.scratch import ROOT, clone
 
+pytestmark = pytest.mark.slow
+
 SOME = ("filelock", "jinja2", "markupsafe")
 
 

@@ -12,6 +12,8 @@ from support.scratch import ROOT, Project, clone
 
 from dsnet.processes import has_gpu
 
+pytestmark = pytest.mark.slow
+
 needs_executor = pytest.mark.skipif(
     importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
     reason="the extra `cluster` is not installed",

@@ -13,6 +13,8 @@ from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.inference import branch_shares, freeze, predict
 from dsnet.detect.model import build
 
+pytestmark = pytest.mark.slow
+
 
 def test_predictions_are_the_network_s_own_in_float32(ellipses: Any) -> None:
     config = Detector(weights="none", proposals=40)

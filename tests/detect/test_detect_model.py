@@ -23,6 +23,8 @@ from dsnet.detect.model import (
 from dsnet.detect.regions import Anchors, Float32RPNHead
 from dsnet.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SIZE_PX, PIXEL_MM = 64, 2.0
 SEED = 7
 

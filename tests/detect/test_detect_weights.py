@@ -25,6 +25,8 @@ from dsnet.detect.weights import Start, load_start, load_trained, read_state
 from dsnet.errors import UserError
 from dsnet.files import sha256
 
+pytestmark = pytest.mark.slow
+
 COCO = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
 DETECTORS = {
     "resnet50": fasterrcnn_resnet50_fpn,

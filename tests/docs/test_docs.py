@@ -22,6 +22,8 @@ from dsnet.config.detector import AttentionOptions, Detector, Variant
 from dsnet.detect import attention, backbone, model
 from dsnet.exclude.criterion import Case
 
+pytestmark = pytest.mark.slow
+
 
 class _Page(HTMLParser):
     """The links and the ids of a page."""

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.scratch import ROOT
 
+pytestmark = pytest.mark.slow
+
 WITHOUT = """
 import sys
 

@@ -31,6 +31,8 @@ from dsnet.exclude.ledger import Outcome, apply_criteria, exclusions_table, ledg
 from dsnet.exclude.step import flow_counts
 from dsnet.match.exams import exams_table
 
+pytestmark = pytest.mark.slow
+
 # Shrinking a table of fifty columns takes minutes and shows little.
 PROPERTY = settings(
     deadline=None, max_examples=30, derandomize=True, phases=(Phase.explicit, Phase.generate)

@@ -39,6 +39,8 @@ from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 from dsnet.tables.methods import Entry
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = ("resnet50/none", "resnet50/ds")
 PNG = b"\x89PNG\r\n\x1a\n"
 

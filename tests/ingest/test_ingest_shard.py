@@ -14,6 +14,8 @@ from dsnet.phantom.step import make_phantom
 from dsnet.private import PrivateCohort
 from dsnet.results import Results
 
+pytestmark = pytest.mark.slow
+
 SHARDS = Ingest(shards=3)
 
 

@@ -22,6 +22,8 @@ from dsnet.ingest.step import ingest
 from dsnet.private import PrivateCohort
 from dsnet.results import Results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cohort(tmp_path: Path) -> Path:

@@ -11,6 +11,8 @@ from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
 from dsnet.ingest import workers
 
+pytestmark = pytest.mark.slow
+
 LIMITS = replace(UNLIMITED, seconds=60, memory_bytes=1 << 30)
 
 

@@ -25,6 +25,8 @@ from dsnet.phantom.patient import write_patient
 from dsnet.phantom.step import make_phantom, plan_cohort
 from dsnet.schemas import CLASSES
 
+pytestmark = pytest.mark.slow
+
 
 def digests(folder: Path) -> dict[str, str]:
     return {

@@ -17,6 +17,8 @@ from dsnet.phantom.identity import sample_identity
 from dsnet.phantom.patient import Plan, write_patient
 from dsnet.private import PHANTOM_UID_ROOT
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = Protocol("ge", "explicit", "BONE", 2.5, 0.5)
 
 # PS3.3 A.3, CT Image IOD: type 1 attributes hold a value, type 2 are at least there.

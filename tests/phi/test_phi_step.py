@@ -23,6 +23,8 @@ from dsnet.phi.search import RANGE_BYTES, Source, search_file
 from dsnet.phi.step import ALLOWED, Task
 from dsnet.results import Results
 
+pytestmark = pytest.mark.slow
+
 PATIENT = "P-0123456789abcdef"
 OTHER = "P-fedcba9876543210"
 VALUES = [

@@ -16,6 +16,8 @@ from dsnet.report.counts import Tables
 from dsnet.report.embedded import Gallery, embed
 from dsnet.report.step import Content, render, report
 
+pytestmark = pytest.mark.slow
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

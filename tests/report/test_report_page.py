@@ -31,6 +31,8 @@ from dsnet.report.step import report
 from dsnet.results import Results
 from dsnet.tables import clinical, detectors, external, leakage, literature, repeats
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = {
     "commit": "abcdef0123456789",
     "versions": {"python": "3.11.7", "torch": "2.15.0"},

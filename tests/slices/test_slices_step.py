@@ -20,6 +20,8 @@ from dsnet.slices.step import store_slices
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
 
+pytestmark = pytest.mark.slow
+
 PARAMS = Slices(size_px=48, pixel_mm=2.0, processes=1)
 MakeCohort = Callable[..., Any]
 

@@ -11,6 +11,8 @@ from dsnet.errors import UserError
 from dsnet.train import checkpoints as module
 from dsnet.train.checkpoints import WholeCheckpoints, run_folder, save
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys
 from pathlib import Path

@@ -22,6 +22,8 @@ from dsnet.detect.model import build
 from dsnet.errors import UserError
 from dsnet.train.launch import device_count, launched, open_fabric, share_norms
 
+pytestmark = pytest.mark.slow
+
 CPU = Machine(torch.device("cpu"), "", 1, "32-true")
 GPU = Machine(torch.device("cuda"), "", 1, "32-true")
 BF16 = Machine(torch.device("cpu"), "", 1, "bf16-mixed")

@@ -21,6 +21,8 @@ from dsnet.files import write_json
 from dsnet.train.checkpoints import save
 from dsnet.use.model import NOT_A_DEVICE, export_model
 
+pytestmark = pytest.mark.slow
+
 DETECTOR = Detector(weights="none", proposals=20)
 VARIANT = Variant(backbone="mobilenet_v2", attention="ds")
 CONFIG = Config.model_validate(

@@ -18,6 +18,8 @@ from dsnet.errors import UserError
 from dsnet.evaluate.scene import iou
 from dsnet.use.onnx_model import OnnxDetector, read_onnx
 
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 

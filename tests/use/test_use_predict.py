@@ -24,6 +24,8 @@ from dsnet.schemas import BOX
 from dsnet.use.levels import LevelSource, count_levels, parse_levels
 from dsnet.use.predict import CORNERS, PROBABILITIES, Result
 
+pytestmark = pytest.mark.slow
+
 HEIGHTS = {0.0: 150, 30.0: 200, 60.0: 300}
 """z in mm of three slices, and the HU of their vertebral bodies: one of each class."""
 
