@@ -95,7 +95,8 @@ def measure(
                 seconds[which].append((time.perf_counter() - start) / BLOCK)
                 busy[which].append(torch.cuda.utilization() if cuda else 0)
     mine, reference = ms_of_detection(config, attention, dataset, arguments)
-    alone = alone or [mine]
+    if not alone:
+        alone.append(mine)
     return [
         *ratios(*seconds),
         " / ".join(f"{arguments.batch / statistics.median(each):.1f}" for each in seconds),

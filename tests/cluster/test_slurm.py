@@ -23,6 +23,7 @@ from support.scratch import Project, clone
 from support.slurm import Cluster, missing_programs
 
 from dsnet.config.detector import Detector, Train, Variant
+from dsnet.processes import cpus
 
 pytestmark = [
     pytest.mark.cluster,
@@ -91,9 +92,13 @@ def project(folder: Path) -> Project:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]:
-    """A run on this machine without SLURM, beside that on SLURM."""
+    """A run on this machine without SLURM, beside that on SLURM.
+
+    Its detectors have as many threads as there: to the last bit, sums depend on that.
+    """
     local = project(tmp_path_factory.mktemp("local") / "project")
-    with Background(local, ("snakemake", "--cores", "2", TABLE)) as run:
+    threads = ("--set-threads", f"train={cpus()}", f"predict={cpus()}")
+    with Background(local, ("snakemake", "--cores", str(cpus()), TABLE, *threads)) as run:
         yield run
 
 
