@@ -164,10 +164,11 @@ def _segmentation(result: Result, own: pd.DataFrame, images: dict[int, Dataset])
     rows = list(images)
     masks = np.zeros((len(rows), first.Rows, first.Columns, len(segments)), dtype=bool)
     for level, box in zip(levels, own.to_dict("records"), strict=True):
-        # A pixel belongs to a box if its centre does.
+        # A pixel belongs to a box if its centre does; a tiny box has one pixel all the same.
         x_min, y_min, x_max, y_max = (round(float(box[edge])) for edge in BOX)
+        left, top = min(x_min, first.Columns - 1), min(y_min, first.Rows - 1)
         at = rows.index(box["row"]), segments.index(level)
-        masks[at[0], y_min:y_max, x_min:x_max, at[1]] = True
+        masks[at[0], top : max(y_max, top + 1), left : max(x_max, left + 1), at[1]] = True
     algorithm = hd.AlgorithmIdentificationSequence(
         name=result.model.facts.name,
         family=codes.DCM.ArtificialIntelligence,

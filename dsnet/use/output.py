@@ -114,9 +114,9 @@ def overlay(result: Result, row: int, edge_px: int = _EDGE_PX) -> Image.Image:
         edges = [edge * scale for edge in grid.box_to_grid(tuple(box[name] for name in BOX))]
         colour = CLASS_LOOKS[box["label"]].colour
         draw.rectangle(edges, outline="white", width=4)
-        draw.rectangle(
-            [edge + 1 for edge in edges[:2]] + [edge - 1 for edge in edges[2:]], None, colour, 2
-        )
+        left, top = edges[0] + 1, edges[1] + 1
+        inner = (left, top, max(left, edges[2] - 1), max(top, edges[3] - 1))  # a box may be tiny
+        draw.rectangle(inner, None, colour, 2)
         label, level = box["label"], box["level"]
         text = f"{level} {label} {box[f'p_{label}']:.2f}".strip()
         at = (min(edges[0], edge_px - 150), max(edges[1] - 3, 16))

@@ -1,5 +1,6 @@
 """`dsnet.predict` on made studies: where boxes lie, what is refused, which levels are claimed."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -295,6 +296,18 @@ def test_the_files_of_a_run_hold_what_the_result_holds(saved: tuple[Result, Path
     assert pictures
     assert all((folder / name).is_file() for name in pictures)
     assert len(list((folder / "overlays").rglob("*.png"))) == 3
+
+
+def test_a_box_smaller_than_a_pixel_is_written_like_any_other(
+    saved: tuple[Result, Path], tmp_path: Path
+) -> None:
+    result, _ = saved
+    boxes = result.boxes.copy()
+    boxes.loc[0, list(BOX)] = [20.0, 30.0, 20.3, 30.1]
+    boxes.loc[1, list(BOX)] = [99.9, 0.0, 100.0, 0.2]  # at the border
+    dataclasses.replace(result, boxes=boxes).save(tmp_path / "tiny")
+    assert len(list((tmp_path / "tiny" / "overlays").rglob("*.png"))) == 3
+    assert (tmp_path / "tiny" / "dicom" / "seg-1.dcm").exists()
 
 
 def test_an_overlay_is_a_figure_with_the_box_on_the_bone(saved: tuple[Result, Path]) -> None:
