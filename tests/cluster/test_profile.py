@@ -70,6 +70,10 @@ def test_processes_on_several_nodes_are_started_by_srun(shared: Project) -> None
     train = plan(shared, TRAINED, "--profile", "profiles/slurm", *configs)["train"]
     asked = {name: train.get(name) for name in ("gpu", "nodes", "tasks", "tasks_per_gpu", "mpi")}
     assert asked == {"gpu": "8", "nodes": "2", "tasks": "8", "tasks_per_gpu": "0", "mpi": "srun"}
+    (shared.path / "one.yaml").write_text(json.dumps({"train": {"devices": 4}}))
+    configs = ("--configfile", "config/config.yaml", "one.yaml")
+    train = plan(shared, TRAINED, "--profile", "profiles/slurm", *configs)["train"]
+    assert (train["gpu"], train["nodes"]) == ("4", "1")  # or SLURM spreads them over nodes
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for the driver is a shell script")

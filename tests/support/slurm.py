@@ -28,7 +28,7 @@ def missing_programs() -> list[str]:
 
 
 class Cluster:
-    """Two nodes of 16 cores, 64 GB and one GPU each, which only the configuration has."""
+    """Two nodes of 16 cores, 64 GB and two GPUs each, which only the configuration has."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -114,7 +114,7 @@ class Cluster:
         self._wait(_listening(accounts), "slurmdbd")
         nodes = [
             f"NodeName=n{number} NodeHostname={socket.gethostname()} NodeAddr=127.0.0.1"
-            f" Port={_free_port()} CPUs=16 RealMemory=64000 Gres=gpu:1"
+            f" Port={_free_port()} CPUs=16 RealMemory=64000 Gres=gpu:2"
             for number in range(NODES)
         ]
         self._write(
@@ -123,7 +123,7 @@ class Cluster:
         )
         # Where srun looks within a job: the executor removes SLURM's variables there.
         _CONFIGURED.symlink_to(self.folder / "slurm.conf")
-        self._write("gres.conf", f"NodeName=n[0-{NODES - 1}] Name=gpu File=/dev/null\n")
+        self._write("gres.conf", f"NodeName=n[0-{NODES - 1}] Name=gpu File=/dev/null,/dev/zero\n")
         self.ask("sacctmgr", "--immediate", "add", "cluster", "loopback")
         self._daemon("slurmctld", "-D", "-i")
         self._wait(_listening(controller), "slurmctld")

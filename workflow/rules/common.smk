@@ -100,10 +100,12 @@ ALL_CORES = workflow.resource_settings.cores or os.cpu_count()
 PER_NODE = 1 if CONFIG.train.devices == "auto" else CONFIG.train.devices
 TRAIN_RESOURCES = {"gpu": PER_NODE * CONFIG.train.nodes}
 LAUNCHER = ""
+if TRAIN_RESOURCES["gpu"] > 1:
+    # SLURM would spread several GPUs over any number of nodes.
+    TRAIN_RESOURCES["nodes"] = CONFIG.train.nodes
 if CONFIG.train.nodes > 1:
     # With tasks_per_gpu, the executor would ask for as many tasks on every GPU.
-    TRAIN_RESOURCES |= {"nodes": CONFIG.train.nodes, "tasks": TRAIN_RESOURCES["gpu"]}
-    TRAIN_RESOURCES |= {"mpi": "srun", "tasks_per_gpu": 0}
+    TRAIN_RESOURCES |= {"tasks": TRAIN_RESOURCES["gpu"], "mpi": "srun", "tasks_per_gpu": 0}
     LAUNCHER = (
         f"srun --nodes={CONFIG.train.nodes} --ntasks-per-node={PER_NODE} --cpu-bind=none "
         "--kill-on-bad-exit=1 "
