@@ -109,7 +109,7 @@ PRESETS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 
 
 def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAULTS) -> DxaTable:
-    """Return the exams of the DXA table; none where there is no such file.
+    r"""Return the exams of the DXA table; none where there is no such file.
 
     Required columns: ``patient_id``, ``exam_date`` and the T-score (with a reference, the BMD) of
     L1-L4, and of L1 to L4 where `reading` labels by them or outlier levels are left out. Rows of
@@ -129,6 +129,15 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAU
         Naming row and column of what cannot be read; of values without a patient ID; of dates of
         two kinds; of a lumbar T-score beside another site; of an L1-L4 T-score outside its levels,
         unless the config has it kept; or if all T-scores are whole numbers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "dxa.csv"
+    >>> _ = path.write_text("patient_id,exam_date,L1-L4_t_score\n0042,2022-03-01,-2.6\n")
+    >>> (exam,) = read_dxa(path).exams["0042"]
+    >>> exam.date.isoformat(), exam.raw["L1-L4"]
+    ('2022-03-01', Decimal('-2.6'))
     """
     if not path.exists():
         return DxaTable({})

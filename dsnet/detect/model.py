@@ -72,6 +72,13 @@ def build(
     ------
     UserError
         If the backbone has no such stage or checkpoint as `config` names.
+
+    Examples
+    --------
+    >>> variant = Variant.model_validate("mobilenet_v2/ds")
+    >>> network = build(Detector(weights="none"), variant, size_px=64, pixel_mm=2.25).eval()
+    >>> sorted(network([torch.rand(3, 64, 64)])[0])
+    ['boxes', 'labels', 'probabilities', 'scores']
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

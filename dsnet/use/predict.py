@@ -185,6 +185,15 @@ def predict(
     ------
     UserError
         If the model or an annotation file cannot be read.
+
+    Examples
+    --------
+    docs/predict.ipynb runs it on a study.
+
+    >>> import dsnet
+    >>> study = dsnet.read_study("exports/CT.zip")  # doctest: +SKIP
+    >>> levels = dsnet.parse_levels("L1=1:33")
+    >>> dsnet.predict("ds.dsnet", study, levels=levels).grades  # doctest: +SKIP
     """
     if not isinstance(model, Model):
         model = load_model(model)
