@@ -105,7 +105,11 @@ if TRAIN_RESOURCES["gpu"] > 1:
     TRAIN_RESOURCES["nodes"] = CONFIG.train.nodes
 if CONFIG.train.nodes > 1:
     # With tasks_per_gpu, the executor would ask for as many tasks on every GPU.
-    TRAIN_RESOURCES |= {"tasks": TRAIN_RESOURCES["gpu"], "mpi": "srun", "tasks_per_gpu": 0}
+    TRAIN_RESOURCES |= {
+        "tasks": TRAIN_RESOURCES["gpu"],
+        "mpi": "srun",
+        "tasks_per_gpu": 0,
+    }
     LAUNCHER = (
         f"srun --nodes={CONFIG.train.nodes} --ntasks-per-node={PER_NODE} --cpu-bind=none "
         "--kill-on-bad-exit=1 "
