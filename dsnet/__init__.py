@@ -5,9 +5,9 @@ Not a medical device. The names below are the public ones; each is loaded when i
 Examples
 --------
 >>> import dsnet
->>> model = dsnet.load_model("results/models/resnet50/ds/seed0")  # doctest: +SKIP
->>> study = dsnet.read_study("exports/CT.zip")  # doctest: +SKIP
->>> dsnet.predict(model, study).boxes  # doctest: +SKIP
+>>> model = dsnet.load_model("results/models/resnet50/ds/seed0")
+>>> study = dsnet.read_study("exports/CT.zip")
+>>> boxes = dsnet.predict(model, study).boxes
 """
 
 from importlib import import_module

@@ -320,7 +320,9 @@ def load_results(folder: Path | str) -> Results:
     Examples
     --------
     >>> import dsnet
-    >>> dsnet.load_results("results").ledger["criterion"].value_counts()  # doctest: +SKIP
+    >>> results = dsnet.load_results("results")
+    >>> results.ledger["status"].value_counts().to_dict()
+    {'excluded': 28, 'included': 21}
     """
     return Results(Path(folder))
 

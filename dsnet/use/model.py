@@ -141,6 +141,13 @@ def load_model(model: Path | str, config: Config | None = None) -> Model:
     ------
     UserError
         If there is no such model, or it is not what it should be.
+
+    Examples
+    --------
+    >>> import dsnet
+    >>> model = dsnet.load_model("results/models/resnet50/ds/seed0")
+    >>> model.facts.name, model.facts.grid
+    ('resnet50/ds/seed0', {'size_px': 64, 'pixel_mm': 4.0})
     """
     path = Path(model)
     if path.is_dir():

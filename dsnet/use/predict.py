@@ -188,12 +188,15 @@ def predict(
 
     Examples
     --------
-    docs/predict.ipynb runs it on a study.
-
     >>> import dsnet
-    >>> study = dsnet.read_study("exports/CT.zip")  # doctest: +SKIP
-    >>> levels = dsnet.parse_levels("L1=1:33")
-    >>> dsnet.predict("ds.dsnet", study, levels=levels).grades  # doctest: +SKIP
+    >>> study = dsnet.read_study("exports/CT.zip")
+    >>> levels = dsnet.parse_levels("L1=50:70,L2=20:40")
+    >>> result = dsnet.predict("results/models/resnet50/ds/seed0", study, levels=levels)
+    >>> result.slices[["z_mm", "status", "level"]]
+       z_mm     status level
+    0   0.0  predicted
+    1  30.0  predicted    L2
+    2  60.0  predicted    L1
     """
     if not isinstance(model, Model):
         model = load_model(model)

@@ -113,8 +113,8 @@ def read_study(
     Examples
     --------
     >>> import dsnet
-    >>> study = dsnet.read_study("exports/CT.zip")  # doctest: +SKIP
-    >>> result = dsnet.predict("results/models/resnet50/ds/seed0", study)  # doctest: +SKIP
+    >>> dsnet.read_study("exports/CT.zip")
+    Study(1 patients, 1 series, 3 files)
     """
     if patient_name and not _NAME.fullmatch(patient_name):
         raise UserError(

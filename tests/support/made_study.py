@@ -4,10 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydicom.uid import generate_uid
 
 from dsnet.config.detector import Detector, Variant
+from dsnet.detect.model import build
+from dsnet.files import write_json
+from dsnet.train import checkpoints
 from dsnet.use.model import Detections, Facts, Model
 from support.ct_builder import ct_slice, save
 
@@ -95,6 +99,37 @@ def body_mm(z_mm: float) -> list[float]:
         y_mm + y_max * ROW_MM,
         z_mm,
     ]
+
+
+DETECTOR = Detector(weights="none", proposals=20)
+
+
+def write_run(folder: Path, variant: Variant, *, seed: int = 0) -> Path:
+    """Write a run folder as training leaves it, with untrained weights on a grid of 64 x 4 mm."""
+    grid = {"size_px": 64, "pixel_mm": 4.0}
+    checkpoints.save(
+        build(DETECTOR, variant, **grid, seed=seed).state_dict(), folder / "weights.pt"
+    )
+    settings = {
+        "variant": variant.model_dump(),
+        "seed": seed,
+        "detector": DETECTOR.model_dump(mode="json"),
+        "train": {"epochs": 1},
+    }
+    data = {"digest_sha256": "0" * 64, "cohort": "made", "synthetic": True, "leaky": False}
+    write_json(
+        folder / "manifest.json",
+        {
+            "commit": "unknown",
+            "versions": {"torch": torch.__version__},
+            "settings": settings,
+            "data": {**data, **grid},
+            "start": {"source": "none"},
+            "machine": {},
+            "result": {"epoch": 1, "epochs": 1, "parameters": 7},
+        },
+    )
+    return folder
 
 
 class ModelByHu(Model):

@@ -7,23 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.made_study import write_study
+from support.made_study import DETECTOR, write_run, write_study
 from typer.testing import CliRunner
 
 import dsnet
 from dsnet.cli import app
-from dsnet.config.detector import Detector, Variant
+from dsnet.config.detector import Variant
 from dsnet.config.load import Config
-from dsnet.detect.model import build
 from dsnet.detect.model_file import read_model, write_model
 from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.train.checkpoints import save
 from dsnet.use.model import NOT_A_DEVICE, export_model
 
 pytestmark = pytest.mark.slow
 
-DETECTOR = Detector(weights="none", proposals=20)
 VARIANT = Variant(backbone="mobilenet_v2", attention="ds")
 CONFIG = Config.model_validate(
     {"cohort": "c", "exclude": {"criteria": {"contrast_enhanced": {"enabled": False}}}}
@@ -33,29 +30,7 @@ CONFIG = Config.model_validate(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run folder alone, as training leaves it."""
-    folder = tmp_path_factory.mktemp("results") / "run"
-    network = build(DETECTOR, VARIANT, size_px=64, pixel_mm=3.0, seed=1)
-    save(network.state_dict(), folder / "weights.pt")
-    settings = {
-        "variant": VARIANT.model_dump(),
-        "seed": 1,
-        "detector": DETECTOR.model_dump(mode="json"),
-        "train": {"epochs": 1},
-    }
-    data = {"digest_sha256": "0" * 64, "cohort": "made", "synthetic": True}
-    write_json(
-        folder / "manifest.json",
-        {
-            "commit": "unknown",
-            "versions": {"torch": torch.__version__},
-            "settings": settings,
-            "data": {**data, "size_px": 64, "pixel_mm": 3.0, "leaky": False},
-            "start": {"source": "none"},
-            "machine": {},
-            "result": {"epoch": 1, "epochs": 1, "parameters": 7},
-        },
-    )
-    return folder
+    return write_run(tmp_path_factory.mktemp("results") / "run", VARIANT, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +54,7 @@ def test_a_model_file_holds_its_settings_and_a_run_folder_takes_the_config(
 ) -> None:
     facts = dsnet.load_model(exported).facts
     assert facts.name == "mobilenet_v2/ds/seed1"
-    assert facts.grid == {"size_px": 64, "pixel_mm": 3.0}
+    assert facts.grid == {"size_px": 64, "pixel_mm": 4.0}
     assert facts.detector == DETECTOR
     assert facts.licence == "CC BY 4.0"
     assert not facts.exclude.criteria.contrast_enhanced.enabled

@@ -71,6 +71,17 @@ def collect(
     UserError
         If a file or a row cannot be read, has no image or no level, or two boxes are in
         conflict, unless the config has these only reported.
+
+    Examples
+    --------
+    >>> import dsnet
+    >>> from dsnet.config.cohort import Annotations
+    >>> study = dsnet.read_study("exports/CT.zip")
+    >>> folder = Path("cohort/annotations")
+    >>> boxes = dsnet.read_annotations(folder, study.index, study.identities, Annotations())
+    >>> boxes[["level", "x_min", "y_min", "x_max", "y_max", "status"]]
+      level  x_min  y_min  x_max  y_max status
+    0    L1   42.0   50.0   60.0   62.0   used
     """
     annotations = Reader(index, identities, params).read(folder)
     files = ImageFiles(index, identities)
