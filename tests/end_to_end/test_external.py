@@ -96,13 +96,13 @@ def test_all_covers_the_external_cohort(finished: Project) -> None:
 def test_an_external_hospital_id_is_found_wherever_it_lies(finished: Project) -> None:
     assert "no hit" in finished.succeed("dsnet", "phi-check", *CONFIG)
     answers = finished.json("data/north.json")
-    leak = finished.path / "results" / "leak.csv"
+    leak = finished.path / "results" / "cohort" / "leak.csv"
     leak.write_text(f"a,{answers['patients'][0]['patient_id']}\n", encoding="utf-8")
-    found = finished.run("dsnet", "phi-check", *CONFIG)
+    found = finished.run("dsnet", "phi-check", "results/cohort", *CONFIG)
     leak.unlink()
     assert found.returncode == 1
     report = json.loads((finished.path / "results/phi_check.json").read_text(encoding="utf-8"))
-    assert "results/leak.csv" in {hit["path"] for hit in report["hits"]}
+    assert "cohort/leak.csv" in {hit["path"] for hit in report["hits"]}
 
 
 def test_without_the_config_its_results_are_refused(finished: Project) -> None:

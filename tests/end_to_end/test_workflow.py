@@ -306,16 +306,16 @@ def test_what_the_commands_made_identifies_nobody(finished: Project) -> None:
     searched = finished.json("results/phi_check.json")
     assert searched["values"] > 1000
     assert searched["hits"] == []
-    leak = finished.path / "results" / "leak.csv"
+    leak = finished.path / "results" / "cohort" / "leak.csv"
     name = next(
         text for text in finished.json("data/phantom-answers.json")["identifiers"] if "^" in text
     )
     leak.write_text(f"a,{name.upper()},b\n", encoding="utf-8")
-    found = finished.run("dsnet", "phi-check", "results")
+    found = finished.run("dsnet", "phi-check", "results/cohort")
     leak.unlink()
     assert found.returncode == 1
     assert name.upper() not in found.stdout
-    assert "results/leak.csv" in {
+    assert "cohort/leak.csv" in {
         hit["path"] for hit in finished.json("results/phi_check.json")["hits"]
     }
 
