@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import dcmread
 
 from dsnet import schemas
@@ -16,6 +19,7 @@ from dsnet.dicom.pixels import Thresholds
 from dsnet.errors import UserError
 from dsnet.files import sha256
 from dsnet.slices import step
+from dsnet.slices.image import Outcome, Task
 from dsnet.slices.step import store_slices
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
@@ -98,6 +102,18 @@ def test_processes_change_no_byte(
     before = written(paths)
     store_slices(slices=PARAMS.model_copy(update={"processes": 2}), dxa=Dxa(), **paths)
     assert written(paths) == before
+
+
+@given(st.floats(24.001, 400.0))
+def test_the_grid_that_the_remedy_names_holds_the_box(reach: float) -> None:
+    """With a pixel to spare, since a larger grid may lie another fraction of a pixel off."""
+    outcome = Outcome("", ((24 - reach, 20.0, 30.0, 30.0),), (1.0,))
+    task = Task(0, "F-1", "", "", "", outcome.boxes)
+    with pytest.raises(UserError) as caught:
+        step._collect([task], [outcome], PARAMS)
+    size_px = int(re.findall(r"size_px to (\d+)", str(caught.value))[0])
+    assert size_px % 32 == 0
+    assert size_px - 32 < 2 * reach + 2 <= size_px
 
 
 def test_two_boxes_on_one_image_share_its_row(tmp_path: Path, make_cohort: MakeCohort) -> None:
