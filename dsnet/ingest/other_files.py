@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -208,21 +209,20 @@ def _table(rows: list[list[str]], table: str) -> Iterator[Value]:
                 yield from _cell(kind, cell, named_identity=bool(_IDENTITY.search(name)))
 
 
-def _cell(kind: str, text: str, *, named_identity: bool) -> Iterator[Value]:
+@lru_cache(maxsize=1 << 14)  # levels, edges and the like recur in every row
+def _cell(kind: str, text: str, *, named_identity: bool) -> tuple[Value, ...]:
     """Return what a cell identifies; a number does so by its column's name, zeros or length."""
     text = text.strip()
     if _PSEUDONYM.fullmatch(text):
-        return
+        return ()
     written = sorted(dates(text)) if len(text) <= len("30 September 2020 10:20:30.000") else []
-    for day in written:
-        yield Value(kind, "date", day)
+    values = tuple(Value(kind, "date", day) for day in written)
     digits = text.lstrip("+-")
     long = digits.isdigit() and (digits.startswith("0") or len(digits) >= 7)
     if written or len(text) > _LONGEST or (_NUMBER.fullmatch(text) and not named_identity | long):
-        return
+        return values
     one = value(kind, "uid" if _UID.fullmatch(text) else "text", text)
-    if one:
-        yield one
+    return (*values, one) if one else values
 
 
 def _strings(path: Path, kind: str) -> Iterator[str]:
