@@ -114,7 +114,7 @@ NEGATIVES = pa.DataFrameSchema(
         "image_key": text_column(IMAGE_KEY),
         "patient_key": text_column(PATIENT_KEY),
         "subset": word_column(*SUBSETS),
-        # The levels annotated on it, or "beyond the mask".
+        # The levels annotated on it, or "off the mask".
         "reason": text_column(),
     },
 )

@@ -2,8 +2,8 @@
 
 A detector that sees slices of L1 to L4 alone learns that every slice has a box. A slice is a
 negative for one of two reasons only: boxes of other levels are annotated on it and none of L1 to
-L4, or it lies beyond the bodies of L1 to L4 of a mask that has all four of them. A slice without an
-annotation is not one: papers annotate a few slices of each vertebra.
+L4, or a mask that has all four has no body of them nearby: beyond them, and in the discs between. A
+slice without an annotation is not one: papers annotate a few slices of each vertebra.
 """
 
 from collections.abc import Iterator
@@ -27,6 +27,9 @@ from dsnet.step import run
 
 _MASKS = ("nifti", "seg")
 _ELSEWHERE = "not_lumbar"
+
+_LEAST_BODY_MM, _LARGEST_DISC_MM = 15.0, 20.0
+"""Heights: a mask that was drawn on some slices of each body alone has less, and more between."""
 
 
 def store_negatives(
@@ -142,7 +145,7 @@ def find_negatives(
     subset_of = split.drop_duplicates("patient_key").set_index("patient_key")["subset"]
     files = index[index["file_key"].isin(ledger.loc[only, "file_key"])]
     files = files[files["patient_key"].isin(subset_of.index)]
-    reasons = {**dict(_beyond_masks(index, annotations)), **_other_levels(annotations)}
+    reasons = {**dict(_off_masks(index, annotations)), **_other_levels(annotations)}
     files = files[files["file_key"].isin(reasons)]
     return files.assign(
         subset=files["patient_key"].map(subset_of), reason=files["file_key"].map(reasons)
@@ -162,21 +165,35 @@ def _other_levels(annotations: pd.DataFrame) -> dict[str, str]:
     return {str(key): " ".join(own) for key, own in others.groupby("file_key")["level"]}
 
 
-def _beyond_masks(index: pd.DataFrame, annotations: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Yield the files of a series that lie beyond the bodies of L1 to L4 of its whole mask."""
+def _off_masks(index: pd.DataFrame, annotations: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield the files of a series that lie off all bodies of L1 to L4 of its whole mask."""
     masks = annotations[annotations["format"].isin(_MASKS) & annotations["level"].isin(LEVELS)]
     places = index[["file_key", "series_key", "position_mm", "series_spacing_mm"]]
     for (_, series), own in masks.merge(places, on="file_key").groupby(["table", "series_key"]):
         if set(own["level"]) < set(LEVELS):
             continue
         slices = places[places["series_key"] == series]
-        low, high = own["position_mm"].min(), own["position_mm"].max()
+        spacing_mm = float(slices["series_spacing_mm"].iloc[0])
         # One slice more: a mask may leave out the end plate.
-        margin_mm = 1.5 * float(slices["series_spacing_mm"].iloc[0])
-        position_mm = slices["position_mm"]
-        beyond = (position_mm < low - margin_mm) | (position_mm > high + margin_mm)
-        for key in slices.loc[beyond, "file_key"]:
-            yield key, "beyond the mask"
+        margin_mm = 1.5 * spacing_mm
+        masked_mm = np.unique(own["position_mm"])
+        position_mm = slices["position_mm"].to_numpy(float)
+        off = np.abs(np.subtract.outer(position_mm, masked_mm)).min(axis=1) > margin_mm
+        if not _is_dense(own, spacing_mm):
+            off &= (position_mm < masked_mm[0]) | (position_mm > masked_mm[-1])
+        for key in slices.loc[off, "file_key"]:
+            yield key, "off the mask"
+
+
+def _is_dense(masked: pd.DataFrame, spacing_mm: float) -> bool:
+    """Return whether a mask has each body whole, so that what it leaves out between are discs."""
+    bodies = [np.unique(own) for _, own in masked.groupby("level")["position_mm"]]
+    gaps_mm = np.diff(np.unique(masked["position_mm"]))
+    return (
+        all(np.diff(own).max(initial=0.0) < 1.5 * spacing_mm for own in bodies)
+        and all(np.ptp(own) + spacing_mm >= _LEAST_BODY_MM for own in bodies)
+        and bool(gaps_mm.max() < _LARGEST_DISC_MM)
+    )
 
 
 if __name__ == "__main__":

@@ -87,13 +87,25 @@ def test_slices_that_fail_anything_else_are_no_negatives() -> None:
 def test_slices_beyond_a_whole_mask_are_negatives_with_a_margin() -> None:
     rows = [(number, LEVELS[3 - (number - 5) // 3]) for number in range(5, 17)]
     masked = boxes(*rows, form="nifti")
-    expected = dict.fromkeys((0, 1, 2, 3, 18, 19), "beyond the mask")
+    expected = dict.fromkeys((0, 1, 2, 3, 18, 19), "off the mask")
     inside = dict.fromkeys(range(5, 17), "")
     assert found(masked, slices(20, inside)) == expected
     # One level is missing: the spine may go on beyond it.
     assert found(masked[masked["level"] != "L4"], slices(20, inside)) == {}
     # Boxes on a few slices say nothing of the others.
     assert found(masked.assign(format="coco"), slices(20, inside)) == {}
+
+
+def test_discs_between_the_bodies_of_a_whole_mask_are_negatives() -> None:
+    numbers = [*range(0, 8), *range(12, 20), *range(24, 32), *range(36, 44)]
+    masked = boxes(*((n, LEVELS[3 - n // 12]) for n in numbers), form="seg")
+    inside = dict.fromkeys(numbers, "")
+    discs = dict.fromkeys((9, 10, 21, 22, 33, 34), "off the mask")
+    assert found(masked, slices(44, inside)) == discs
+    # Drawn on some slices of each body alone, a mask says nothing of those in between.
+    for left_out in ({3}, {0, 1, 2, 3, 4}, {5, 6, 7}):
+        sparse = masked[~masked["file_key"].isin([key("F", n) for n in left_out])]
+        assert found(sparse, slices(44, inside)) == {}
 
 
 def test_patients_outside_of_the_split_have_no_negatives() -> None:
