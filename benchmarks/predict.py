@@ -4,7 +4,8 @@
 `dsnet.predict`, from files to tables; through its detector alone, in torch and in onnxruntime, from
 HU to boxes; and through torchvision's detector of the same settings and weights, whose images are
 windowed and ready in memory. Loading the model and the study is timed apart. Without ``--run`` the
-weights are untrained: such a detector finds the most boxes that it may, on every image.
+weights are untrained, and without ``--study`` the slices show no vertebra: what `dsnet.predict`
+does beside detecting depends on the number of boxes, which the title says.
 """
 
 import argparse
@@ -40,6 +41,8 @@ from dsnet.use.predict import image_of
 BATCH = 8
 """Images at a time, as `dsnet.predict`."""
 
+WHOLE = "dsnet.predict, files to tables"
+
 Pass = Callable[[], Any]
 
 
@@ -49,15 +52,19 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="resnet50/none, trained on a field of 144 mm")
     parser.add_argument("--size-px", type=int, default=96, help="of the untrained detector")
     parser.add_argument("--proposals", type=int, default=50, help="of the untrained detector")
-    parser.add_argument("--slices", type=int, default=60)
+    parser.add_argument("--study", type=Path, nargs="*", default=[], help="DICOM in place of made")
+    parser.add_argument("--slices", type=int, default=60, help="of the made study")
     parser.add_argument("--rounds", type=int, default=9, help="how often each way is timed")
     arguments = parser.parse_args()
     torch.set_num_threads(cpus())  # as onnxruntime
     with tempfile.TemporaryDirectory(prefix="dsnet-bench-") as folder:
         ways, loading = prepare(Path(folder), arguments)
-        table = timed(ways, arguments)
-    machine = this_machine().name
-    table.title = f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        result = ways[WHOLE]()
+        table = timed(ways, len(result.slices), arguments.rounds)
+    table.title = (
+        f"{len(result.slices)} slices, {len(result.boxes)} boxes, {result.model.facts.size_px} px, "
+        f"{this_machine().name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
     Console(width=120).print(table)
     print("; ".join(f"{name} {seconds:.2f} s" for name, seconds in loading.items()))
 
@@ -67,7 +74,9 @@ def prepare(
 ) -> tuple[dict[str, Pass], dict[str, float]]:
     """Return what predicts all slices once, by name, and the seconds that loading takes."""
     path = arguments.run or untrained(folder / "model.dsnet", arguments)
-    write_slices(folder / "dicom", partial(template, ExplicitVRLittleEndian), arguments.slices)
+    if not arguments.study:
+        write_slices(folder / "dicom", partial(template, ExplicitVRLittleEndian), arguments.slices)
+    files = arguments.study or [folder / "dicom"]
     loading: dict[str, float] = {}
 
     def load(name: str, act: Callable[[], Any]) -> Any:
@@ -76,7 +85,7 @@ def prepare(
         loading[name] = time.perf_counter() - start
         return made
 
-    study = load("read_study", lambda: dsnet.read_study(folder / "dicom"))
+    study = load("read_study", lambda: dsnet.read_study(*files))
     model = load("load_model", lambda: loaded(path))
     facts = model.facts
     windows = facts.detector.windows
@@ -99,7 +108,7 @@ def prepare(
         f"dsnet, batches of {BATCH}": passes(model.detect, hu, BATCH),
         "dsnet, ONNX, image by image": passes(onnx.detect, hu, 1),
         f"dsnet, ONNX, batches of {BATCH}": passes(onnx.detect, hu, BATCH),
-        "dsnet.predict, files to tables": partial(dsnet.predict, model, study, force=True),
+        WHOLE: partial(dsnet.predict, model, study, force=True),
     }, loading
 
 
@@ -139,17 +148,16 @@ def check_equal(theirs: NDArray[np.float32], ours: NDArray[np.float32]) -> None:
         raise SystemExit("torchvision's detector finds other boxes: its settings differ")
 
 
-def timed(ways: dict[str, Pass], arguments: argparse.Namespace) -> Table:
+def timed(ways: dict[str, Pass], images: int, rounds: int) -> Table:
     """Return the table of all ways, each timed in turn, the order another in each round."""
     names = list(ways)
     milliseconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(arguments.rounds + 1):
+    for number in range(rounds + 1):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             start = time.perf_counter()
             ways[name]()
             if number:  # the first warms up
-                passed = time.perf_counter() - start
-                milliseconds[name].append(1000 * passed / arguments.slices)
+                milliseconds[name].append(1000 * (time.perf_counter() - start) / images)
     first = milliseconds[names[0]]
     table = Table("way", "ms an image", "quartiles", f"times {names[0]}", "quartiles")
     for name, values in milliseconds.items():
