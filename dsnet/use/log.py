@@ -15,7 +15,7 @@ from dsnet.files import read_json
 from dsnet.results import Results
 
 if TYPE_CHECKING:  # torch, where something is logged
-    from lightning_fabric.loggers import Logger
+    from lightning_fabric.loggers.logger import Logger
 
 _NOT_LOGGED = ["epoch", "seconds"]
 
@@ -81,7 +81,7 @@ def tensorboard(folder: Path) -> "Callable[[str], Logger]":
 
     An earlier log of the same training there is replaced.
     """
-    from lightning_fabric.loggers import TensorBoardLogger  # noqa: PLC0415 - torch
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger  # noqa: PLC0415 - torch
 
     def logger(run: str) -> "Logger":
         name, _, version = run.rpartition("/")
