@@ -497,6 +497,20 @@ def compare(
 
 
 @app.command()
+def tensorboard(
+    results: Annotated[Path, typer.Argument(help="Results folder.")],
+    output: Annotated[Path, typer.Option(help="Folder to write, for tensorboard --logdir.")],
+) -> None:
+    """Write losses and validation of all trainings, also of those under way, for TensorBoard."""
+    from dsnet.use.log import log_trainings  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.use.log import tensorboard as loggers  # noqa: PLC0415 - as above
+
+    with reporting():
+        for run, epochs in log_trainings(results, loggers(output)).items():
+            typer.echo(f"{run}: {epochs} epochs")
+
+
+@app.command()
 def adopt(
     target: Annotated[str, typer.Argument(help="What should count as up to date.")] = "all",
     configfile: ConfigFile = CONFIG,

@@ -26,7 +26,7 @@ from dsnet.errors import UserError
 from dsnet.files import whole
 
 FORMAT = "dsnet model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when an older program could no longer read a file, or read it wrongly."""
 
 Arrays = dict[str, NDArray[Any]]

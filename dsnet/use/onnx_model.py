@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dsnet.errors import UserError
 from dsnet.processes import cpus
 
-_FORMAT, _VERSION = "dsnet model", "1"  # as dsnet.detect.model_file, which imports torch
+_FORMAT, _VERSION = "dsnet model", "2"  # as dsnet.detect.model_file, which imports torch
 _ERRORS_ONLY = 3
 
 
@@ -64,8 +64,13 @@ class OnnxDetector:
 
     def __call__(self, hu: NDArray[np.int16]) -> list[dict[str, NDArray[Any]]]:
         """Return the detections on each image, as `dsnet.detect.model_file.TorchDetector`."""
-        outputs = (self._session.run(None, {"hu": one.astype(np.float32)}) for one in hu)
-        return [dict(zip(self._names, values, strict=True)) for values in outputs]
+        values = self._session.run(None, {"hu": hu.astype(np.float32)})
+        outputs = dict(zip(self._names, values, strict=True))
+        counts = outputs.pop("counts")
+        return [
+            {name: values[image, :count] for name, values in outputs.items()}
+            for image, count in enumerate(counts)
+        ]
 
 
 def _package(name: str) -> Any:

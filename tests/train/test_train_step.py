@@ -38,6 +38,7 @@ from dsnet.train.step import (
     train_one_epoch,
     validate,
 )
+from dsnet.use.log import history_so_far
 
 DETECTOR = Detector(weights="none", proposals=40, roi_samples=16, loss="dice_ce")
 PARAMS = Train(
@@ -124,6 +125,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
         with pytest.raises(Killed):
             run("killed")
     assert [path.name for path in (tmp_path / "killed").iterdir()] == ["checkpoints"]
+    so_far = history_so_far(tmp_path / "killed" / "checkpoints" / "last.ckpt")
     torch.manual_seed(99)  # the global generator's state must not matter
     resumed = run("killed")
     assert same(weights(whole), weights(resumed))
@@ -133,6 +135,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     ]
     pd.testing.assert_frame_equal(*histories)
     assert histories[0]["epoch"].tolist() == [1, 2, 3]
+    assert so_far["loss"].tolist() == histories[0]["loss"].tolist()[:2]
     assert histories[0]["validation_map"].isna().tolist() == [True, False, False]
     assert {path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()} <= {"busy"}
 

@@ -21,7 +21,7 @@ from dsnet.use.onnx_model import OnnxDetector, read_onnx
 pytestmark = pytest.mark.slow
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
-pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 DETECTOR = Detector(weights="none", proposals=60)
 SIZE_PX, PIXEL_MM = 96, 2.25
@@ -78,7 +78,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     facts = model(size_px=SIZE_PX, pixel_mm=PIXEL_MM).facts.model_dump(mode="json")
-    export_onnx(path, facts, network("mobilenet_v2", "none"), DETECTOR.windows)
+    made = network("mobilenet_v2", "none")
+    made.roi_heads.score_thresh = 0.3  # of which images have different numbers of boxes
+    export_onnx(path, facts, made, DETECTOR.windows)
     return path
 
 
@@ -91,15 +93,36 @@ def test_the_facts_stand_in_the_file(exported: Path) -> None:
     assert set(found) == {"boxes", "labels", "scores", "probabilities"}
 
 
+def test_any_number_of_images_goes_through_at_once(exported: Path) -> None:
+    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["images", SIZE_PX, SIZE_PX]
+    assert all(output.shape[0] == "images" for output in session.get_outputs())
+    names = [output.name for output in session.get_outputs()]
+    hu = np.random.default_rng(3).normal(100, 400, (4, SIZE_PX, SIZE_PX)).astype(np.float32)
+    hu[1] = -1000
+    together = dict(zip(names, session.run(None, {"hu": hu}), strict=True))
+    assert len(set(together["counts"].tolist())) > 1
+    for image, count in enumerate(together["counts"]):
+        alone = dict(zip(names, session.run(None, {"hu": hu[image : image + 1]}), strict=True))
+        assert all(np.array_equal(together[name][image], alone[name][0]) for name in names)
+        assert (together["labels"][image] > 0).sum() == count  # and zeros after them
+    assert [len(values) for values in session.run(None, {"hu": hu[:0]})] == [0] * len(names)
+
+
 def test_files_that_are_not_whole_are_refused(exported: Path, tmp_path: Path) -> None:
     changed = onnx.load(exported)
-    changed.graph.initializer[0].raw_data = bytes(len(changed.graph.initializer[0].raw_data))
+    (body,) = [attribute.g for attribute in changed.graph.node[-1].attribute]
+    body.initializer[0].raw_data = bytes(len(body.initializer[0].raw_data))
     onnx.save(changed, tmp_path / "changed.onnx")
     onnx.save(onnx.helper.make_model(changed.graph), tmp_path / "foreign.onnx")
+    older = onnx.load(exported)
+    next(one for one in older.metadata_props if one.key == "version").value = "1"
+    onnx.save(older, tmp_path / "older.onnx")
     (tmp_path / "text.onnx").write_text("x")
     for name, came in {
         "changed.onnx": "does not fit its SHA-256",
         "foreign.onnx": "another ONNX file",
+        "older.onnx": "format version 1",
         "text.onnx": "something else",
         "missing.onnx": "no file",
     }.items():
