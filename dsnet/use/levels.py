@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -202,13 +201,13 @@ def assign(
     if source.kind == "anchor":
         for (patient, series), own in slices.groupby(["patient", "series"]):
             z_mm = slices.loc[boxes.loc[boxes["row"].isin(own.index), "row"], "z_mm"]
-            try:
-                spans = count_levels(z_mm.to_numpy(float), own["z_mm"].to_numpy(float), source)
-            except ValueError as error:
-                notes.append(f"{patient}, {series}: levels were not counted, since {error}")
-                continue
+            spans, why = count_levels(z_mm.to_numpy(float), own["z_mm"].to_numpy(float), source)
             for level, low, high in spans:
                 of_slices[own.index[own["z_mm"].between(low, high)]] = level
+            missing = [level for level in LEVELS if level not in {level for level, *_ in spans}]
+            if missing:
+                names = ", ".join(missing)
+                notes.append(f"{patient}, {series}: {names} were not counted, since {why}")
     return of_slices.reindex(boxes["row"]).set_axis(boxes.index), of_slices, notes
 
 
@@ -230,11 +229,12 @@ def _from_boxes(
 
 def count_levels(
     box_z_mm: Floats, slice_z_mm: Floats, source: LevelSource
-) -> list[tuple[str, float, float]]:
+) -> tuple[list[tuple[str, float, float]], str]:
     """Return which level each stretch of slices shows, counted from an anchor.
 
     A vertebra is a stretch of neighbouring slices with a box; a slice without one, or a gap of the
-    series, ends it. Stretches lower than a body are taken for false boxes.
+    series, ends it. Stretches lower than a body are taken for false boxes. Counting goes from the
+    anchor to head and foot, and ends where the next stretch cannot be the next vertebra.
 
     Parameters
     ----------
@@ -247,61 +247,82 @@ def count_levels(
 
     Returns
     -------
-    list of (level, low, high)
-        Of L1 to L4, in mm.
-
-    Raises
-    ------
-    ValueError
-        If the stretches are not a row of vertebrae, or none lies at the anchor; the message says
-        why.
+    levels : list of (level, low, high)
+        Of L1 to L4, in mm, from the foot.
+    why : str
+        Why counting ended before all four were counted, else "".
     """
     bodies = _bodies(np.unique(box_z_mm), np.unique(slice_z_mm))
-    name, anchor_mm = source.anchor
-    middles = [(low + high) / 2 for low, high in bodies]
-    for (low, high), gap_mm in zip(
-        bodies, [upper - lower for lower, upper in pairwise([*middles, math.nan])], strict=False
-    ):
-        if high - low > _HIGHEST_MM:
-            raise ValueError(
-                f"boxes on {high - low:.0f} mm of slices without a gap are more than one vertebra"
-            )
-        if not math.isnan(gap_mm) and not _PITCH_MM[0] <= gap_mm <= _PITCH_MM[1]:
-            raise ValueError(f"neighbouring vertebrae would be {gap_mm:.0f} mm apart")
-    rank, level = _at_anchor(name, anchor_mm, bodies)
-    levels = {
-        number: ORDER[ORDER.index(level) - (number - rank)]
-        for number in range(len(bodies))
-        if 0 <= ORDER.index(level) - (number - rank) < len(ORDER)
-    }
-    return [(levels[n], *bodies[n]) for n in levels if levels[n] in LEVELS]
+    first, level, why = _at_anchor(*source.anchor, bodies)
+    if why:
+        return [], why
+    named = {level: bodies[first]}
+    reasons = []
+    for way, last in ((1, LEVELS[0]), (-1, LEVELS[-1])):
+        number, here = first, ORDER.index(level)
+        while (here - ORDER.index(last)) * way > 0:
+            why = _no_neighbour(bodies, number, way)
+            if why:
+                reasons.append(why)
+                break
+            number, here = number + way, here - way
+            named[ORDER[here]] = bodies[number]
+    spans = [(name, *named[name]) for name in reversed(LEVELS) if name in named]
+    return spans, "; ".join(reasons)
+
+
+def _no_neighbour(bodies: Sequence[tuple[float, float]], number: int, way: int) -> str:
+    """Return why the next stretch, to the head (1) or the foot (-1), is not the next vertebra."""
+    where = "above" if way > 0 else "below"
+    if not 0 <= number + way < len(bodies):
+        return f"no boxes lie {where} z = {bodies[number][way > 0]:.0f} mm"
+    own, other = bodies[number], bodies[number + way]
+    if why := _too_high(other):
+        return why
+    gap_mm = abs(sum(other) - sum(own)) / 2
+    if not _PITCH_MM[0] <= gap_mm <= _PITCH_MM[1]:
+        return f"the vertebrae {where} z = {own[way > 0]:.0f} mm would be {gap_mm:.0f} mm apart"
+    return ""
+
+
+def _too_high(body: tuple[float, float]) -> str:
+    low, high = body
+    if high - low <= _HIGHEST_MM:
+        return ""
+    return (
+        f"boxes on {high - low:.0f} mm of slices without a gap, from z = {low:.0f} mm, are more "
+        "than one vertebra"
+    )
 
 
 def _at_anchor(
     name: str, anchor_mm: float, bodies: Sequence[tuple[float, float]]
-) -> tuple[int, str]:
-    """Return the rank, from the foot, of the vertebra that the anchor names, and its level."""
-    if name == "sacrum":
-        above = [number for number, (_, high) in enumerate(bodies) if high > anchor_mm]
-        if not above or bodies[above[0]][0] - anchor_mm > _PITCH_MM[0]:
-            raise ValueError(f"no vertebra stands on the sacrum at z = {anchor_mm:g} mm")
-        return above[0], "L5"
+) -> tuple[int, str, str]:
+    """Return rank, from the foot, and level of the vertebra at the anchor, or why there is none."""
     margin_mm = _LOWEST_MM / 2
-    at = [
-        number
-        for number, (low, high) in enumerate(bodies)
-        if low - margin_mm <= anchor_mm <= high + margin_mm
-    ]
+    if name == "sacrum":
+        level = "L5"
+        at = [number for number, (_, high) in enumerate(bodies) if high > anchor_mm][:1]
+        at = [number for number in at if bodies[number][0] - anchor_mm <= _PITCH_MM[0]]
+        why = f"no vertebra stands on the sacrum at z = {anchor_mm:g} mm"
+    else:
+        level = "T12" if name == "last-rib" else name
+        at = [
+            number
+            for number, (low, high) in enumerate(bodies)
+            if low - margin_mm <= anchor_mm <= high + margin_mm
+        ]
+        at.sort(key=lambda number: abs(sum(bodies[number]) / 2 - anchor_mm))
+        why = f"no box lies at the anchor, z = {anchor_mm:g} mm"
     if not at:
-        raise ValueError(f"no box lies at the anchor, z = {anchor_mm:g} mm")
-    nearest = min(at, key=lambda number: abs(sum(bodies[number]) / 2 - anchor_mm))
-    return nearest, "T12" if name == "last-rib" else name
+        return 0, level, why
+    return at[0], level, _too_high(bodies[at[0]])
 
 
 def _bodies(boxed: Floats, every: Floats) -> list[tuple[float, float]]:
     """Return the stretches of neighbouring slices with a box, from the foot, less those too low."""
     if len(every) < 2 or not len(boxed):
-        raise ValueError("no slice has a box")
+        return []
     step_mm = float(np.median(np.diff(every)))
     ranks = np.searchsorted(every, boxed)
     new = (np.diff(ranks) > 1) | (np.diff(boxed) > 1.5 * step_mm)

@@ -168,7 +168,8 @@ BODIES = ((0, 24), (36, 60), (72, 96), (108, 132), (144, 168))
     ("anchor", "lowest"), [("sacrum=-10", "L4"), ("L3=84", "L4"), ("last-rib=150", "L4")]
 )
 def test_levels_are_counted_from_an_anchor(anchor: str, lowest: str) -> None:
-    spans = count_levels(*spine(*BODIES), parse_levels(anchor=anchor))
+    spans, why = count_levels(*spine(*BODIES), parse_levels(anchor=anchor))
+    assert why == ""
     names = [level for level, _, _ in spans]
     assert names[0] == lowest
     assert names == sorted(names, reverse=True)
@@ -180,22 +181,41 @@ def test_levels_are_counted_from_an_anchor(anchor: str, lowest: str) -> None:
     ("bodies", "anchor", "why"),
     [
         (((0, 96),), "L3=20", "more than one vertebra"),
-        (((0, 24), (108, 132)), "L3=12", "108 mm apart"),
         (BODIES, "L3=-60", "no box lies at the anchor"),
         (BODIES, "sacrum=-90", "no vertebra stands on the sacrum"),
-        ((), "L3=0", "no slice has a box"),
+        ((), "L3=0", "no box lies at the anchor"),
     ],
 )
 def test_levels_are_not_counted_where_the_boxes_are_no_row_of_vertebrae(
     bodies: tuple[tuple[float, float], ...], anchor: str, why: str
 ) -> None:
-    with pytest.raises(ValueError, match=why):
-        count_levels(*spine(*bodies), parse_levels(anchor=anchor))
+    spans, said = count_levels(*spine(*bodies), parse_levels(anchor=anchor))
+    assert spans == []
+    assert why in said
+
+
+@pytest.mark.parametrize(
+    ("bodies", "counted", "why"),
+    [
+        (((0, 24), (108, 132)), ["L3"], "above z = 26 mm would be 108 mm apart"),
+        (((0, 24), (36, 60), (72, 196)), ["L3", "L2"], "on 128 mm of slices without a gap"),
+        (((-90, -20), (0, 24), (36, 60), (72, 96)), ["L3", "L2", "L1"], "from z = -90 mm"),
+        (((-36, -12), (0, 24), (36, 60), (72, 196)), ["L4", "L3", "L2"], "from z = 70 mm"),
+        (((-96, -44), (-36, -12), (0, 24), (36, 60), (72, 96)), ["L4", "L3", "L2", "L1"], ""),
+    ],
+)
+def test_counting_ends_where_the_next_stretch_is_not_the_next_vertebra(
+    bodies: tuple[tuple[float, float], ...], counted: list[str], why: str
+) -> None:
+    spans, said = count_levels(*spine(*bodies), parse_levels(anchor="L3=12"))
+    assert [level for level, _, _ in spans] == counted
+    assert why in said
+    assert bool(said) == (len(counted) < 4)
 
 
 def test_why_levels_were_not_counted_is_a_note(study: dsnet.use.study.Study) -> None:
     result = dsnet.predict(model(), study, levels=LevelSource("anchor", anchor=("L3", 500.0)))
-    assert result.notes[-1].startswith("patient-1, series-1: levels were not counted")
+    assert result.notes[-1].startswith("patient-1, series-1: L1, L2, L3, L4 were not")
     assert set(result.boxes["level"]) == {""}
 
 
