@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.start.check import Checked, Fault
 from dsnet.start.cost import Cost
@@ -50,8 +51,9 @@ def summary_lines(
         yield "Images    " + ", ".join(f"{n:,} {name}" for name, n in checked.images.items())
     if cost:
         yield (
-            f"Time      about {_duration(cost.hours)} for Table 1's {cost.trainings} trainings "
-            f"(measured on images of noise, so rather less; {cost.machine})"
+            f"Time      about {_duration(cost.hours)} for Table 1's {cost.trainings} trainings"
+            + (f", {cost.at_once} at a time" if cost.at_once > 1 else "")
+            + f" (measured on images of noise, so rather less; {cost.machine})"
         )
         yield (
             f"Disk      {_gigabytes(cost.disk_bytes)} in {config.results}, and as much in DVC's "
@@ -66,7 +68,7 @@ def summary_lines(
 
 def _duration(hours: float) -> str:
     if hours < 1:
-        return f"{max(1, round(hours * 60))} minutes"
+        return count_of(max(1, round(hours * 60)), "minute")
     return f"{hours:,.1f} hours" if hours < 48 else f"{hours / 24:,.1f} days"
 
 

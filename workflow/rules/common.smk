@@ -15,7 +15,7 @@ from dsnet.config.detector import Attention, Backbone
 from dsnet.config.load import load
 from dsnet.config.output import FIGURES
 from dsnet.phantom import is_pristine
-from dsnet.processes import has_gpu
+from dsnet.processes import training_cores
 from dsnet.results import SOURCE, check_source, read_source
 from dsnet.source_digest import source_digest
 from dsnet.tables import benchmarks
@@ -115,16 +115,14 @@ if CONFIG.train.nodes > 1:
         "--kill-on-bad-exit=1 "
     )
 
-# Cores of a training or a prediction: all of a node, or of a machine with a GPU, which one has to
-# itself. On CPUs two run at once, each on half of the cores, since one leaves cores idle
-# (docs/performance.md).
+# Cores of a training or a prediction: all of a node's, or what this machine gives one.
 DETECTOR_CORES = ALL_CORES
 executor = workflow.executor_plugin
 on_cluster = workflow.remote_exec or (
     executor is not None and executor.common_settings.non_local_exec
 )
-if PER_NODE == 1 and not on_cluster and not has_gpu():
-    DETECTOR_CORES = max(1, ALL_CORES // 2)
+if PER_NODE == 1 and not on_cluster:
+    DETECTOR_CORES = training_cores(ALL_CORES)
 
 # What each of them runs, a module of the package with the options that `step` and `files` return.
 STEP = "python -m {params.step} {params.files} --log {log:q}"
