@@ -45,7 +45,11 @@ def check_nodes():
         )
 
 
-CONFIG = checked(load, config, [Path(path) for path in workflow.configfiles])
+# Snakemake names the files of --configfile, whose keys win, before those of this workflow.
+CONFIG_FILES = sorted(
+    map(Path, workflow.configfiles), key=workflow.overwrite_configfiles.count
+)
+CONFIG = checked(load, config, CONFIG_FILES)
 # Whose files go through the rules from ingest to slices, and where everything is written.
 COHORT = CohortFolder(CONFIG.cohort)
 RESULTS = CONFIG.results.as_posix()
