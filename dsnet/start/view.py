@@ -20,6 +20,8 @@ def fault_lines(checked: Checked, *, show_private: bool) -> Iterator[str]:
             errors = (fault.error, *fault.others)
             private = dict.fromkeys(error.private for error in errors if error.private)
             yield from (f"        {detail}" for detail in private)
+    if not show_private and any(fault.error.private for fault in checked.faults):
+        yield "On a private terminal, dsnet check --show-private adds IDs, names and paths."
 
 
 def _more(fault: Fault) -> str:
@@ -40,7 +42,7 @@ def summary_lines(
     yield f"Cohort    {checked.files:,} files below dicom/, {checked.patients:,} patients"
     if checked.excluded:
         reasons = ", ".join(f"{slug} {n:,}" for slug, n in checked.excluded.items())
-        yield f"Excluded  {sum(checked.excluded.values()):,} patients: {reasons}"
+        yield f"Excluded  {count_of(sum(checked.excluded.values()), 'patient')}: {reasons}"
     if checked.included:
         classes = ", ".join(f"{n:,} {name}" for name, n in checked.included.items())
         least = config.split.min_patients_per_class
@@ -61,8 +63,8 @@ def summary_lines(
         )
     if not pixels:
         yield (
-            "Pixels were not read: implants, copies, damaged images and boxes beyond the grid show "
-            "with --pixels."
+            "Pixels were not read: implants, copies and damaged images show with --pixels, and "
+            "where the body is on each image."
         )
 
 
