@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "DSNET_FAILURES"
+CHECK: Final = "dsnet: dsnet check lists all faults of the cohort at once."
 _COHORT_STEPS: Final = frozenset({"ingest", "match", "exclude", "label", "split", "slices"})
 
 
@@ -83,5 +84,5 @@ def summary(failures: list[Failure]) -> str:
     if any(failure.private for failure in failures):
         lines.append("dsnet: on a private terminal, dsnet why adds whose data these are.")
     if any(Path(failure.log).stem in _COHORT_STEPS for failure in failures):
-        lines.append("dsnet: dsnet check lists all faults of the cohort at once.")
+        lines.append(CHECK)
     return "".join(f"{line}\n" for line in lines)

@@ -30,7 +30,7 @@ def test_a_step_of_the_workflow_leaves_its_error_with_private_detail(
     assert lines == [
         "dsnet: dxa.csv row 3: expected a, but found b; c.",
         "dsnet: on a private terminal, dsnet why adds whose data these are.",
-        "dsnet: dsnet check lists all faults of the cohort at once.",
+        failures.CHECK,
     ]
     failures.forget(private)
     assert failures.read(private) == []
