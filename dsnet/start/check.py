@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dsnet.cohort.annotations.collect import collect, match, used
 from dsnet.cohort.annotations.image_files import ImageFiles
@@ -253,7 +254,7 @@ def _beyond_grid(
         needed = np.maximum(needed, 2 * reach * step)
     size_px = 32 * ceil(needed.max() / params.pixel_mm / 32)
     grid = f"the grid of {params.size_px} px of {params.pixel_mm} mm"
-    ways: list[tuple[Weight, pd.Series, str]] = [
+    ways: list[tuple[Weight, NDArray[np.bool_], str]] = [
         ("stop", width > grid_mm, "wider"),
         (
             "note",

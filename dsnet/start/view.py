@@ -60,6 +60,7 @@ def summary_lines(
         yield (
             f"Disk      {_gigabytes(cost.disk_bytes)} in {config.results}, and as much in DVC's "
             f"cache if it records them; free: {_gigabytes(cost.free_bytes)}"
+            + (", TOO LITTLE" if cost.free_bytes < cost.disk_bytes else "")
         )
     if not pixels:
         yield (

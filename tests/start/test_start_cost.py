@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,13 @@ def test_time_and_disk_follow_from_images_epochs_and_seeds(
     printed = "\n".join(summary_lines(checked, config, found, pixels=False))
     assert "Time      about 2.3 hours for Table 1's 8 trainings, 2 at a time (measured" in printed
     assert "Disk      0.6 GB in" in printed
+    assert "TOO LITTLE" not in printed
+    [disk] = [
+        line
+        for line in summary_lines(checked, config, replace(found, free_bytes=10**8), pixels=False)
+        if line.startswith("Disk")
+    ]
+    assert disk.endswith("free: 0.1 GB, TOO LITTLE")
 
 
 def test_a_gpu_or_all_processes_of_one_training_leave_none_beside_it(

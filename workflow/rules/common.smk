@@ -445,6 +445,13 @@ def check_cohort():
         check_source(own.results, own.private, own.cohort)
 
 
+def check_there():
+    """Stop before the index of a cohort is deleted that is not there to be read again."""
+    due = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if not IS_PHANTOM and due & {"ingest", "ingest_shard"}:
+        COHORT.check()
+
+
 def check_pointer(cohort):
     """Stop if a cohort differs from what its DVC pointer says.
 
