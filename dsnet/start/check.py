@@ -56,7 +56,6 @@ Weight = Literal["stop", "loss", "note"]
 WEIGHTS: Final[tuple[Weight, ...]] = ("stop", "loss", "note")
 
 _NUMBER: Final = re.compile(r"\d+")
-_NEEDED: Final = ("dicom/", "annotations/", "dxa.csv")
 _LISTED: Final = 6
 """Names of a kind (kernels, criteria) that one line lists."""
 
@@ -322,7 +321,7 @@ def _strangers(folder: CohortFolder) -> Iterator[tuple[Weight, UserError]]:
     for name, near in folder.strangers():
         known = f"an entry that is nearly called {near}" if near else "an entry that is not read"
         yield (
-            "stop" if near in _NEEDED else "loss" if near else "note",
+            "stop" if folder.lacks(near) else "loss" if near else "note",
             UserError(
                 "cohort folder",
                 expected="dicom/, annotations/, dxa, clinical and review (.csv or .xlsx) and "

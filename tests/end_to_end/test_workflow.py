@@ -224,14 +224,20 @@ def test_a_misspelt_key_is_named_with_its_file_and_line(project: Project) -> Non
     assert "Traceback" not in result.stdout
 
 
-def test_a_folder_that_is_no_cohort_stops_with_the_command_that_says_more(
-    project: Project,
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [(["DICOM"], "a folder dicom/ in it"), (["dicom", "annotation"], "an entry annotations/")],
+)
+def test_a_folder_that_is_nearly_a_cohort_stops_before_it_is_read(
+    project: Project, entries: list[str], expected: str
 ) -> None:
-    (project.path / "data" / "nearly" / "DICOM").mkdir(parents=True)
-    folders = ("cohort=data/nearly", "results=results-nearly")
+    cohort = project.path / "data" / "-".join(entries)
+    for entry in entries:
+        (cohort / entry).mkdir(parents=True)
+    folders = (f"cohort=data/{cohort.name}", "results=results-nearly")
     printed = project.run("snakemake", "-n", "--config", *folders).stdout
     stop, more = printed.rstrip().splitlines()[-2:]
-    assert stop.startswith("dsnet: cohort folder: expected a folder dicom/ in it, but found one")
+    assert stop.startswith(f"dsnet: cohort folder: expected {expected}, but found one whose name")
     assert more == "dsnet: dsnet check lists all faults of the cohort at once."
 
 

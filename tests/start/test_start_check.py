@@ -121,6 +121,10 @@ MISTAKES: dict[str, tuple[Mistake, list[str]]] = {
         lambda cohort: (cohort / "dxa.csv").rename(cohort / "dexa.csv"),
         ["nearly called dxa.csv; rename it", "without it every patient is excluded (no_dxa)"],
     ),
+    "dicoms/ beside dicom/": (
+        lambda cohort: (cohort / "dicoms").mkdir(),
+        ["LOSES cohort folder:", "an entry that is nearly called dicom/"],
+    ),
     "clinical.ods": (
         lambda cohort: (cohort / "clinical.csv").rename(cohort / "clinical.ods"),
         ["STOPS cohort folder: expected one table clinical.csv or clinical.xlsx"],

@@ -427,6 +427,13 @@ def check_cohort():
     if not IS_PHANTOM and not (CONFIG.results / SOURCE).exists():
         COHORT.check()
     for near in () if IS_PHANTOM else {known for _, known in COHORT.strangers()}:
+        if COHORT.lacks(near):
+            raise UserError(
+                "cohort folder",
+                expected=f"an entry {near}",
+                came="one whose name is nearly so",
+                remedy=f"rename it to {near}",
+            )
         if near:
             print(
                 f"dsnet: the cohort folder holds an entry that is nearly called {near}, and that "
