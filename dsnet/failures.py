@@ -77,8 +77,9 @@ def summary(failures: list[Failure]) -> str:
     """Return what the workflow prints last, one sentence a line."""
     if not failures:
         return (
-            "dsnet: a step ended without a sentence of its own, as when the system stops it for "
-            "want of memory; the lines above name the step and its log.\n"
+            "dsnet: a step ended without a sentence of its own, as after Ctrl-C (the same command "
+            "then goes on) or when the system stops it for want of memory; the lines above name "
+            "the step and its log.\n"
         )
     lines = [f"dsnet: {sentence}" for sentence in dict.fromkeys(f.sentence for f in failures)]
     if any(failure.private for failure in failures):

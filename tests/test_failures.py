@@ -45,6 +45,7 @@ def test_a_step_alone_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_step_that_was_killed_is_told_of() -> None:
+    assert "as after Ctrl-C" in failures.summary([])
     assert "want of memory" in failures.summary([])
 
 
