@@ -241,6 +241,7 @@ def _beyond_grid(
     image.
     """
     boxes = labels.merge(index.drop(columns=["image_key", "patient_key"]), on="file_key")
+    boxes = boxes[(boxes[["row_spacing_mm", "column_spacing_mm"]] > 0).all(axis="columns")]
     grid_mm = params.size_px * params.pixel_mm
     width, needed = np.zeros(len(boxes)), np.zeros(len(boxes))
     for low, high, length, spacing in (
@@ -251,7 +252,6 @@ def _beyond_grid(
         width = np.maximum(width, (boxes[high] - boxes[low]) * step)
         reach = np.maximum(middle - boxes[low], boxes[high] - middle)
         needed = np.maximum(needed, 2 * reach * step)
-    size_px = 32 * ceil(needed.max() / params.pixel_mm / 32)
     grid = f"the grid of {params.size_px} px of {params.pixel_mm} mm"
     ways: list[tuple[Weight, NDArray[np.bool_], str]] = [
         ("stop", width > grid_mm, "wider"),
@@ -263,6 +263,7 @@ def _beyond_grid(
     ]
     for weight, where, how in ways:
         if where.any():
+            size_px = 32 * ceil(needed.max() / params.pixel_mm / 32)
             yield (
                 weight,
                 UserError(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import openpyxl
 import pytest
+from pydicom import dcmread
 from support.made_cohort import (
     PATIENTS,
     config_of,
@@ -264,6 +265,16 @@ def test_headers_show_boxes_far_from_the_middle_of_the_image(cohort: Path) -> No
         "beyond it, if the body is in the middle; set slices.size_px to 64"
     ) in lines(checked)
     assert not checked.stops
+
+
+def test_images_without_pixel_spacing_say_nothing_of_the_grid(cohort: Path) -> None:
+    for path in (cohort / "dicom").rglob("*.dcm"):
+        dataset = dcmread(path)
+        del dataset.PixelSpacing
+        dataset.save_as(path)
+    settings = {"criteria": {"bad_geometry": {"enabled": False}}}
+    printed = lines(check_cohort(config_of(cohort, exclude=settings)))
+    assert "config slices" not in printed
 
 
 def test_a_cohort_of_other_results_stops(cohort: Path) -> None:
