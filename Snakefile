@@ -45,6 +45,7 @@ onstart:
     checked(
         check_nodes
     )  # when a workflow is parsed, Snakemake does not say who runs its jobs
+    checked(check_there)
     failures.forget(CONFIG.private)
 
 

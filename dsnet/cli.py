@@ -138,7 +138,10 @@ def why(configfile: ConfigFile = CONFIG) -> None:
             if failure.private:
                 typer.echo(f"    {failure.private if is_private else _ON_A_TERMINAL}")
         if not last:
-            typer.echo("No step of the last run left an error.")
+            typer.echo(
+                "No step of the last run left an error; one that stops snakemake before its first "
+                "step is its last line, and dsnet check says more of the cohort's."
+            )
 
 
 _ON_A_TERMINAL = "(whose data these are is shown on a terminal only)"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "DSNET_FAILURES"
+CHECK: Final = "dsnet: dsnet check lists all faults of the cohort at once."
 _COHORT_STEPS: Final = frozenset({"ingest", "match", "exclude", "label", "split", "slices"})
 
 
@@ -76,12 +77,13 @@ def summary(failures: list[Failure]) -> str:
     """Return what the workflow prints last, one sentence a line."""
     if not failures:
         return (
-            "dsnet: a step ended without a sentence of its own, as when the system stops it for "
-            "want of memory; the lines above name the step and its log.\n"
+            "dsnet: a step ended without a sentence of its own, as after Ctrl-C (the same command "
+            "then goes on) or when the system stops it for want of memory; the lines above name "
+            "the step and its log.\n"
         )
     lines = [f"dsnet: {sentence}" for sentence in dict.fromkeys(f.sentence for f in failures)]
     if any(failure.private for failure in failures):
         lines.append("dsnet: on a private terminal, dsnet why adds whose data these are.")
     if any(Path(failure.log).stem in _COHORT_STEPS for failure in failures):
-        lines.append("dsnet: dsnet check lists all faults of the cohort at once.")
+        lines.append(CHECK)
     return "".join(f"{line}\n" for line in lines)

@@ -39,9 +39,11 @@ def whole(path: Path) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         temporary.replace(path)
-    except OSError as error:
-        if error.errno in _UNWRITABLE:
-            raise _unwritable(f"{path.parent}", _UNWRITABLE[error.errno]) from error
+    except (OSError, RuntimeError) as error:
+        # torch.save raises a RuntimeError over the error of the stream that it writes to.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, OSError) and cause.errno in _UNWRITABLE:
+            raise _unwritable(f"{path.parent}", _UNWRITABLE[cause.errno]) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)

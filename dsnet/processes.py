@@ -24,6 +24,15 @@ def has_gpu() -> bool:
     return shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/gpus").exists()
 
 
+def training_cores(cores: int) -> int:
+    """Return how many of `cores` one training, or one prediction, takes on this machine.
+
+    All of them beside a GPU, which a training has to itself. On CPUs half of them, so that two
+    trainings run at once, since one leaves cores idle (docs/performance.md).
+    """
+    return cores if has_gpu() else max(1, cores // 2)
+
+
 def open_pool(processes: int) -> ProcessPoolExecutor:
     """Return a pool of silent processes, which the caller shuts down.
 

@@ -121,13 +121,24 @@ def reporting(*, show_private: bool = False, log: Path | None = None) -> Iterato
         with suppress(UserError):  # the log may lie in the folder that cannot be written
             _record(log, str(error))
         _leave(f"{error}{detail}", 1)
-    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing is swallowed
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            raise  # typer then ends with status 1, as other programs whose reader has enough
         full = cannot_write(error)
         sentence = str(full) if full else _fault(error)
         failures.record(Failure(sentence, "", str(log or "")))
         with suppress(UserError):
             _record(log, sentence)
         _leave(sentence, 1 if full else 70)
+
+
+def _nobody_reads() -> bool:
+    """Return whether what reads the standard output, such as ``head``, has ended."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def debugging() -> bool:

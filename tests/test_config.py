@@ -93,6 +93,7 @@ def test_every_key_has_a_meaning() -> None:
         ({"split": {"test_fraction": 2}}, ["split.test_fraction = 2", "less than 1"]),
         ({"train": {"epochs": "many"}}, ["train.epochs = 'many'", "integer"]),
         ({"label": {"t_score": "mean"}}, ["label.t_score = 'mean'", "'vertebra'"]),
+        ({"label": "t_score:mean"}, ["label = 't_score:mean'", "each with ': ' between them"]),
         (
             {"exclude": {"criteria": {"metal_artefact": {"scope": "series"}}}},
             ["exclude.criteria.metal_artefact.scope = 'series'", "'patient'"],
@@ -152,6 +153,27 @@ def test_a_wrong_key_is_named_with_file_and_line(tmp_path: Path) -> None:
         load(values, [CONFIG / "config.yaml", path])
     assert "did you mean metal_artefact?" in str(caught.value)
     assert "local.yaml line 4" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "where"),
+    [
+        ("lowest:", "config/mine.yaml line 2"),
+        ("highest", "config/local.yaml line 3"),
+        ("by --config", None),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_file_that_sets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str, where: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    files = [tmp_path / "config" / name for name in ("local.yaml", "mine.yaml")]
+    files[0].write_text("cohort: a\nlabel:\n  t_score: highest\n", encoding="utf-8")
+    files[1].write_text("label:\n  t_score: 'lowest:'\n", encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load({"cohort": "a", "label": {"t_score": label}}, files)
+    assert (f"in {where};" in str(caught.value)) if where else ("yaml" not in caught.value.came)
 
 
 def test_a_word_means_one_thing() -> None:

@@ -30,7 +30,7 @@ def test_a_step_of_the_workflow_leaves_its_error_with_private_detail(
     assert lines == [
         "dsnet: dxa.csv row 3: expected a, but found b; c.",
         "dsnet: on a private terminal, dsnet why adds whose data these are.",
-        "dsnet: dsnet check lists all faults of the cohort at once.",
+        failures.CHECK,
     ]
     failures.forget(private)
     assert failures.read(private) == []
@@ -45,6 +45,7 @@ def test_a_step_alone_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_step_that_was_killed_is_told_of() -> None:
+    assert "as after Ctrl-C" in failures.summary([])
     assert "want of memory" in failures.summary([])
 
 

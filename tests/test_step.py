@@ -1,5 +1,7 @@
 import errno
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -115,3 +117,27 @@ def test_a_log_on_a_full_disk_hides_no_error(
         step.run(_fill_the_disk, ["--log", str(tmp_path / "log")])
     assert left.value.code == 1
     assert "the disk is full" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_fault() -> None:
+    program = (
+        "from dsnet.step import run\n"
+        "def work():\n    for _ in range(100000):\n        print('row', flush=True)\n"
+        "run(work, [])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "row\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_a_broken_pipe_elsewhere_is_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left, step.reporting():
+        raise BrokenPipeError
+    assert left.value.code == 70
+    assert "BrokenPipeError" in capsys.readouterr().err

@@ -19,6 +19,7 @@ _OTHER_TABLES = frozenset(
 
 _FOLDERS = ("dicom", "annotations")
 _TABLES = ("dxa", "clinical", "review")
+_NEEDED = {"dicom/": "dicom", "annotations/": "annotations", "dxa.csv": "dxa"}
 _NEARLY = 0.75
 """Similarity (`difflib`) from which an entry's name counts as a misspelt one."""
 
@@ -100,6 +101,19 @@ class CohortFolder:
             near = difflib.get_close_matches(stem, known, n=1, cutoff=_NEARLY)
             strangers.append((path.name, known[near[0]] if near else ""))
         return strangers
+
+    def lacks(self, entry: str) -> bool:
+        """Return whether `entry` is ``dicom/``, ``annotations/`` or ``dxa.csv``, and is missing.
+
+        Parameters
+        ----------
+        entry : str
+            As `strangers` returns it.
+        """
+        try:
+            return entry in _NEEDED and not getattr(self, _NEEDED[entry]).exists()
+        except UserError:  # more than one, of which the reading of the table speaks
+            return False
 
     def check(self) -> None:
         """Make sure that there is a folder with a folder ``dicom/`` in it.

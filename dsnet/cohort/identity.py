@@ -158,7 +158,7 @@ def check_some_match(table: str, ids: Iterable[str], ct: Iterable[str]) -> None:
             expected="a patient_id that some CT header gives, leading zeros and all",
             came=f"{len(own)} patients, none of them among the {len(scanned)} of the CT",
             remedy="correct the column patient_id, or bring the table of these images; "
-            "id_match.csv in the private folder lists what comes near",
+            "dsnet check --show-private lists what comes near",
         )
 
 

@@ -154,8 +154,8 @@ def load(values: Mapping[str, Any], files: Sequence[Path] = ()) -> Config:
         ) from error
 
 
-def _set_in(files: Sequence[Path], key: tuple[str | int, ...]) -> str:
-    """Return the last file and its line that set a key, or ""."""
+def _set_in(files: Sequence[Path], key: tuple[str | int, ...], value: Any) -> str:
+    """Return the last file and its line that set a key, or "" where ``--config`` gave its value."""
     for path in reversed(files):
         try:
             node = yaml.compose(path.read_text(encoding="utf-8-sig"))
@@ -169,5 +169,9 @@ def _set_in(files: Sequence[Path], key: tuple[str | int, ...]) -> str:
                 break
             line, node = found[0][0].start_mark.line + 1, found[0][1]
         else:
-            return f"{path.as_posix()} line {line}"
+            if not isinstance(value, Mapping) and yaml.safe_load(yaml.serialize(node)) != value:
+                continue
+            here = Path.cwd()
+            shown = path.relative_to(here) if path.is_relative_to(here) else path
+            return f"{shown.as_posix()} line {line}"
     return ""

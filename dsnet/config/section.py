@@ -20,15 +20,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-Locate = Callable[[tuple[str | int, ...]], str]
-"""From a key to the file and line that sets it, such as ``config/local.yaml line 3``, or ""."""
+Locate = Callable[[tuple[str | int, ...], Any], str]
+"""From a key and its value to the file and line that sets it, such as ``config/local.yaml line 3``,
+or "".
+"""
 
 
-def explain(error: ValidationError, model: type[BaseModel], locate: Locate = lambda _: "") -> str:
+def explain(error: ValidationError, model: type[BaseModel], locate: Locate = lambda *_: "") -> str:
     """Return, in one line, which keys of `model` are wrong, what they hold and what is allowed."""
     sentences = []
     for item in error.errors():
-        where = locate(item["loc"])
+        where = locate(item["loc"], item["input"])
         sentences.append(_explain_one(dict(item), model) + (f" in {where}" if where else ""))
     return "; ".join(sentences)
 
@@ -39,6 +41,8 @@ def _explain_one(item: dict[str, Any], model: type[BaseModel]) -> str:
         return f"unknown key {key} = {item['input']!r} ({_known(item['loc'], model)})"
     if item["type"] == "missing":
         return f"no key {key}"
+    if item["type"] == "model_type":
+        return f"{key} = {item['input']!r} (keys with values, each with ': ' between them)"
     return f"{key} = {item['input']!r} ({item['msg'].lower()})"
 
 

@@ -52,8 +52,8 @@ def write_model(path: Path, facts: Mapping[str, Any], state: Mapping[str, Tensor
         "weights": dict(state),
         "sha256": digest,
     }
-    with whole(path) as temporary:
-        torch.save(content, temporary)
+    with whole(path) as temporary, temporary.open("wb") as stream:
+        torch.save(content, stream)
     return digest
 
 

@@ -106,7 +106,8 @@ def included_files(ledger: pd.DataFrame) -> pd.DataFrame:
             "ledger.csv",
             expected="at least one included image",
             came=f"none of {len(ledger)} files ({reasons})" if len(ledger) else "no file at all",
-            remedy="see dsnet audit; mend the cohort's tables, or relax a criterion in the config",
+            remedy="mend the cohort's tables, or relax a criterion in the config; after a run, "
+            "dsnet audit shows the reason of each file",
         )
     return included[["file_key", "image_key", "patient_key", "study_key"]]
 

@@ -1,5 +1,6 @@
 """The slices step: each labelled image once, on one grid, with its boxes and a digest of all."""
 
+import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from math import ceil
@@ -209,6 +210,10 @@ def build(path: Path, tasks: Sequence[Task], params: Slices) -> pd.DataFrame:
     shape = (len(tasks), params.size_px, params.size_px)
     # No variable keeps the array: on Windows a file that is mapped cannot be renamed.
     np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):
+        # A disk that is full is said here; a mapped file that it cannot hold kills who writes it.
+        with path.open("rb+") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
     one = partial(
         store_image,
         path=path,

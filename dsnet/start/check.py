@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dsnet.cohort.annotations.collect import collect, match, used
 from dsnet.cohort.annotations.image_files import ImageFiles
@@ -24,6 +27,7 @@ from dsnet.cohort.exam import DxaTable
 from dsnet.cohort.folder import CohortFolder
 from dsnet.cohort.identity import UnmatchedId, check_some_match, near_misses
 from dsnet.cohort.review import read_review
+from dsnet.config.cohort import Slices
 from dsnet.config.load import Config
 from dsnet.dicom import reader
 from dsnet.dicom.pixels import Evidence, Thresholds
@@ -52,7 +56,6 @@ Weight = Literal["stop", "loss", "note"]
 WEIGHTS: Final[tuple[Weight, ...]] = ("stop", "loss", "note")
 
 _NUMBER: Final = re.compile(r"\d+")
-_NEEDED: Final = ("dicom/", "annotations/", "dxa.csv")
 _LISTED: Final = 6
 """Names of a kind (kernels, criteria) that one line lists."""
 
@@ -134,6 +137,7 @@ def check_cohort(config: Config, *, pixels: bool = False, external: bool = False
         read = _read(folder, config, index, identities)
         checked = _outcome(folder, config, private, read, pixels=pixels, external=external)
     notes += _near_misses(read.unmatched)
+    notes += [(fault.weight, fault.error) for fault in checked.faults]
     return replace(checked, faults=_sorted([*notes, *(("stop", error) for error in stops)]))
 
 
@@ -215,6 +219,9 @@ def _outcome(
             tasks = store_tasks(labels, read.index, read.identities, folder.dicom)
             with TemporaryDirectory() as scratch, collectable():
                 build(Path(scratch) / "slices.npy", tasks, config.slices)
+        else:
+            grid = _sorted(list(_beyond_grid(labels, read.index, config.slices)))
+            checked = replace(checked, faults=grid)
         if external:
             checked = replace(checked, images={"test": int(labels["image_key"].nunique())})
         elif config.split.unit == "patient" and config.split.file is None:
@@ -223,6 +230,50 @@ def _outcome(
             counts = images.value_counts()
             checked = replace(checked, images={str(name): int(n) for name, n in counts.items()})
     return checked
+
+
+def _beyond_grid(
+    labels: pd.DataFrame, index: pd.DataFrame, params: Slices
+) -> Iterator[tuple[Weight, UserError]]:
+    """Say whether boxes are wider than the grid, or beyond it if the body is in the middle.
+
+    The grid lies about the body's middle, which the pixels alone show; the header gives that of the
+    image.
+    """
+    boxes = labels.merge(index.drop(columns=["image_key", "patient_key"]), on="file_key")
+    boxes = boxes[(boxes[["row_spacing_mm", "column_spacing_mm"]] > 0).all(axis="columns")]
+    grid_mm = params.size_px * params.pixel_mm
+    width, needed = np.zeros(len(boxes)), np.zeros(len(boxes))
+    for low, high, length, spacing in (
+        ("x_min", "x_max", "columns", "column_spacing_mm"),
+        ("y_min", "y_max", "rows", "row_spacing_mm"),
+    ):
+        step, middle = boxes[spacing], boxes[length] / 2
+        width = np.maximum(width, (boxes[high] - boxes[low]) * step)
+        reach = np.maximum(middle - boxes[low], boxes[high] - middle)
+        needed = np.maximum(needed, 2 * reach * step)
+    grid = f"the grid of {params.size_px} px of {params.pixel_mm} mm"
+    ways: list[tuple[Weight, NDArray[np.bool_], str]] = [
+        ("stop", width > grid_mm, "wider"),
+        (
+            "note",
+            (needed > grid_mm) & (width <= grid_mm),
+            "beyond it, if the body is in the middle",
+        ),
+    ]
+    for weight, where, how in ways:
+        if where.any():
+            size_px = 32 * ceil(needed.max() / params.pixel_mm / 32)
+            yield (
+                weight,
+                UserError(
+                    "config slices",
+                    expected=f"boxes within {grid}",
+                    came=f"{int(where.sum()):,} of {len(boxes):,} {how}",
+                    remedy=f"set slices.size_px to {size_px}, or have dsnet check --pixels look "
+                    "where the body is: the workflow stops at a box that the grid cuts",
+                ),
+            )
 
 
 def read_header(path: str, thresholds: Thresholds, limits: Limits, *, decode: bool = True) -> Facts:
@@ -271,7 +322,7 @@ def _strangers(folder: CohortFolder) -> Iterator[tuple[Weight, UserError]]:
     for name, near in folder.strangers():
         known = f"an entry that is nearly called {near}" if near else "an entry that is not read"
         yield (
-            "stop" if near in _NEEDED else "loss" if near else "note",
+            "stop" if folder.lacks(near) else "loss" if near else "note",
             UserError(
                 "cohort folder",
                 expected="dicom/, annotations/, dxa, clinical and review (.csv or .xlsx) and "
@@ -289,13 +340,19 @@ def _missing(folder: CohortFolder, config: Config) -> Iterator[tuple[Weight, Use
     """Say what is not there, and what follows."""
     unknown = "kept" if config.exclude.unknown_history == "keep" else "excluded"
     follows: list[tuple[Weight, str, str, str]] = [
-        ("stop", "annotations", "annotations/", "every patient is excluded (no_annotation)"),
+        (
+            "stop",
+            "annotations",
+            "annotations/ with files",
+            "every patient is excluded (no_annotation)",
+        ),
         ("stop", "dxa", "dxa.csv or dxa.xlsx", "every patient is excluded (no_dxa)"),
         ("note", "clinical", "clinical.csv", f"histories are unknown and patients {unknown}"),
     ]
     for weight, name, what, consequence in follows:
         try:
-            there = getattr(folder, name).exists()
+            path = getattr(folder, name)
+            there = any(path.iterdir()) if path.is_dir() else path.exists()
         except UserError:  # two tables of a name, or one in another format: reading it says so
             continue
         if not there:

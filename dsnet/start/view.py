@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.start.check import Checked, Fault
 from dsnet.start.cost import Cost
@@ -19,6 +20,8 @@ def fault_lines(checked: Checked, *, show_private: bool) -> Iterator[str]:
             errors = (fault.error, *fault.others)
             private = dict.fromkeys(error.private for error in errors if error.private)
             yield from (f"        {detail}" for detail in private)
+    if not show_private and any(fault.error.private for fault in checked.faults):
+        yield "On a private terminal, dsnet check --show-private adds IDs, names and paths."
 
 
 def _more(fault: Fault) -> str:
@@ -39,7 +42,7 @@ def summary_lines(
     yield f"Cohort    {checked.files:,} files below dicom/, {checked.patients:,} patients"
     if checked.excluded:
         reasons = ", ".join(f"{slug} {n:,}" for slug, n in checked.excluded.items())
-        yield f"Excluded  {sum(checked.excluded.values()):,} patients: {reasons}"
+        yield f"Excluded  {count_of(sum(checked.excluded.values()), 'patient')}: {reasons}"
     if checked.included:
         classes = ", ".join(f"{n:,} {name}" for name, n in checked.included.items())
         least = config.split.min_patients_per_class
@@ -50,23 +53,25 @@ def summary_lines(
         yield "Images    " + ", ".join(f"{n:,} {name}" for name, n in checked.images.items())
     if cost:
         yield (
-            f"Time      about {_duration(cost.hours)} for Table 1's {cost.trainings} trainings "
-            f"(measured on images of noise, so rather less; {cost.machine})"
+            f"Time      about {_duration(cost.hours)} for Table 1's {cost.trainings} trainings"
+            + (f", {cost.at_once} at a time" if cost.at_once > 1 else "")
+            + f" (measured on images of noise, so rather less; {cost.machine})"
         )
         yield (
             f"Disk      {_gigabytes(cost.disk_bytes)} in {config.results}, and as much in DVC's "
             f"cache if it records them; free: {_gigabytes(cost.free_bytes)}"
+            + (", TOO LITTLE" if cost.free_bytes < cost.disk_bytes else "")
         )
     if not pixels:
         yield (
-            "Pixels were not read: implants, copies, damaged images and boxes beyond the grid show "
-            "with --pixels."
+            "Pixels were not read: implants, copies and damaged images show with --pixels, and "
+            "where the body is on each image."
         )
 
 
 def _duration(hours: float) -> str:
     if hours < 1:
-        return f"{max(1, round(hours * 60))} minutes"
+        return count_of(max(1, round(hours * 60)), "minute")
     return f"{hours:,.1f} hours" if hours < 48 else f"{hours / 24:,.1f} days"
 
 

@@ -222,5 +222,5 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 def save(value: Mapping[str, Any], path: Path) -> None:
     """Write tensors and plain values so that `torch.load` reads them with ``weights_only``."""
-    with whole(path) as temporary:
-        torch.save(dict(value), temporary)
+    with whole(path) as temporary, temporary.open("wb") as stream:
+        torch.save(dict(value), stream)

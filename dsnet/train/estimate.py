@@ -1,7 +1,7 @@
 """How long the configured training takes on this machine, from two batches of noise."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,7 +43,13 @@ class Measured:
 
 
 def measure(
-    detector: Detector, params: Train, variant: Variant, *, size_px: int, pixel_mm: float
+    detector: Detector,
+    params: Train,
+    variant: Variant,
+    *,
+    size_px: int,
+    pixel_mm: float,
+    threads: int,
 ) -> Measured:
     """Train a detector on one batch twice, the second time by the clock; then detect.
 
@@ -58,8 +64,10 @@ def measure(
     variant : Variant
     size_px, pixel_mm : int, float
         Of the grid.
+    threads : int
+        CPUs that compute.
     """
-    machine = this_machine(params.precision)
+    machine = replace(this_machine(params.precision), threads=threads)
     fabric = open_fabric(1, 1, machine)
     with TemporaryDirectory() as folder, reproducible(machine), launched(fabric, 1, 1):
         noise = _noise(Path(folder), params.batch_size, size_px, pixel_mm, detector)

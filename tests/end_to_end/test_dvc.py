@@ -151,6 +151,17 @@ def test_a_change_of_the_data_needs_repro_which_runs_what_is_due(repository: Pro
     assert [path.stat().st_mtime_ns for path in weights] == before
 
 
+def test_a_cohort_folder_that_is_gone_keeps_its_index(repository: Project) -> None:
+    raw = repository.path / "data" / "raw"
+    raw.rename(raw.with_name("moved"))
+    stopped = repository.run("snakemake", "--cores", "1", TABLE)
+    raw.with_name("moved").rename(raw)
+    assert stopped.returncode != 0
+    last = stopped.stdout.rstrip().splitlines()[-1]
+    assert last.startswith("dsnet: config key cohort: expected a cohort folder, but found a path")
+    assert "Nothing to be done" in repository.succeed("snakemake", "-n", TABLE)
+
+
 def documented(heading: str) -> list[str]:
     """Return the commands of the first console block below a heading of docs/dvc.md."""
     page = (ROOT / "docs" / "dvc.md").read_text(encoding="utf-8")

@@ -211,15 +211,34 @@ def test_another_cohort_is_refused(finished: Project) -> None:
     assert "Traceback" not in result.stdout
 
 
-def test_a_misspelt_key_is_named(finished: Project) -> None:
-    config = finished.path / "misspelt.yaml"
+def test_a_misspelt_key_is_named_with_its_file_and_line(project: Project) -> None:
+    config = project.path / "misspelt.yaml"
     config.write_text("train: {epoch: 3}\nsplit: {test_fraction: 1.5}\n", encoding="utf-8")
-    result = finished.run("snakemake", "-n", "--configfile", config.name)
+    result = project.run("snakemake", "-n", "--configfile", config.name)
     assert result.returncode != 0
     assert "train.epoch = 3" in result.stdout
     assert "did you mean epochs?" in result.stdout
     assert "split.test_fraction = 1.5" in result.stdout
+    # The demo's config has this key, too: the last one that sets it counts.
+    assert "in misspelt.yaml line 2;" in result.stdout
     assert "Traceback" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [(["DICOM"], "a folder dicom/ in it"), (["dicom", "annotation"], "an entry annotations/")],
+)
+def test_a_folder_that_is_nearly_a_cohort_stops_before_it_is_read(
+    project: Project, entries: list[str], expected: str
+) -> None:
+    cohort = project.path / "data" / "-".join(entries)
+    for entry in entries:
+        (cohort / entry).mkdir(parents=True)
+    folders = (f"cohort=data/{cohort.name}", "results=results-nearly")
+    printed = project.run("snakemake", "-n", "--config", *folders).stdout
+    stop, more = printed.rstrip().splitlines()[-2:]
+    assert stop.startswith(f"dsnet: cohort folder: expected {expected}, but found one whose name")
+    assert more == "dsnet: dsnet check lists all faults of the cohort at once."
 
 
 def test_an_unusable_table_is_one_sentence(finished: Project) -> None:

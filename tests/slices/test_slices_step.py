@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -148,6 +150,18 @@ def test_a_cut_box_is_an_error_that_names_the_file(
     assert not list((tmp_path / "results").rglob("*.part"))
     cohort.labels.loc[5, "x_max"] = 39.5
     store_slices(slices=params, dxa=Dxa(), **cohort.save(tmp_path / "results"))
+
+
+def test_a_full_disk_is_said_before_it_kills(
+    tmp_path: Path, make_cohort: MakeCohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(UserError, match="found that the disk is full"):
+        store_slices(slices=PARAMS, dxa=Dxa(), **make_cohort(3).save(tmp_path / "results"))
+    assert not list((tmp_path / "results").rglob("*slices.npy*"))
 
 
 def test_a_changed_file_is_named_by_its_pseudonym(tmp_path: Path, make_cohort: MakeCohort) -> None:

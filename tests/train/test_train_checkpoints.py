@@ -180,3 +180,14 @@ def test_checkpoints_are_whole_and_hold_no_code(tmp_path: Path) -> None:
         save({"weight": Unsaveable()}, path)
     assert WholeCheckpoints().load_checkpoint(path)["epoch"] == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode: opened(Path("/dev/full") if "w" in mode else path, mode)
+    )
+    with pytest.raises(UserError, match="found that the disk is full"):
+        save({"weight": torch.ones(1 << 16)}, tmp_path / "last.ckpt")
+    assert list(tmp_path.iterdir()) == []

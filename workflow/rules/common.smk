@@ -15,7 +15,7 @@ from dsnet.config.detector import Attention, Backbone
 from dsnet.config.load import load
 from dsnet.config.output import FIGURES
 from dsnet.phantom import is_pristine
-from dsnet.processes import has_gpu
+from dsnet.processes import training_cores
 from dsnet.results import SOURCE, check_source, read_source
 from dsnet.source_digest import source_digest
 from dsnet.tables import benchmarks
@@ -45,7 +45,11 @@ def check_nodes():
         )
 
 
-CONFIG = checked(load, config, [Path(path) for path in workflow.configfiles])
+# Snakemake names the files of --configfile, whose keys win, before those of this workflow.
+CONFIG_FILES = sorted(
+    map(Path, workflow.configfiles), key=workflow.overwrite_configfiles.count
+)
+CONFIG = checked(load, config, CONFIG_FILES)
 # Whose files go through the rules from ingest to slices, and where everything is written.
 COHORT = CohortFolder(CONFIG.cohort)
 RESULTS = CONFIG.results.as_posix()
@@ -115,16 +119,14 @@ if CONFIG.train.nodes > 1:
         "--kill-on-bad-exit=1 "
     )
 
-# Cores of a training or a prediction: all of a node, or of a machine with a GPU, which one has to
-# itself. On CPUs two run at once, each on half of the cores, since one leaves cores idle
-# (docs/performance.md).
+# Cores of a training or a prediction: all of a node's, or what this machine gives one.
 DETECTOR_CORES = ALL_CORES
 executor = workflow.executor_plugin
 on_cluster = workflow.remote_exec or (
     executor is not None and executor.common_settings.non_local_exec
 )
-if PER_NODE == 1 and not on_cluster and not has_gpu():
-    DETECTOR_CORES = max(1, ALL_CORES // 2)
+if PER_NODE == 1 and not on_cluster:
+    DETECTOR_CORES = training_cores(ALL_CORES)
 
 # What each of them runs, a module of the package with the options that `step` and `files` return.
 STEP = "python -m {params.step} {params.files} --log {log:q}"
@@ -425,6 +427,13 @@ def check_cohort():
     if not IS_PHANTOM and not (CONFIG.results / SOURCE).exists():
         COHORT.check()
     for near in () if IS_PHANTOM else {known for _, known in COHORT.strangers()}:
+        if COHORT.lacks(near):
+            raise UserError(
+                "cohort folder",
+                expected=f"an entry {near}",
+                came="one whose name is nearly so",
+                remedy=f"rename it to {near}",
+            )
         if near:
             print(
                 f"dsnet: the cohort folder holds an entry that is nearly called {near}, and that "
@@ -441,6 +450,16 @@ def check_cohort():
         if not (own.results / SOURCE).exists():
             CohortFolder(own.cohort).check()
         check_source(own.results, own.private, own.cohort)
+
+
+def check_there():
+    """Stop before the index of a cohort is deleted that is not there to be read again.
+
+    With --touch, as dsnet adopt calls it, nothing is deleted or read.
+    """
+    due = {job.rule.name for job in workflow.dag.needrun_jobs()}
+    if not (IS_PHANTOM or workflow.touch) and due & {"ingest", "ingest_shard"}:
+        COHORT.check()
 
 
 def check_pointer(cohort):

@@ -2,6 +2,7 @@
 
 import sys
 
+from dsnet import failures
 from dsnet.config.load import DEMO, LOCAL, check_yaml, config_files
 from dsnet.errors import UserError
 
@@ -11,7 +12,8 @@ def checked(function, *arguments):
     try:
         return function(*arguments)
     except UserError as error:
-        sys.exit(f"dsnet: {error}")
+        more = [failures.CHECK] if error.where == "cohort folder" else []
+        sys.exit("\n".join([f"dsnet: {error}", *more]))
 
 
 for path in config_files():
