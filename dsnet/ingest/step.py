@@ -125,10 +125,11 @@ def _write_if_any(frame: pd.DataFrame, path: Path) -> None:
 def cache_path(private: Path, cohort: Path) -> Path:
     """Return where the facts of the files below a path are kept; a cohort that moved is read again.
 
-    By path, since whose files they are is known only when they have been read.
+    By path, since whose files they are is known only when they have been read. Symbolic links are
+    not followed: they may lead to another folder on each node.
     """
     private.mkdir(parents=True, exist_ok=True, mode=0o700)
-    name = hashlib.sha256(str(cohort.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    name = hashlib.sha256(str(cohort.absolute()).encode("utf-8", "surrogateescape")).hexdigest()
     return private / f"ingest-{name[:16]}.sqlite"
 
 

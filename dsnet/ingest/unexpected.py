@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 import pandas as pd
 
+from dsnet import __version__
 from dsnet.errors import UserError
 
 _NAMED = 3
@@ -30,7 +31,7 @@ def recurring(index: pd.DataFrame) -> list[str]:
             sentences.append(
                 f"{len(files)} files ({named}{more}) raised {name} in {frame}: this looks like a "
                 f"fault of the program. Report class and frame with the versions "
-                f"(dsnet {version('dsnet')}, pydicom {version('pydicom')}), never the files: they "
+                f"(dsnet {__version__}, pydicom {version('pydicom')}), never the files: they "
                 f"hold patients' data."
             )
     return sentences

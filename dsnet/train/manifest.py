@@ -8,7 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("dsnet", "lightning-fabric", "numpy", "torch", "torchvision")
+from dsnet import __version__
+
+_PACKAGES = ("lightning-fabric", "numpy", "torch", "torchvision")
 
 
 def describe(
@@ -36,7 +38,7 @@ def describe(
     """
     return {
         "commit": commit(),
-        "versions": {"python": platform.python_version()}
+        "versions": {"python": platform.python_version(), "dsnet": __version__}
         | {name: version(name) for name in _PACKAGES},
         "settings": dict(settings),
         "data": dict(data),

@@ -99,6 +99,36 @@ def test_several_nodes_without_a_cluster_are_refused_before_anything_runs(shared
     assert not (shared.path / "data" / "phantom").exists()
 
 
+STORE = """
+from snakemake_interface_storage_plugins.storage_object import StorageObjectRead, StorageObjectWrite
+from snakemake_interface_storage_plugins.storage_provider import StorageProviderBase
+
+
+class StorageObject(StorageObjectRead, StorageObjectWrite):
+    pass
+
+
+class StorageProvider(StorageProviderBase):
+    def __init__(self, *_, **__):
+        pass
+
+
+StorageProvider.__abstractmethods__ = frozenset()
+"""
+
+
+def test_an_object_store_for_every_file_is_refused(shared: Project) -> None:
+    plugin = shared.path / "snakemake_storage_plugin_store"
+    plugin.mkdir()
+    (plugin / "__init__.py").write_text(STORE)
+    refused = shared.run(
+        *("snakemake", "-n", TRAINED, "--default-storage-provider", "store"),
+        *("--default-storage-prefix", "store://bucket"),
+    )
+    assert refused.returncode == 1
+    assert "option --default-storage-provider: expected none, since" in refused.stdout
+
+
 @needs_executor
 def test_a_cluster_needs_no_number_of_cores(shared: Project, tmp_path: Path) -> None:
     """Only the parsing is looked at: sbatch refuses the first job, also where there is SLURM."""

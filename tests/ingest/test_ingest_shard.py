@@ -1,5 +1,6 @@
 """Ingestion by several jobs."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -68,3 +69,21 @@ def test_shards_give_the_index_of_one_process(
     read.clear()
     assert run(cohort, tmp_path / "shards", SHARDS)[0] == index
     assert len(read) < len(private[0]) / 10  # all but the files with faults that may pass
+
+
+def test_a_cohort_that_each_node_has_elsewhere_is_read_once(cohort: Path, tmp_path: Path) -> None:
+    """Nodes read it under one path, which is a link to another folder on each of them."""
+    link, private, tables = tmp_path / "cohort", tmp_path / "private", tmp_path / "results/cohort"
+    for number in range(SHARDS.shards):
+        node = tmp_path / f"node{number}" / "cohort"
+        shutil.copytree(cohort, node)
+        link.unlink(missing_ok=True)
+        link.symlink_to(node, target_is_directory=True)
+        done = tables / f"{number}.txt"
+        read_shard(ingest=SHARDS, cohort=link, private=private, shard=number, done=done)
+    link.unlink()
+    link.symlink_to(cohort, target_is_directory=True)
+    index, source = tables / "index.parquet", tables / "source.json"
+    ingest(ingest=SHARDS, cohort=link, private=private, index=index, source=source)
+    assert list(private.glob("ingest-*")) == [cache_path(private, link)]
+    assert index.read_bytes() == run(cohort, tmp_path / "whole", Ingest())[0]

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import subprocess
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ def test_the_manifest_is_json_and_says_which_versions() -> None:
     assert record["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert record["settings"] == {"seed": 1}
     assert (record["data"], record["result"]) == ({"a": 1}, {"epoch": 2})
+
+
+def test_the_package_need_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in conda's environment, where steps import it from the clone."""
+    installed = manifest.version
+
+    def version(name: str) -> str:
+        if name == "dsnet":
+            raise PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(manifest, "version", version)
+    assert describe({}, data={}, start={}, machine={}, result={})["versions"]["dsnet"]
 
 
 def test_the_commit_is_known_in_a_clone_only(monkeypatch: pytest.MonkeyPatch) -> None:

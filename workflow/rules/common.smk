@@ -1,6 +1,7 @@
 """All Python of the workflow: the checked config, the cohort's state and the shared paths."""
 
 import atexit
+import json
 import os
 import shlex
 import signal
@@ -45,6 +46,19 @@ def check_nodes():
         )
 
 
+def check_storage():
+    """Stop where Snakemake would bring each file from an object store: steps read folders, too."""
+    provider = workflow.storage_settings.default_storage_provider
+    if provider not in (None, "none"):
+        raise UserError(
+            "option --default-storage-provider",
+            expected="none, since steps read files of others by their folder",
+            came=provider,
+            remedy="run on a file system, and bring data and results there (docs/scale.md)",
+        )
+
+
+checked(check_storage)
 # Snakemake names the files of --configfile, whose keys win, before those of this workflow.
 CONFIG_FILES = sorted(
     map(Path, workflow.configfiles), key=workflow.overwrite_configfiles.count
@@ -462,6 +476,16 @@ def check_there():
         COHORT.check()
 
 
+def dvc_says(*command):
+    """Return what a DVC command answers as JSON, or None if it ends with an error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *command, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return json.loads(done.stdout or "{}") if done.returncode == 0 else None
+
+
 def check_pointer(cohort):
     """Stop if a cohort differs from what its DVC pointer says.
 
@@ -475,16 +499,17 @@ def check_pointer(cohort):
         or "DVC_STAGE" in os.environ
     ):
         return
-    status = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--quiet", pointer]
-    ).returncode
-    if status == 255:
+    changes = dvc_says("status", pointer)
+    if "not in cache" in str(changes):  # then nothing is said of the folder itself
+        answer = dvc_says("data", "status", cohort.as_posix()) or {}
+        changes = answer.get("uncommitted", {}) if "not_in_cache" in answer else None
+    if changes is None:
         print(
-            "dsnet: another DVC command holds its lock, so that the cohort was not compared with "
-            f"{pointer}; going on.",
+            f"dsnet: DVC did not compare the cohort with {pointer}, as where another DVC command "
+            "holds its lock; going on.",
             file=sys.stderr,
         )
-    elif status:
+    elif changes:
         raise UserError(
             pointer,
             expected="the data that DVC recorded",
