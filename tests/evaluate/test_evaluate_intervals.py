@@ -68,6 +68,22 @@ def test_independent_boxes_are_worth_about_their_number() -> None:
     assert bounds(made) == pytest.approx((exact.low, exact.high), abs=0.002)
 
 
+def test_few_patients_have_the_interval_of_korn_and_graubard() -> None:
+    rng = np.random.default_rng(3)
+    boxes = rng.binomial(8, rng.beta(4, 2, 7)).astype(float)
+    share, units, patients = boxes.sum() / 56, 56, 7
+    # Over n, not n - 1, so that the interval is exact where each patient is one unit.
+    variance = np.sum((boxes - 8 * share) ** 2) / units**2
+    t_ratio = stats.t.ppf(0.975, units - 1) / stats.t.ppf(0.975, patients - 1)
+    effective = share * (1 - share) / variance * t_ratio**2
+    assert effective < units
+    right, wrong = share * effective, (1 - share) * effective
+    low = stats.beta.ppf(0.025, right, wrong + 1)
+    high = stats.beta.ppf(0.975, right + 1, wrong)
+    made = share_over_seeds([Share(boxes, np.full(7, 8.0))])
+    assert bounds(made) == pytest.approx((low, high), abs=1e-7)
+
+
 @pytest.mark.parametrize("right", [0, 18])
 def test_a_share_of_none_or_all_has_an_interval(right: int) -> None:
     share = patients_right(right, 18)
@@ -123,6 +139,12 @@ def test_trainings_that_agree_leave_the_interval_over_patients() -> None:
     made = estimate_over_seeds(values)
     low, high = np.quantile(values.mean(axis=0)[1:], [0.025, 0.975])
     assert bounds(made) == pytest.approx((low, high), abs=0.004)
+
+
+def test_the_order_of_the_resamples_does_not_matter() -> None:
+    values = resampled(1, 4, between=0.2)
+    turned = np.hstack([values[:, :1], values[:, :0:-1]])
+    assert bounds(estimate_over_seeds(turned)) == pytest.approx(bounds(estimate_over_seeds(values)))
 
 
 def test_trainings_that_differ_widen_the_interval_to_its_limits() -> None:

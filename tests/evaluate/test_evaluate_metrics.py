@@ -124,3 +124,4 @@ def test_statistics_lie_in_their_interval(scene: Scene) -> None:
     for name, value in evaluate(scene).items():
         low, high = limits(name)
         assert np.isnan(value) or low <= value <= high + 1e-12, name
+    assert limits("level_kappa") == (-1, 1)

@@ -35,6 +35,7 @@ def test_a_proportion_has_so_narrow_an_interval_with_so_many_patients_and_no_few
 
     needed = proportion_needs(proportion)
     assert half(needed) <= 0.05 < half(needed - 1)
+    assert proportion_needs(proportion, half_width=0.99) == 2
 
 
 def test_the_published_example_of_riley() -> None:
