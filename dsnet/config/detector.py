@@ -131,7 +131,7 @@ class Train(Section):
     """Slices per step, of all devices together."""
     negatives: Annotated[float, Field(ge=0, le=0.8)] = 0.0
     """Share of each batch that are slices known to show no L1 to L4: other levels annotated, or
-    beyond the bodies of a whole mask. 0, the paper's setting, shows none: boxes on T12 and L5 then
+    off the bodies of a whole mask. 0, the paper's setting, shows none: boxes on T12 and L5 then
     get scores as high as on L1 to L4.
     """
     balance: Literal["none", "downsample", "weighted"] = "none"
