@@ -18,6 +18,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Context, Decimal
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -376,11 +377,12 @@ def _dates(rows: Sequence[Row], form: str) -> list[date | None]:
     """
     first: dict[str, Row] = {}
     days = []
+    others = cache(lambda: _likely_formats([row.cells["exam_date"] for row in rows], form))
     for row in rows:
         text = row.cells["exam_date"]
         day = None
         with collectable():
-            day = _date(row, text, form) if text else None
+            day = _date(row, text, form, others) if text else None
         days.append(day)
         is_iso = bool(_DATE.fullmatch(text)) and form != _DEFAULTS.date_format
         kinds = {
@@ -409,7 +411,18 @@ def _dates(rows: Sequence[Row], form: str) -> list[date | None]:
     return days
 
 
-def _date(row: Row, text: str, form: str) -> date:
+def _likely_formats(texts: Sequence[str], form: str) -> list[str]:
+    """Return the formats other than `form` in which most of the cells are dates.
+
+    One cell alone does not tell days from months; the column does, if one of its days is past 12.
+    """
+    counts = {
+        other: sum(_fits(text, other) for text in texts) for other in _DATE_FORMATS if other != form
+    }
+    return [other for other, count in counts.items() if count == max(counts.values())]
+
+
+def _date(row: Row, text: str, form: str, others: Callable[[], Sequence[str]]) -> date:
     try:
         if _DATE.fullmatch(text):
             return date.fromisoformat(text)
@@ -417,13 +430,13 @@ def _date(row: Row, text: str, form: str) -> date:
             return datetime.strptime(text, form).date()
     except ValueError:  # such as a 30th of February: reported below
         pass
-    others = [f'"{other}"' for other in _DATE_FORMATS if other != form and _fits(text, other)]
+    proposed = [f'"{other}"' for other in others() if _fits(text, other)]
     raise row.error(
         "exam_date",
         expected=f"a date as {_spelled(form)}, or nothing",
         came=describe(text),
         remedy="correct the cell"
-        + (f", or set dxa.date_format: {' or '.join(others)}" if others else ""),
+        + (f", or set dxa.date_format: {' or '.join(proposed)}" if proposed else ""),
         private=text,
     )
 

@@ -426,6 +426,24 @@ def test_dates_of_one_column_are_of_one_kind(
         assert len(read_dxa(path, params=Dxa(date_format="%d/%m/%Y")).exams) == 3
 
 
+@pytest.mark.parametrize(
+    ("days", "proposed"),
+    [
+        (("07/09/2017", "04/22/2019"), '"%m/%d/%Y"'),
+        (("07/09/2017", "22/04/2019"), '"%d/%m/%Y"'),
+        (("07/09/2017", "04/05/2019"), '"%d/%m/%Y" or "%m/%d/%Y"'),
+        (("07/09/2017", "unknown"), '"%d/%m/%Y" or "%m/%d/%Y"'),
+    ],
+)
+def test_the_column_tells_which_date_format_to_set(
+    tmp_path: Path, days: tuple[str, str], proposed: str
+) -> None:
+    path = written(tmp_path, *(f"{n},{day},,,,,-1.5" for n, day in enumerate(days)))
+    with pytest.raises(UserError) as caught:
+        read_dxa(path)
+    assert f"or set dxa.date_format: {proposed}." in str(caught.value)
+
+
 def test_apexs_database_names_are_read(tmp_path: Path) -> None:
     header = "IDENTIFIER1,SCAN_DATE,SCAN_TYPE,L1_BMD,L2_BMD,TOT_BMD,L1_INCLUDED,L2_INCLUDED\n"
     rows = ["007,2020-01-01,1,0.9,0.772,0.772,0,1", "007,2020-01-02,6,,,0.9,0,0"]
