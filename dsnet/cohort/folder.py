@@ -196,19 +196,6 @@ class CohortFolder:
         seed = self._description.get("phantom_seed") if self.synthetic else None
         return seed if isinstance(seed, int) else None
 
-    @property
-    def identity(self) -> str:
-        """Eight digits that distinguish this folder from others, the same in every clone.
-
-        The path counts from the working folder where it lies below it, and is hashed because a
-        folder name may identify somebody.
-        """
-        path = self.path.resolve()
-        here = Path.cwd().resolve()
-        relative = path.relative_to(here) if path.is_relative_to(here) else path
-        name = relative.as_posix().encode("utf-8", "surrogateescape")
-        return hashlib.sha256(name).hexdigest()[:8]
-
     def fingerprint(self) -> str:
         """Digest of (relative path, size, mtime) of every file, without reading one.
 

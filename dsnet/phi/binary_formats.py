@@ -1,4 +1,4 @@
-"""Decoders of Parquet, Arrow, SQLite, NumPy, pickles (never executed), DICOM, PNG and PDF."""
+"""Decoders of Parquet, Arrow, SQLite, NumPy, pickles (never executed), DICOM and PNG."""
 
 import io
 import pickletools
@@ -31,7 +31,6 @@ from dsnet.phi.text_formats import (
     leaves,
 )
 
-_PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.S)
 _ZLIB_START = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
 _PROBE_BYTES, _LARGEST_INFLATED = 1 << 12, 1 << 26
 _SMALLEST_INFLATED = 4
@@ -245,12 +244,3 @@ def png_chunks(content: bytes) -> Iterator[Chunk]:
             _, translated, text = rest[2:].split(b"\0", 2)
             text = zlib.decompress(text) if rest[:1] == b"\1" else text
             yield Text(b"\n".join((keyword, translated, text)).decode("utf-8", "replace"))
-
-
-def pdf_chunks(content: bytes) -> Iterator[Chunk]:
-    """Yield every stream that is compressed with deflate."""
-    for body in _PDF_STREAM.findall(content):
-        try:
-            yield Text(zlib.decompressobj().decompress(body).decode("latin-1"))
-        except zlib.error:  # any other stream is searched among the raw bytes
-            continue

@@ -53,18 +53,6 @@ def test_a_broken_description_is_said(cohort: CohortFolder) -> None:
         _ = CohortFolder(cohort.path).name
 
 
-def test_the_identity_of_a_folder_below_moves_with_the_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    identities = set()
-    for clone in ("one", "two"):
-        (tmp_path / clone / "data").mkdir(parents=True)
-        monkeypatch.chdir(tmp_path / clone)
-        identities.add(CohortFolder(Path("data")).identity)
-        identities.add(CohortFolder(tmp_path / clone / "data").identity)
-    assert len(identities) == 1
-
-
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
 def test_a_link_that_leads_nowhere_is_fingerprinted(cohort: CohortFolder) -> None:
     before = cohort.fingerprint()
