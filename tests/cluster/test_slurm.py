@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,25 @@ def environment(cluster: Cluster, shared: Project) -> dict[str, str]:
     }
 
 
-def wait_for_checkpoint(head: Background, attention: str) -> Path:
-    """Return the folder of a training as soon as its first epoch is saved."""
-    folder = head.project.path / CHECKPOINTS / attention / "seed0"
+def saved_epochs(project: Project) -> dict[str, Path]:
+    """Return the folder of each training that has a checkpoint now, by its attention."""
+    found = (project.path / CHECKPOINTS).glob("*/seed0/last.ckpt")
+    return {path.parent.parent.name: path.parent for path in found}
+
+
+def wait_for_checkpoint(head: Background, known: Collection[str]) -> tuple[str, Path]:
+    """Return attention and folder of a training as soon as its first epoch is saved.
+
+    None of the `known` ones. Which trainings come first is SLURM's choice.
+    """
     end = time.monotonic() + CHECKPOINT_S
-    while not (folder / "last.ckpt").exists():
+    while True:
         assert head.process.poll() is None, head.log.read_text()[-6000:]
-        assert time.monotonic() < end, f"no checkpoint of {attention} in {CHECKPOINT_S:.0f} s"
+        assert time.monotonic() < end, f"no other checkpoint in {CHECKPOINT_S:.0f} s"
+        for attention, folder in saved_epochs(head.project).items():
+            if attention not in known:
+                return attention, folder
         time.sleep(0.05)
-    return folder
 
 
 def job_of(cluster: Cluster, attention: str) -> str:
@@ -185,16 +195,15 @@ def test_trainings_that_slurm_ends_go_on_to_the_same_table(
     taken = {}
     with Background(shared, HEAD, **environment(cluster, shared)) as head:
         try:
-            for attention in ("none", "se"):
-                folder = wait_for_checkpoint(head, attention)
-                taken[attention] = first_seconds(folder)
-                job = job_of(cluster, attention)
-                if attention == "none":
-                    cluster.ask("scancel", job)
-                else:
-                    process = int((folder / "process").read_text().split()[1])
-                    let_its_time_end(cluster, job, process)
-                    wait_for_requeue(cluster, job)
+            cancelled, folder = wait_for_checkpoint(head, ())
+            taken[cancelled] = first_seconds(folder)
+            cluster.ask("scancel", job_of(cluster, cancelled))
+            # One that has saved an epoch by now may have ended before it is held still.
+            stopped, folder = wait_for_checkpoint(head, {cancelled, *saved_epochs(shared)})
+            taken[stopped] = first_seconds(folder)
+            job = job_of(cluster, stopped)
+            let_its_time_end(cluster, job, int((folder / "process").read_text().split()[1]))
+            wait_for_requeue(cluster, job)
             head.finish()
             states = cluster.ask("sacct", "--duplicates", "-X", "--noheader", "--format=State%20")
             assert "CANCELLED" in states
