@@ -136,6 +136,7 @@ def test_a_cluster_needs_no_number_of_cores(shared: Project, tmp_path: Path) -> 
     (tmp_path / "sbatch").chmod(0o755)
     printed = shared.run(
         *("snakemake", "--executor", "slurm", "--jobs", "4", TRAINED, "--retries", "0"),
+        "--slurm-init-seconds-before-status-checks=1",
         PYTHONPATH=f"{shared.path}:{':'.join(sys.path[1:])}",
         PATH=f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin",
     ).stdout

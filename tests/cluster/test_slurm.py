@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from support import small_training
+from support import every_region, small_training
 from support.scratch import Project, clone
 from support.slurm import Cluster, missing_programs
 
@@ -130,6 +130,14 @@ def wait_for_checkpoint(head: Background, known: Collection[str]) -> tuple[str, 
         for attention, folder in saved_epochs(head.project).items():
             if attention not in known:
                 return attention, folder
+        time.sleep(0.05)
+
+
+def wait_for(path: Path, log: Path) -> None:
+    """Wait until a job has written a file."""
+    end = time.monotonic() + CHECKPOINT_S
+    while not path.exists():
+        assert time.monotonic() < end, log.read_text()
         time.sleep(0.05)
 
 
@@ -255,16 +263,11 @@ def test_a_training_whose_time_ends_goes_back_into_the_queue_and_on(
     options = ["--time=30", "--signal=USR1@120", "--requeue", f"--output={tmp_path / 'log'}"]
     wrapped = f"--wrap={shlex.join(command)}"
     job = cluster.ask("sbatch", "--parsable", "--mem=2000", *options, wrapped)
-    end = time.monotonic() + CHECKPOINT_S
-    while not (tmp_path / "last.ckpt").exists():
-        assert time.monotonic() < end, (tmp_path / "log").read_text()
-        time.sleep(0.05)
+    wait_for(tmp_path / "last.ckpt", tmp_path / "log")
     let_its_time_end(cluster, job, int((tmp_path / "process").read_text().split()[1]))
     wait_for_requeue(cluster, job)
     taken = first_seconds(tmp_path)
-    while not (tmp_path / "m.json").exists():
-        assert time.monotonic() < end, (tmp_path / "log").read_text()
-        time.sleep(0.5)
+    wait_for(tmp_path / "m.json", tmp_path / "log")
     history = pd.read_csv(tmp_path / "h.csv")
     assert len(history) == 40
     assert history["seconds"][0] == taken
@@ -272,6 +275,41 @@ def test_a_training_whose_time_ends_goes_back_into_the_queue_and_on(
     states = cluster.ask("sacct", f"--jobs={job}", *columns)
     print(states)
     assert "REQUEUED" in states
+
+
+@pytest.mark.parametrize(("nodes", "devices"), [(2, 1), (1, 2)])
+def test_two_processes_under_srun_train_as_one_does(
+    cluster: Cluster, ellipses: Any, tmp_path: Path, nodes: int, devices: int
+) -> None:
+    """As tests/train/test_train_launch.py asks of two processes without SLURM."""
+    losses = []
+    for name, (on, each) in {"one": (1, 1), "two": (nodes, devices)}.items():
+        params = Train(epochs=4, batch_size=9, warmup_steps=0, gradient_clip=1.0, precision="32")
+        parts = {"weights": "w.pt", "history": "h.csv", "manifest": "m.json", "checkpoints": "c"}
+        values = {
+            "detector": Detector(
+                weights="none", proposals=40, loss="dice_ce", norm="frozen"
+            ).model_dump_json(),
+            "params": params.model_copy(update={"nodes": on, "devices": each}).model_dump_json(),
+            "variant": Variant().model_dump_json(),
+            "seed": 3,
+            **ellipses.paths(),
+            **{key: tmp_path / name / part for key, part in parts.items()},
+        }
+        flags = [f"--{key}={value}" for key, value in values.items()]
+        task = ["srun", f"--ntasks={on}", sys.executable, str(every_region.__file__), *flags]
+        options = [f"--nodes={on}", "--ntasks-per-node=1", f"--output={tmp_path / name}.log"]
+        environment = {"MASTER_ADDR": "127.0.0.1", "PYTHONPATH": str(Path(__file__).parents[1])}
+        exported = ",".join(["ALL", *(f"{key}={value}" for key, value in environment.items())])
+        wrapped = [f"--export={exported}", f"--wrap={shlex.join(task)}"]
+        cluster.ask("sbatch", "--mem=2000", "--time=10", *options, *wrapped)
+        wait_for(tmp_path / name / "m.json", tmp_path / f"{name}.log")
+        manifest = json.loads((tmp_path / name / "m.json").read_text())
+        assert manifest["machine"]["world_size"] == on * each
+        losses.append(pd.read_csv(tmp_path / name / "h.csv").filter(like="loss"))
+    one, two = losses
+    assert len(one.columns) == 5
+    assert two.to_numpy() == pytest.approx(one.to_numpy(), rel=1e-4)
 
 
 @pytest.fixture(scope="module")

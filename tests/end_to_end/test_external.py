@@ -33,7 +33,7 @@ def finished(project: Project) -> Project:
         *("--configfile", "north.yaml"),
     )
     config.write_text("external: {north: data/north}\n", encoding="utf-8")
-    project.succeed("snakemake", "--cores", "2", *WANTED, *CONFIG)
+    project.succeed("snakemake", "--cores", "1", *WANTED, *CONFIG)
     return project
 
 

@@ -15,7 +15,8 @@ from support.scratch import ROOT, Project
 
 pytestmark = pytest.mark.end_to_end
 
-SNAKEMAKE = ("snakemake", "--cores", "2")
+SNAKEMAKE = ("snakemake", "--cores", "1")
+"""With one core: another worker of the tests has the other one."""
 COLUMNS = (
     "method,backbone,attention,seeds,test_patients,test_images,map,recall,accuracy,fps,"
     "ms_per_image,parameters_m,paper_map,paper_recall,paper_accuracy,data"
