@@ -155,7 +155,7 @@ SPOILED = [
         "rescale type that is no term of the standard",
     ),
     ("no_hu_scale", {"bits_stored": 8}, "8 bits a pixel"),
-    ("no_hu_scale", {"hu_min": -1024, "hu_max": -769}, "no value above -769 HU"),
+    ("no_hu_scale", {"hu_min": -1024, "hu_max": -501}, "no value above -501 HU"),
     ("no_hu_scale", {"hu_max": 62512, "metal_area_mm2": 9e4}, "values up to 62512 HU"),
     ("no_hu_scale", {"hu_min": 0, "hu_max": 255}, "values from 0 to 255, as of 8 bits"),
     ("no_hu_scale", {"hu_min": None, "hu_max": None}, "no grey value that is not padding"),
