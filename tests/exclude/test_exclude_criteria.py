@@ -272,6 +272,11 @@ def test_thresholds_are_inclusive_as_they_are_printed() -> None:
     assert not outcome(evidence({"dense_area_mm2": 29.99})).flagged.any()
 
 
+def test_a_kernel_is_asked_of_ct_alone() -> None:
+    result = outcome(evidence({"modality": "MR", "kernel": "STANDARD"}, {"kernel": "STANDARD"}))
+    assert result.findings["not_bone_kernel"].fails.tolist() == [False, True]
+
+
 @pytest.mark.parametrize("sop_class", ["", "private"])
 def test_an_unknown_sop_class_leaves_the_word_to_the_modality(sop_class: str) -> None:
     assert outcome(evidence({"sop_class": sop_class})).included.all()

@@ -122,13 +122,15 @@ def test_histories_come_by_patient_key(folder: Path) -> None:
 
 
 def test_patients_of_both_sides_are_counted_once() -> None:
-    index, _ = cohort({}, {}, {"patient": 2}, {"patient": 3, "patient_id": ""}, UNREADABLE)
+    more = {"patient": 2}, {"patient": 6}
+    index, _ = cohort({}, {}, *more, {"patient": 3, "patient_id": ""}, UNREADABLE)
     sides = {
         "1": {"in_dxa": True, "near_misses": 0},
         "2": {"in_dxa": False, "near_misses": 2},
         "3": {"in_dxa": False},
         "4": {"in_dxa": True, "in_ct": False, "near_misses": 1},
         "5": {"in_dxa": False, "in_ct": False},
+        "6": {"in_dxa": False},
     }
     # The patient whose header gives no ID could not be in the DXA table.
     score = {"L1-L4_t_score": "-2.5", "L1-L4_t_score_raw": "-2.45"}
@@ -137,7 +139,7 @@ def test_patients_of_both_sides_are_counted_once() -> None:
     assert match_counts(index, patients(sides), exams) == {
         "dxa_patients": 2,
         "matched": 1,
-        "ct_without_dxa": 1,
+        "ct_without_dxa": 2,
         "dxa_without_ct": 1,
         "near_misses": 2,
         "rounded_exams": 1,
