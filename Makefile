@@ -31,7 +31,7 @@ test-all: $(READY) ## run all tests, also the many that are like others
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not cluster"
 
 # As root on Debian; daemons on 127.0.0.1 only, which end with the test.
-cluster-test: $(READY) ## run the workflow on a real SLURM on this machine (as root, some 30 minutes)
+cluster-test: $(READY) ## run the workflow on a real SLURM on this machine (as root, some 15 minutes)
 	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
 	  slurm-wlm slurmdbd munge mariadb-server
 	DSNET_CLUSTER_TEST=1 timeout 5400 $(BIN)/python -m pytest -s -x tests/cluster

@@ -29,7 +29,7 @@ _MASKS = ("nifti", "seg")
 _ELSEWHERE = "not_lumbar"
 
 _LEAST_BODY_MM, _LARGEST_DISC_MM = 15.0, 20.0
-"""Heights: a mask that was drawn on some slices of each body alone has less, and more between."""
+"""Heights: a mask of some slices of each body alone has less, and more between."""
 
 
 def store_negatives(

@@ -102,7 +102,7 @@ def test_discs_between_the_bodies_of_a_whole_mask_are_negatives() -> None:
     inside = dict.fromkeys(numbers, "")
     discs = dict.fromkeys((9, 10, 21, 22, 33, 34), "off the mask")
     assert found(masked, slices(44, inside)) == discs
-    # Drawn on some slices of each body alone, a mask says nothing of those in between.
+    # A mask of some slices of each body alone says nothing of those in between.
     for left_out in ({3}, {0, 1, 2, 3, 4}, {5, 6, 7}):
         sparse = masked[~masked["file_key"].isin([key("F", n) for n in left_out])]
         assert found(sparse, slices(44, inside)) == {}

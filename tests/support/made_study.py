@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pydicom.uid import generate_uid
 
+from dsnet import schemas
 from dsnet.config.detector import Detector, Variant
 from dsnet.detect.model import build
 from dsnet.files import write_json
@@ -126,9 +128,11 @@ def write_run(folder: Path, variant: Variant, *, seed: int = 0) -> Path:
             "data": {**data, **grid},
             "start": {"source": "none"},
             "machine": {},
-            "result": {"epoch": 1, "epochs": 1, "parameters": 7},
+            "result": {"epoch": 1, "epochs": 1, "parameters": 7, "gamma": {}},
         },
     )
+    history = pd.DataFrame([dict.fromkeys(schemas.HISTORY.columns, 1.0)]).astype({"epoch": int})
+    schemas.write(schemas.HISTORY, history, folder / "history.csv")
     return folder
 
 
