@@ -144,7 +144,7 @@ def facts_of(file: ScannedFile, number: int, base: header.Header) -> Facts:
         geometry_fault="",
         plane=f"-180.0 -180.0 {number}.0 1.0 0.0 0.0 0.0 1.0 0.0",
     )
-    pixel_hash = hashlib.sha256(file.relative.encode()).hexdigest()
+    pixel_hash = hashlib.sha256(file.relative.encode()).hexdigest()[:32]
     evidence = Evidence(-1024.0, 1900.0, 0, 0.0, 0.0, 12.5, pixel_hash)
     values = [Value(f"Shared{n}", "text", f"{patient} {n}") for n in range(SHARED_VALUES)]
     values += [Value(f"Own{n}", "uid", f"{series_uid}.{number}.{n}") for n in range(OWN_VALUES)]

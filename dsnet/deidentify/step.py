@@ -1,6 +1,5 @@
 """The de-identification step: every included slice as a DICOM file without identity."""
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -28,7 +27,7 @@ from dsnet.deidentify.burned_in import (
 from dsnet.deidentify.profile import FormError, Keys, Secret, remove_identity, texts
 from dsnet.dicom import header
 from dsnet.dicom.identifying import Value
-from dsnet.dicom.pixels import PixelError, decode, feed
+from dsnet.dicom.pixels import PixelError, PixelHash, decode
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
@@ -244,9 +243,9 @@ def _look_at(dataset: Dataset, pixel_hash: str, ocr: Ocr) -> tuple[Reason | None
     if reason is not None:
         return reason, ""
     frames = list(decode(dataset))
-    digest = hashlib.sha256()
+    digest = PixelHash(facts)
     for frame in frames:
-        feed(digest, frame, facts)
+        digest.add(frame)
     if len(frames) > 1 or digest.hexdigest() != pixel_hash:
         return Reason.CHANGED, ""
     hu = frames[0] * facts.slope + facts.intercept

@@ -1,6 +1,5 @@
 """From pixel data to evidence: HU range, saturation, metal, and a hash that finds copies."""
 
-import hashlib
 import math
 import re
 import struct
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
@@ -57,6 +57,8 @@ _FASTEST_PLUGIN = {JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
 time. For the other syntaxes pydicom's order is that of speed (`docs/performance.md`)."""
 
 _NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
+_HASH_BYTES = 16
 
 _NEIGHBOURS_8 = np.ones((3, 3), bool)
 
@@ -124,8 +126,7 @@ class Evidence(NamedTuple):
     dense_area_mm2 : float
         The same at `Thresholds.cement_hu`.
     pixel_hash : str
-        SHA-256 over shape, stored values and rescale, equal for equal images regardless
-        of transfer syntax, bits allocated and signedness.
+        As `PixelHash` gives it.
     """
 
     hu_min: float
@@ -154,10 +155,10 @@ def examine(
     PixelError
         As `decode` does.
     """
-    digest = hashlib.sha256()
+    digest = PixelHash(header)
     frames = 0
     for stored in decode(dataset, largest_bytes):
-        ends = feed(digest, stored, header)
+        ends = digest.add(stored)
         frames += 1
     if frames == 0:
         raise PixelError("cut_pixels")
@@ -257,18 +258,50 @@ def _frames(decoder: Decoder, dataset: Dataset) -> Iterator[NDArray[Any]]:
     return (frame for frame, _ in decoder.iter_array(dataset, **options))
 
 
-def pixel_hash(dataset: Dataset, header: Header) -> str:
-    """Return the SHA-256 of the decoded pixels and their shape, as in the index.
+class PixelHash:
+    """What two images have in common that are equal: a digest of stored values, shape and rescale.
 
-    Raises
-    ------
-    PixelError
-        As `decode`.
+    Equal for equal images regardless of transfer syntax, bits allocated and signedness. BLAKE3,
+    since SHA-256 took longer than all else that ingestion does for an uncompressed slice.
+
+    Parameters
+    ----------
+    header : Header
+        Its rescale.
     """
-    digest = hashlib.sha256()
-    for frame in decode(dataset):
-        feed(digest, frame, header)
-    return digest.hexdigest()
+
+    def __init__(self, header: Header) -> None:
+        self._rescale = f"{header.slope!r} {header.intercept!r}"
+        self._digest = blake3()
+
+    def add(self, stored: NDArray[Any]) -> tuple[int, int]:
+        """Add a frame: as the smallest signed integers that hold it, little-endian.
+
+        Returns
+        -------
+        low, high : int
+            The smallest and the largest value of the frame.
+
+        Raises
+        ------
+        PixelError
+            ``decode_error`` where 64 bits with a sign do not hold it: no image has such values.
+        """
+        low, high = _ends(stored)
+        widths = (bits for bits in (16, 32, 64) if -(1 << bits - 1) <= low <= high < 1 << bits - 1)
+        bits = next(widths, None)
+        if bits is None:
+            raise PixelError("decode_error")
+        width = np.dtype(f"<i{bits // 8}")
+        if stored.dtype == np.dtype(f"<u{bits // 8}"):
+            stored = stored.view(width)  # no value uses the sign: the same bytes without a copy
+        self._digest.update(f"{stored.shape} {self._rescale}\n".encode())
+        self._digest.update(np.ascontiguousarray(stored, width).data.cast("B"))
+        return low, high
+
+    def hexdigest(self) -> str:
+        """Return the digest of all frames, 32 hexadecimal digits."""
+        return self._digest.hexdigest(_HASH_BYTES)
 
 
 def measure(
@@ -368,32 +401,6 @@ def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:
                 little = getattr(raw, "is_little_endian", True)
                 ends.append(int.from_bytes(two, "little" if little else "big", signed=signed))
     return (min(ends), max(ends)) if ends else None
-
-
-def feed(digest: Any, stored: NDArray[Any], header: Header) -> tuple[int, int]:
-    """Add a frame to a digest: as the smallest signed integers that hold it, little-endian.
-
-    Returns
-    -------
-    low, high : int
-        The smallest and the largest value of the frame.
-
-    Raises
-    ------
-    PixelError
-        ``decode_error`` where 64 bits with a sign do not hold it: no image has such values.
-    """
-    low, high = _ends(stored)
-    widths = (bits for bits in (16, 32, 64) if -(1 << bits - 1) <= low <= high < 1 << bits - 1)
-    bits = next(widths, None)
-    if bits is None:
-        raise PixelError("decode_error")
-    width = np.dtype(f"<i{bits // 8}")
-    digest.update(f"{stored.shape} {header.slope!r} {header.intercept!r}\n".encode())
-    if stored.dtype == np.dtype(f"<u{bits // 8}"):
-        stored = stored.view(width)  # no value uses the sign, hence the same bytes without a copy
-    digest.update(np.ascontiguousarray(stored, width))
-    return low, high
 
 
 def _syntax(dataset: Dataset | Elements) -> str:

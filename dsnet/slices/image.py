@@ -1,6 +1,5 @@
 """One DICOM file in, its image on the grid out; runs in the worker processes."""
 
-import hashlib
 import io
 from dataclasses import dataclass
 from math import ceil, floor
@@ -128,11 +127,11 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
     """
     dataset = _load(path)
     header = dicom_header.read(dataset)
-    digest = hashlib.sha256()
+    digest = pixels.PixelHash(header)
     frames = []
     try:
         for frame in pixels.decode(dataset):
-            pixels.feed(digest, frame, header)
+            digest.add(frame)
             frames.append(frame)
     except PixelError as error:
         raise ImageError("changed") from error
