@@ -1,5 +1,6 @@
 """How many CPUs there are, and processes that read, write or compute on them."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -10,6 +11,12 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's ``mallopt``."""
+
+_KEPT_BYTES = 32 << 20
+"""The most that it takes for the second one."""
 
 
 def cpus() -> int:
@@ -34,19 +41,26 @@ def training_cores(cores: int) -> int:
 
 
 def open_pool(processes: int) -> ProcessPoolExecutor:
-    """Return a pool of silent processes, which the caller shuts down.
+    """Return a pool of processes prepared by `prepare`, which the caller shuts down.
 
     Spawned, not forked: alike on every system, and no copy of the parent's tables and threads.
     """
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=silence)
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=prepare)
 
 
-def silence() -> None:
-    """Withhold what a worker process prints, as a C library may; leave Ctrl-C to the parent."""
+def prepare() -> None:
+    """Prepare a worker process: withhold what it prints, leave Ctrl-C to the parent, keep memory.
+
+    A C library may print. glibc gives the memory of each image back to the system and takes it
+    again for the next one, which costs a quarter of the time that reading a slice takes.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for standard in (1, 2):
         os.dup2(nowhere, standard)
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
 def limit_memory(more_bytes: int) -> bool:

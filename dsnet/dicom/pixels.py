@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 from scipy import ndimage
 
-from dsnet.dicom.elements import Elements
+from dsnet.dicom.elements import Elements, remembered
 from dsnet.dicom.header import Header, transfer_syntax_uid, value
 
 KEYWORDS = (
@@ -223,13 +223,35 @@ def _only_frame(elements: Elements) -> NDArray[Any] | None:
 
     Nearly all uncompressed CT images are that, and pydicom takes half a millisecond to see it.
     """
+    form = _native_form(elements)
+    content = elements.pixel_bytes() if form else None
+    if form is None or content is None or len(content) != 2 * form.rows * form.columns:
+        return None
+    frame: NDArray[Any] = np.frombuffer(content, "<i2" if form.signed else "<u2")
+    frame = frame.reshape(form.rows, form.columns)
+    low, high = _ends(frame)
+    lowest = -(1 << form.bits_stored - 1) if form.signed else 0
+    if not lowest <= low <= high < lowest + (1 << form.bits_stored):
+        unused_bits = 16 - form.bits_stored  # set, though they have no meaning (PS3.5 8.1.1)
+        frame = frame << unused_bits >> unused_bits
+    return frame
+
+
+class _NativeForm(NamedTuple):
+    rows: int
+    columns: int
+    bits_stored: int
+    signed: bool
+
+
+@remembered("TransferSyntaxUID", *KEYWORDS)
+def _native_form(elements: Elements) -> _NativeForm | None:
+    """Return how an uncompressed grey image of 16 bits lies in its bytes, None of any other."""
     rows, columns = value(elements, "Rows"), value(elements, "Columns")
     bits_stored, signed = value(elements, "BitsStored"), value(elements, "PixelRepresentation")
-    content = elements.pixel_bytes() if transfer_syntax_uid(elements) in _NATIVE else None
     if (
-        content is None
-        or not (isinstance(rows, int) and isinstance(columns, int))
-        or not 0 < 2 * rows * columns == len(content)
+        transfer_syntax_uid(elements) not in _NATIVE
+        or not (isinstance(rows, int) and isinstance(columns, int) and rows > 0 and columns > 0)
         or value(elements, "SamplesPerPixel") != 1
         or value(elements, "NumberOfFrames") not in (None, 1)
         or value(elements, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2")
@@ -238,13 +260,7 @@ def _only_frame(elements: Elements) -> NDArray[Any] | None:
         or signed not in (0, 1)
     ):
         return None
-    frame: NDArray[Any] = np.frombuffer(content, "<i2" if signed else "<u2").reshape(rows, columns)
-    low, high = _ends(frame)
-    lowest = -(1 << bits_stored - 1) if signed else 0
-    if not lowest <= low <= high < lowest + (1 << bits_stored):
-        unused_bits = 16 - bits_stored  # set, though they have no meaning (PS3.5 8.1.1)
-        frame = frame << unused_bits >> unused_bits
-    return frame
+    return _NativeForm(rows, columns, bits_stored, bool(signed))
 
 
 def _frames(decoder: Decoder, dataset: Dataset) -> Iterator[NDArray[Any]]:
@@ -391,6 +407,10 @@ def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:
     The VR does not say it: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
     files carry no VR at all.
     """
+    return _shared_padding(dataset) if isinstance(dataset, Elements) else _padding(dataset)
+
+
+def _padding(dataset: Dataset | Elements) -> tuple[int, int] | None:
     signed = value(dataset, "PixelRepresentation") == 1
     ends = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
@@ -401,6 +421,11 @@ def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:
                 little = getattr(raw, "is_little_endian", True)
                 ends.append(int.from_bytes(two, "little" if little else "big", signed=signed))
     return (min(ends), max(ends)) if ends else None
+
+
+_shared_padding = remembered("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")(
+    _padding
+)
 
 
 def _syntax(dataset: Dataset | Elements) -> str:
