@@ -122,7 +122,7 @@ class Elements:
     def marks(self, tags: frozenset[int]) -> tuple[object, ...]:
         """Return what is equal for files in which the elements of these tags are equal.
 
-        Large elements count by their tag alone.
+        Large elements, and pixel data of any size, count by their tag alone.
         """
         own: list[object] = [self.implicit]
         for piece in self.pieces:
@@ -130,7 +130,7 @@ class Elements:
                 own.append(piece)
             elif piece in tags:
                 one = self.encoded[piece]
-                own.append(one if isinstance(one, bytes) else piece)
+                own.append(one if isinstance(one, bytes) and piece != _PIXEL_DATA else piece)
         return (*own, None if self.file_meta is None else self.file_meta.marks(tags))
 
     def get(self, keyword: str) -> Any:
@@ -176,7 +176,7 @@ def remembered(*keywords: str) -> Callable[[_OfElements[Result]], _OfElements[Re
     Parameters
     ----------
     *keywords : str
-        The elements that it looks at; those of more than 64 KB it may not read.
+        The elements that it looks at; pixel data, and more than 64 KB, it may not read.
     """
 
     def decorate(function: _OfElements[Result]) -> _OfElements[Result]:
@@ -256,13 +256,12 @@ class _Known:
     def at(self, content: bytes, offset: int, tag: int, character_set: object) -> Run | None:
         """Return the run that lies at an offset, None where the element there stands alone."""
         run = self._by_start.get(content[offset : offset + _START.size])
-        is_here = (
-            run is not None
-            and run.character_set == character_set
-            and content.startswith(run.content, offset)
-        )
-        self.pieces.append(run if run is not None and is_here else tag)
-        return run if is_here else None
+        if run and (
+            run.character_set != character_set or not content.startswith(run.content, offset)
+        ):
+            run = None
+        self.pieces.append(run or tag)
+        return run
 
     def learn(self, elements: Elements) -> None:
         """Make runs of what stood alone in this whole file, and is as it was in the file before."""
