@@ -1,32 +1,42 @@
-"""The planted cases: at least one for every exclusion criterion, and what must not exclude.
+"""The plan of the cohort: a case for every exclusion criterion, and for what must not exclude.
 
 A case lists only how its patient differs from an ordinary one. The criterion of a case in
 `EXCLUDED` is the first that its patient fails; patients with a case in `KEPT` stay in, and some
 have extra files that must be excluded.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    MRImageStorage,
+    SecondaryCaptureImageStorage,
+)
 from scipy import ndimage
 
-from dsnet.config.cohort import Criteria
-from dsnet.phantom.examination import Examination, save, set_pixels
+from dsnet.config.cohort import Criteria, Phantom
+from dsnet.phantom.examination import VENDORS, Examination, Protocol, save, set_pixels
+from dsnet.phantom.person import BOUNDARY_TENTHS
 from dsnet.phantom.raster import Plane
-from dsnet.schemas import LEVELS
+from dsnet.schemas import CLASSES, LEVELS
 
 ORDER = tuple(Criteria.model_fields)
 """Criteria in the order in which they count."""
-
 Dxa = Literal["once", "twice", "none", "no_score", "no_date"]
-
 _DATES = ("SeriesDate", "AcquisitionDate", "ContentDate")
 _HU_SCALE = ("RescaleSlope", "RescaleIntercept", "RescaleType")
+# Those that are slow to compress, less often.
+_SYNTAX_CYCLE = (
+    *("explicit", "implicit", "rle", "jpeg2000", "deflated"),
+    *("explicit", "implicit", "rle", "explicit", "implicit", "explicit"),
+)
+_THICKNESS_MM = (2.0, 2.5, 3.0)
+_QUARTERS = 4
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class Case:
 
 ORDINARY = Case("ordinary")
 
+
 EXCLUDED = (
     Case("tilted gantry", "not_original_axial", tilt_deg=14.0),
     Case("no position", "bad_geometry", header={"ImagePositionPatient": None}),
@@ -114,6 +125,7 @@ EXCLUDED = (
     Case("only neighbours annotated", "incomplete_levels", annotated=("T12", "L5")),
 )
 
+
 KEPT = (
     Case("stray files", syntax="explicit", extras=("text_file", "empty_file", "cut_header")),
     Case("cut slice", syntax="explicit", extras=("cut_pixels",)),
@@ -135,6 +147,117 @@ KEPT = (
 def first(*criteria: str) -> str:
     """Return the criterion that comes first in `ORDER`, blank ones left out; "" if none is left."""
     return min((name for name in criteria if name), key=ORDER.index, default="")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is decided about a patient before anything is sampled.
+
+    Attributes
+    ----------
+    number : int
+        From 1; with the cohort's seed it decides every random number.
+    label : str
+        WHO class.
+    boundary : bool
+        Whether the T-score lies on the threshold itself.
+    included : bool
+        Whether the patient must stay in.
+    case : Case
+    protocol : Protocol
+    """
+
+    number: int
+    label: str
+    boundary: bool
+    included: bool
+    case: Case
+    protocol: Protocol
+
+
+def plan_cohort(params: Phantom) -> list[Plan]:
+    """Return the patients: first those who must stay, then one for each case of `EXCLUDED`."""
+    # In random order: nothing that depends on a patient's number may tell the class.
+    rng = np.random.default_rng([params.seed, 0])
+    counts = class_counts(params)
+    every = [
+        name for rank in range(max(counts.values())) for name in CLASSES if rank < counts[name]
+    ]
+    labels = [every[value] for value in rng.permutation(len(every))]
+    cases = [*KEPT, *[ORDINARY] * (len(labels) - len(KEPT))]
+    plans: list[Plan] = []
+    for label in CLASSES:
+        own = [index for index, other in enumerate(labels) if other == label]
+        protocols = _protocols([cases[index] for index in own], params, rng)
+        for rank, (index, protocol) in enumerate(zip(own, protocols, strict=True)):
+            boundary = label in BOUNDARY_TENTHS and rank <= params.patients_per_class // 24
+            plans.append(Plan(index + 1, label, boundary, True, cases[index], protocol))
+    plans.sort(key=lambda plan: plan.number)
+    for case, protocol in zip(EXCLUDED, _protocols(EXCLUDED, params, rng), strict=True):
+        number = len(plans) + 1
+        plans.append(Plan(number, CLASSES[number % len(CLASSES)], False, False, case, protocol))
+    return plans
+
+
+def class_counts(params: Phantom) -> dict[str, int]:
+    """Return how many included patients of each class there are."""
+    counts = (round(params.patients_per_class * share) for share in params.class_shares)
+    return dict(zip(CLASSES, counts, strict=True))
+
+
+def _protocols(cases: Sequence[Case], params: Phantom, rng: np.random.Generator) -> list[Protocol]:
+    needs = [case.vendor for case in cases], [case.syntax for case in cases]
+    return sample_protocols(rng, *needs, mix=params.vendors, kernels=params.kernels)
+
+
+def sample_protocols(
+    rng: np.random.Generator,
+    vendors: Sequence[str],
+    syntaxes: Sequence[str],
+    *,
+    mix: Sequence[str] = tuple(VENDORS),
+    kernels: Mapping[Any, Sequence[str]] = {},
+) -> list[Protocol]:
+    """Return the protocols of all patients of one class, each setting in random order.
+
+    Vendors, their kernels, transfer syntaxes, slice thicknesses and quarters of the range of fields
+    of view occur as often in any other class of as many patients. So no seed lets a header predict
+    the class. Whole protocols are not the same in every class: a protocol of one patient in each
+    would tell the class of the third patient from those of two.
+
+    Parameters
+    ----------
+    rng : Generator
+    vendors, syntaxes : sequence of str
+        What each patient needs; "" for any.
+    mix : sequence of str
+        Keys of `VENDORS`, taken in turn.
+    kernels : mapping of str to sequence of str
+        Bone kernels of a vendor in place of its own.
+    """
+    count = len(vendors)
+    makers = _allot([mix[i % len(mix)] for i in range(count)], vendors, rng)
+    coded = _allot([_SYNTAX_CYCLE[i % len(_SYNTAX_CYCLE)] for i in range(count)], syntaxes, rng)
+    thickness = rng.permutation(count) % len(_THICKNESS_MM)
+    field = (rng.permutation(count) % _QUARTERS + rng.random(count)) / _QUARTERS
+    used: Counter[str] = Counter()
+    protocols = []
+    for i, maker in enumerate(makers):
+        names = kernels.get(maker, VENDORS[maker].bone_kernels)
+        kernel = names[used[maker] % len(names)]
+        used[maker] += 1
+        thickness_mm = _THICKNESS_MM[thickness[i]]
+        protocols.append(Protocol(maker, coded[i], kernel, thickness_mm, float(field[i])))
+    return protocols
+
+
+def _allot(values: list[str], needs: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Return `values` in random order, except that each patient gets the one that it needs."""
+    rest = list(values)
+    for need in filter(None, needs):
+        rest.remove(need if need in rest else rest[-1])
+    rest = rng.permutation(rest).tolist()
+    return [need or rest.pop() for need in needs]
 
 
 @dataclass(frozen=True)

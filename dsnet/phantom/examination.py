@@ -5,11 +5,8 @@ Headers are true to the CT Image IOD (PS3.3 A.3).
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -24,7 +21,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from dsnet.phantom.identity import Identity, add_identifiers, add_overlay
+from dsnet.phantom.person import Identity, add_identifiers, add_overlay
 from dsnet.phantom.raster import Plane, digitise
 from dsnet.private import PHANTOM_UID_ROOT
 
@@ -35,15 +32,6 @@ SYNTAXES = {
     "jpeg2000": JPEG2000Lossless,
     "deflated": DeflatedExplicitVRLittleEndian,
 }
-
-# Those that are slow to compress, less often.
-_SYNTAX_CYCLE = (
-    *("explicit", "implicit", "rle", "jpeg2000", "deflated"),
-    *("explicit", "implicit", "rle", "explicit", "implicit", "explicit"),
-)
-_THICKNESS_MM = (2.0, 2.5, 3.0)
-_QUARTERS = 4
-
 _NO_AGENT = (None, "", "None", "NO", "N/A")
 """What hospitals write where there was no contrast agent; None leaves the attribute out."""
 
@@ -195,56 +183,6 @@ class Scanner:
         whole = min(max((self.field_mm - 200) / 160, 0.0), 1.0)
         x, y = (whole * trunk_mm[0], whole * trunk_mm[1] + (1 - whole) * 6)
         return x + self.jitter_mm[0], y + self.jitter_mm[1]
-
-
-def sample_protocols(
-    rng: np.random.Generator,
-    vendors: Sequence[str],
-    syntaxes: Sequence[str],
-    *,
-    mix: Sequence[str] = tuple(VENDORS),
-    kernels: Mapping[Any, Sequence[str]] = {},
-) -> list[Protocol]:
-    """Return the protocols of all patients of one class, each setting in random order.
-
-    Vendors, their kernels, transfer syntaxes, slice thicknesses and quarters of the range of fields
-    of view occur as often in any other class of as many patients. So no seed lets a header predict
-    the class. Whole protocols are not the same in every class: a protocol of one patient in each
-    would tell the class of the third patient from those of two.
-
-    Parameters
-    ----------
-    rng : Generator
-    vendors, syntaxes : sequence of str
-        What each patient needs; "" for any.
-    mix : sequence of str
-        Keys of `VENDORS`, taken in turn.
-    kernels : mapping of str to sequence of str
-        Bone kernels of a vendor in place of its own.
-    """
-    count = len(vendors)
-    makers = _allot([mix[i % len(mix)] for i in range(count)], vendors, rng)
-    coded = _allot([_SYNTAX_CYCLE[i % len(_SYNTAX_CYCLE)] for i in range(count)], syntaxes, rng)
-    thickness = rng.permutation(count) % len(_THICKNESS_MM)
-    field = (rng.permutation(count) % _QUARTERS + rng.random(count)) / _QUARTERS
-    used: Counter[str] = Counter()
-    protocols = []
-    for i, maker in enumerate(makers):
-        names = kernels.get(maker, VENDORS[maker].bone_kernels)
-        kernel = names[used[maker] % len(names)]
-        used[maker] += 1
-        thickness_mm = _THICKNESS_MM[thickness[i]]
-        protocols.append(Protocol(maker, coded[i], kernel, thickness_mm, float(field[i])))
-    return protocols
-
-
-def _allot(values: list[str], needs: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Return `values` in random order, except that each patient gets the one that it needs."""
-    rest = list(values)
-    for need in filter(None, needs):
-        rest.remove(need if need in rest else rest[-1])
-    rest = rng.permutation(rest).tolist()
-    return [need or rest.pop() for need in needs]
 
 
 def sample_scanner(

@@ -10,47 +10,26 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dsnet.config.cohort import Phantom
-from dsnet.phantom.anatomy import Anatomy, FieldOfView, SlicePosition, render, sample_anatomy
-from dsnet.phantom.bone import Bone, sample_bone
-from dsnet.phantom.cases import EXTRAS, Case, WrittenSlice, first
-from dsnet.phantom.examination import Examination, Protocol, sample_scanner, save
-from dsnet.phantom.identity import sample_identity
+from dsnet.phantom.axial_slice import FieldOfView, render
+from dsnet.phantom.cases import EXTRAS, Case, Plan, WrittenSlice, first
+from dsnet.phantom.examination import Examination, sample_scanner, save
+from dsnet.phantom.person import (
+    Anatomy,
+    Bone,
+    SlicePosition,
+    sample_anatomy,
+    sample_bone,
+    sample_identity,
+)
 from dsnet.phantom.raster import Plane, reconstruct
 from dsnet.schemas import LEVELS
 
 HISTORY = ("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia")
 DXA_COLUMNS = ("patient_id", "exam_date", *(f"{level}_t_score" for level in (*LEVELS, "L1-L4")))
 CLINICAL_COLUMNS = ("patient_id", "sex", "age", "height_cm", "weight_kg", *HISTORY)
-
 _IMPLANTED = {"screws": ("L3", "L4"), "cement": ("L2",)}
 _BONE_SERIES, _SOFT_SERIES = 2, 3
 _CATEGORIES = (*LEVELS, "T12", "L5")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is decided about a patient before anything is sampled.
-
-    Attributes
-    ----------
-    number : int
-        From 1; with the cohort's seed it decides every random number.
-    label : str
-        WHO class.
-    boundary : bool
-        Whether the T-score lies on the threshold itself.
-    included : bool
-        Whether the patient must stay in.
-    case : Case
-    protocol : Protocol
-    """
-
-    number: int
-    label: str
-    boundary: bool
-    included: bool
-    case: Case
-    protocol: Protocol
 
 
 @dataclass(frozen=True)

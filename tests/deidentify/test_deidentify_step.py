@@ -23,9 +23,9 @@ from dsnet.dicom import header
 from dsnet.dicom.pixels import pixel_hash
 from dsnet.errors import UserError
 from dsnet.ingest.step import ingest
-from dsnet.phantom.cases import KEPT, Case
+from dsnet.phantom.cases import KEPT, Case, Plan
 from dsnet.phantom.examination import Protocol
-from dsnet.phantom.patient import Plan, write_patient
+from dsnet.phantom.patient import write_patient
 from dsnet.phi.step import Summary, check
 from dsnet.results import Results
 

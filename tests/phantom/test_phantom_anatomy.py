@@ -4,10 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dsnet.phantom.anatomy import FieldOfView, SlicePosition, render, sample_anatomy
-from dsnet.phantom.bone import ALL_LEVELS, Cues
+from dsnet.phantom.axial_slice import FieldOfView, Vertebra, body_outline, render
+from dsnet.phantom.person import ALL_LEVELS, Cues, SlicePosition, sample_anatomy
 from dsnet.phantom.raster import Canvas, Plane, capsule, digitise, ellipse, reconstruct
-from dsnet.phantom.vertebra import Vertebra, body_outline
 
 VIEW = FieldOfView(160, 1.2, (0.0, 0.0))
 CUES = Cues(110.0, 35.0, 2.0)

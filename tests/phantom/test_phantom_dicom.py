@@ -11,10 +11,10 @@ from pydicom.uid import UID, CTImageStorage
 from support.made_phantom import TINY, Made
 
 from dsnet.phantom import examination
-from dsnet.phantom.cases import ORDINARY
+from dsnet.phantom.cases import ORDINARY, Plan
 from dsnet.phantom.examination import Protocol, sample_scanner
-from dsnet.phantom.identity import sample_identity
-from dsnet.phantom.patient import Plan, write_patient
+from dsnet.phantom.patient import write_patient
+from dsnet.phantom.person import sample_identity
 from dsnet.private import PHANTOM_UID_ROOT
 
 pytestmark = pytest.mark.slow
