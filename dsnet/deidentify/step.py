@@ -17,7 +17,7 @@ from rich.progress import track
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.output import Deidentify, Ocr
-from dsnet.deidentify.burned_in import (
+from dsnet.deidentify.pixel_data import (
     LETTERS,
     Reason,
     has_letters_outside_body,

@@ -25,6 +25,7 @@ from dsnet.phi.patterns import (
     cjk_runs,
     fold,
 )
+from dsnet.phi.text_formats import RAW_SHORTEST, ascii_strings
 
 _NOT_IDENTIFYING = re.compile(
     r"(?<![\w.])[-+]?\d*\.(?!0+(?![\w.]))\d+(?:e[-+]?\d+)?(?![\w.])|#[0-9a-f]{3,8}\b"
@@ -42,8 +43,6 @@ _LONGEST_WHOLE = 64
 _FIELD = re.compile(r"[^\t\r\n,;:=|<>\"'()\[\]{}]+")
 """A field of a log, a table or a markup, as punctuation separates them."""
 
-RAW_SHORTEST = 6
-"""Characters of a printable string among raw bytes: shorter ones occur by chance."""
 
 _RAW_WORD, _CERTAIN_PHRASE = 4, 8
 """Letters of a word that is a suspect in such a string, and of a phrase that is none."""
@@ -187,7 +186,7 @@ class Matcher:
             yield from self.numbers("", np.unique(array[same]).tolist())
         units = array.view(f"u{array.dtype.itemsize}")
         if array.dtype.itemsize > 2 or bool(np.any((units >= 0x2020) & (units <= 0x7E7E))):
-            yield from self.strings("\n".join(_ascii_strings(array.tobytes())))
+            yield from self.strings("\n".join(ascii_strings(array.tobytes())))
 
     @cached_property
     def _glued(self) -> dict[str, list[tuple[str, Match]]]:
@@ -310,55 +309,3 @@ class ByteIndex:
 def _touches(around: bytes) -> bool:
     """Return whether a letter or digit of ASCII stands on either side."""
     return any(chr(byte).isalnum() for byte in around if byte < 0x80)
-
-
-def printable_strings(content: bytes) -> str:
-    """Return every sequence of six and more printable characters, one a line.
-
-    As the program ``strings`` does, but in UTF-16 and UTF-32 as well: sequences are of ASCII, or
-    of the Latin-1 range in UTF-16 and UTF-32 of either byte order and any alignment.
-    """
-    strings = [*_ascii_strings(content)]
-    for bytes_each in (2, 4):
-        strings += _wide_strings(content, bytes_each)
-    return "\n".join(strings)
-
-
-def _ascii_strings(content: bytes) -> Iterator[str]:
-    for start, end in _spans(np.frombuffer(content, np.uint8) - np.uint8(0x20) < 0x5F):
-        yield content[start:end].decode("ascii")
-
-
-def _wide_strings(content: bytes, bytes_each: int) -> Iterator[str]:
-    for offset in range(min(bytes_each, len(content))):
-        count = (len(content) - offset) // bytes_each
-        units = np.frombuffer(content, f"<u{bytes_each}", count, offset)
-        kind = units.dtype.type
-        latin = (units - kind(0x20) < kind(0x5F)) | (units - kind(0xA0) < kind(0x60))
-        for start, end in _spans(latin, shortest=RAW_SHORTEST - 1):
-            first, last = offset + bytes_each * start, offset + bytes_each * end
-            text = content[first:last:bytes_each].decode("latin-1")
-            if len(text) >= RAW_SHORTEST:
-                yield text
-            # Big-endian text reads as little-endian from its last byte on, except for its
-            # last character, which need not be followed by a zero.
-            yield text + content[last : last + 1].decode("latin-1")
-
-
-def _spans(mask: NDArray[np.bool_], shortest: int = RAW_SHORTEST) -> Iterator[tuple[int, int]]:
-    """Yield first and last (excluded) index of each long sequence of True."""
-    if len(mask) < shortest:
-        return
-    begins = mask
-    length = 1
-    while length < shortest:  # doubled, so that six positions take three comparisons
-        step = min(length, shortest - length)
-        begins = begins[: len(begins) - step] & begins[step:]
-        length += step
-    indices = np.flatnonzero(begins)
-    if not indices.size:
-        return
-    cuts = np.flatnonzero(np.diff(indices) > 1)
-    starts = indices[np.r_[0, cuts + 1]]
-    ends = indices[np.r_[cuts, indices.size - 1]] + shortest
-    yield from zip(starts.tolist(), ends.tolist(), strict=True)

@@ -16,9 +16,18 @@ from pydicom.datadict import dictionary_description, keyword_dict
 
 from dsnet import schemas
 from dsnet.dicom.reader import quiet
-from dsnet.phi.binary_formats import inflated, is_integers, npy_header
-from dsnet.phi.containers import AS_TEXT, COVERED, DAMAGES, HEAD_BYTES, chunks, kind_of
-from dsnet.phi.matching import Matcher, printable_strings
+from dsnet.phi.containers import (
+    AS_TEXT,
+    COVERED,
+    DAMAGES,
+    HEAD_BYTES,
+    chunks,
+    inflated,
+    is_integers,
+    kind_of,
+    npy_header,
+)
+from dsnet.phi.matching import Matcher
 from dsnet.phi.patterns import (
     TYPED_DIGITS,
     WHOLE_DIGITS,
@@ -40,6 +49,7 @@ from dsnet.phi.text_formats import (
     Values,
     decoded_chunks,
     decoded_name,
+    printable_strings,
 )
 
 RANGE_BYTES = 1 << 26

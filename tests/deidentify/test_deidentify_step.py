@@ -16,7 +16,7 @@ from dsnet import schemas
 from dsnet.config.cohort import Ingest, Phantom
 from dsnet.config.output import Deidentify, Ocr, PhiCheck
 from dsnet.deidentify import step
-from dsnet.deidentify.burned_in import LETTERS, Reason
+from dsnet.deidentify.pixel_data import LETTERS, Reason
 from dsnet.deidentify.profile import Keys, Secret
 from dsnet.deidentify.step import Task, Written, summary, write_deidentified, write_slice
 from dsnet.dicom import header
