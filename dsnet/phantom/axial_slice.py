@@ -21,15 +21,6 @@ CEMENT_HU = 2150.0
 
 
 @dataclass(frozen=True)
-class FieldOfView:
-    """The image's grid; `centre_mm` is its centre, relative to the vertebral body's."""
-
-    matrix_px: int
-    spacing_mm: float
-    centre_mm: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class LevelForm:
     """The outline that is typical of one level, relative to L3 or in mm."""
 
@@ -54,56 +45,45 @@ LEVEL_FORMS = {
 
 @dataclass(frozen=True)
 class Vertebra:
-    """One slice through a vertebra.
+    """One slice through a vertebra of a patient."""
 
-    Attributes
-    ----------
-    level : str
-    height : float
-        From -1, the lower endplate, to 1, the upper one.
-    width_mm, depth_mm : float
-        Of the patient's L3 body.
-    turn_deg : float
-        Rotation about the axis of the spine.
-    """
+    anatomy: Anatomy
+    position: SlicePosition
 
-    level: str
-    height: float
-    width_mm: float
-    depth_mm: float
-    turn_deg: float
+    @property
+    def form(self) -> LevelForm:
+        """The outline of its level."""
+        return LEVEL_FORMS[self.position.level]
 
     @property
     def half_mm(self) -> tuple[float, float]:
         """Half width and half depth; a body is waisted between its endplates."""
-        form, waist = LEVEL_FORMS[self.level], 0.95 + 0.05 * self.height**2
-        return self.width_mm * form.width * waist / 2, self.depth_mm * form.depth * waist / 2
+        form, waist = self.form, 0.95 + 0.05 * self.position.height**2
+        width_mm, depth_mm = self.anatomy.vertebra_width_mm, self.anatomy.vertebra_depth_mm
+        return width_mm * form.width * waist / 2, depth_mm * form.depth * waist / 2
 
     @property
     def back_mm(self) -> float:
         """Position along y of the middle of the body's back wall."""
-        return self.half_mm[1] - LEVEL_FORMS[self.level].hollow_mm
+        return self.half_mm[1] - self.form.hollow_mm
 
 
 def render(
+    canvas: Canvas,
     anatomy: Anatomy,
     position: SlicePosition,
-    view: FieldOfView,
     cues: Cues,
     rng: np.random.Generator,
-) -> tuple[Plane, tuple[int, int, int, int]]:
-    """Return an axial slice and the box of its vertebral body.
+) -> tuple[int, int, int, int]:
+    """Paint an axial slice, before the scanner's blur and noise, onto an empty canvas.
 
     Returns
     -------
-    hu : float32 array, shape (matrix, matrix)
-        Before the scanner's blur and noise.
-    box : tuple of int
-        x, y, width and height in pixels, tight around the body with its cortical shell.
+    tuple of int
+        The box of the vertebral body: x, y, width and height in pixels, tight around the body with
+        its cortical shell.
     """
-    canvas = Canvas(view.matrix_px, view.spacing_mm, view.centre_mm)
-    width, depth = anatomy.vertebra_width_mm, anatomy.vertebra_depth_mm
-    bone = Vertebra(position.level, position.height, width, depth, anatomy.turn_deg)
+    bone = Vertebra(anatomy, position)
     _paint_couch(canvas, anatomy)
     canvas.distort(rng, 3.0, 40.0)
     _paint_trunk(canvas, anatomy, rng)
@@ -118,10 +98,6 @@ def render(
         paint_screws(canvas, bone.back_mm, rng)
     elif position.implant == "cement":
         paint_cement(canvas, rng)
-    return canvas.hu, _box(canvas, bone)
-
-
-def _box(canvas: Canvas, bone: Vertebra) -> tuple[int, int, int, int]:
     outline = body_outline(bone)
     rows, columns = canvas.window(outline.bounds)
     # A pixel belongs to the body if its centre does.
@@ -293,8 +269,8 @@ def _paint_vessels(
 
 def body_outline(bone: Vertebra) -> Shape:
     """Return the vertebral body with its cortical shell, without pedicles."""
-    (a, b), form = bone.half_mm, LEVEL_FORMS[bone.level]
-    c, s = math.cos(math.radians(bone.turn_deg)), math.sin(math.radians(bone.turn_deg))
+    (a, b), form, turn = bone.half_mm, bone.form, math.radians(bone.anatomy.turn_deg)
+    c, s = math.cos(turn), math.sin(turn)
 
     def level(x: Plane, y: Plane) -> Plane:
         u, v = np.abs(x * c + y * s) / a, (y * c - x * s) / b
@@ -308,7 +284,7 @@ def body_outline(bone: Vertebra) -> Shape:
 
 def arch_outline(bone: Vertebra) -> Shape:
     """Return pedicles, laminae, facets and processes at the height of `bone`."""
-    back, form, upper = bone.back_mm, LEVEL_FORMS[bone.level], bone.height > 0
+    back, form, upper = bone.back_mm, bone.form, bone.position.height > 0
     shapes: list[Shape] = []
     for side in (-1, 1):
         root = side * (bone.half_mm[0] * 0.62)
@@ -347,7 +323,9 @@ def paint_vertebra(canvas: Canvas, bone: Vertebra, cues: Cues, rng: np.random.Ge
     canvas.paint(sac.grow(1.0), -50.0)
     canvas.paint(sac.grow(-2.2), 28.0)
     whole = body | arch
-    to_body, to_arch = (_on(canvas, shape, whole) for shape in (body, arch))
+    to_body, to_arch = (
+        canvas.distance(Shape(shape.distance, whole.bounds)) for shape in (body, arch)
+    )
     to_whole = soft_minimum(to_body, to_arch)
     near_body = canvas.coverage(to_body - 1)
     ripple = 1 + 0.12 * np.clip(canvas.mottle(whole, rng, 9.0), -2, 2)
@@ -359,13 +337,8 @@ def paint_vertebra(canvas: Canvas, bone: Vertebra, cues: Cues, rng: np.random.Ge
     trabecular = _trabecular(canvas, whole, cues, near_body * marrow, rng)
     canvas.blend(whole, canvas.coverage(to_whole), cortex)
     canvas.blend(whole, marrow, trabecular + 90 * (1 - near_body))
-    if bone.level != "T12" and bone.height <= 0:
+    if bone.position.level != "T12" and bone.position.height <= 0:
         _paint_joints(canvas, bone)
-
-
-def _on(canvas: Canvas, shape: Shape, frame: Shape) -> Plane:
-    """Return the distance to `shape` on the window of `frame`."""
-    return canvas.distance(Shape(shape.distance, frame.bounds))
 
 
 def _trabecular(

@@ -179,44 +179,31 @@ def plan_cohort(params: Phantom) -> list[Plan]:
     """Return the patients: first those who must stay, then one for each case of `EXCLUDED`."""
     # In random order: nothing that depends on a patient's number may tell the class.
     rng = np.random.default_rng([params.seed, 0])
-    counts = class_counts(params)
+    counts = [round(params.patients_per_class * share) for share in params.class_shares]
     every = [
-        name for rank in range(max(counts.values())) for name in CLASSES if rank < counts[name]
+        name
+        for rank in range(max(counts))
+        for name, count in zip(CLASSES, counts, strict=True)
+        if rank < count
     ]
     labels = [every[value] for value in rng.permutation(len(every))]
     cases = [*KEPT, *[ORDINARY] * (len(labels) - len(KEPT))]
     plans: list[Plan] = []
     for label in CLASSES:
         own = [index for index, other in enumerate(labels) if other == label]
-        protocols = _protocols([cases[index] for index in own], params, rng)
+        protocols = sample_protocols(rng, [cases[index] for index in own], params)
         for rank, (index, protocol) in enumerate(zip(own, protocols, strict=True)):
             boundary = label in BOUNDARY_TENTHS and rank <= params.patients_per_class // 24
             plans.append(Plan(index + 1, label, boundary, True, cases[index], protocol))
     plans.sort(key=lambda plan: plan.number)
-    for case, protocol in zip(EXCLUDED, _protocols(EXCLUDED, params, rng), strict=True):
+    for case, protocol in zip(EXCLUDED, sample_protocols(rng, EXCLUDED, params), strict=True):
         number = len(plans) + 1
         plans.append(Plan(number, CLASSES[number % len(CLASSES)], False, False, case, protocol))
     return plans
 
 
-def class_counts(params: Phantom) -> dict[str, int]:
-    """Return how many included patients of each class there are."""
-    counts = (round(params.patients_per_class * share) for share in params.class_shares)
-    return dict(zip(CLASSES, counts, strict=True))
-
-
-def _protocols(cases: Sequence[Case], params: Phantom, rng: np.random.Generator) -> list[Protocol]:
-    needs = [case.vendor for case in cases], [case.syntax for case in cases]
-    return sample_protocols(rng, *needs, mix=params.vendors, kernels=params.kernels)
-
-
 def sample_protocols(
-    rng: np.random.Generator,
-    vendors: Sequence[str],
-    syntaxes: Sequence[str],
-    *,
-    mix: Sequence[str] = tuple(VENDORS),
-    kernels: Mapping[Any, Sequence[str]] = {},
+    rng: np.random.Generator, cases: Sequence[Case], params: Phantom
 ) -> list[Protocol]:
     """Return the protocols of all patients of one class, each setting in random order.
 
@@ -228,18 +215,17 @@ def sample_protocols(
     Parameters
     ----------
     rng : Generator
-    vendors, syntaxes : sequence of str
-        What each patient needs; "" for any.
-    mix : sequence of str
-        Keys of `VENDORS`, taken in turn.
-    kernels : mapping of str to sequence of str
-        Bone kernels of a vendor in place of its own.
+    cases : sequence of Case
+        One a patient; vendor and syntax are those that it needs, if any.
+    params : Phantom
+        Vendors are taken in turn, and their bone kernels.
     """
-    count = len(vendors)
-    makers = _allot([mix[i % len(mix)] for i in range(count)], vendors, rng)
-    coded = _allot([_SYNTAX_CYCLE[i % len(_SYNTAX_CYCLE)] for i in range(count)], syntaxes, rng)
+    count = len(cases)
+    makers = _allot(rng, params.vendors, [case.vendor for case in cases])
+    coded = _allot(rng, _SYNTAX_CYCLE, [case.syntax for case in cases])
     thickness = rng.permutation(count) % len(_THICKNESS_MM)
     field = (rng.permutation(count) % _QUARTERS + rng.random(count)) / _QUARTERS
+    kernels: Mapping[Any, tuple[str, ...]] = params.kernels
     used: Counter[str] = Counter()
     protocols = []
     for i, maker in enumerate(makers):
@@ -251,9 +237,9 @@ def sample_protocols(
     return protocols
 
 
-def _allot(values: list[str], needs: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Return `values` in random order, except that each patient gets the one that it needs."""
-    rest = list(values)
+def _allot(rng: np.random.Generator, cycle: Sequence[str], needs: Sequence[str]) -> list[str]:
+    """Return values in random order, as many of each, but each patient's is the one it needs."""
+    rest = [cycle[i % len(cycle)] for i in range(len(needs))]
     for need in filter(None, needs):
         rest.remove(need if need in rest else rest[-1])
     rest = rng.permutation(rest).tolist()
@@ -283,6 +269,12 @@ class WrittenSlice:
         """Return the header of another series of the same examination."""
         return self.examination.header(series, self.examination.scanner.kernel, description)
 
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file of that name and content beside the slice."""
+        path = self.path.with_name(name)
+        path.write_bytes(content)
+        return path
+
     def save(self, dataset: Dataset, name: str) -> Path:
         """Write `dataset` under that name, uncompressed."""
         dataset.SOPInstanceUID = self.examination.uid(name)
@@ -293,45 +285,34 @@ class WrittenSlice:
 
 def text_file(original: WrittenSlice) -> Path:
     """Write a letter."""
-    path = original.path.parent / "report.txt"
-    path.write_bytes(f"Lumbar spine CT of {original.examination.identity.name}.\r\n".encode())
-    return path
+    text = f"Lumbar spine CT of {original.examination.identity.name}.\r\n"
+    return original.write("report.txt", text.encode())
 
 
 def empty_file(original: WrittenSlice) -> Path:
     """Write a file of no bytes."""
-    path = original.path.parent / "IM9001"
-    path.write_bytes(b"")
-    return path
+    return original.write("IM9001", b"")
 
 
 def cut_header(original: WrittenSlice) -> Path:
     """Write a slice that ends before the attributes of the image size."""
-    path = original.path.parent / "IM9002"
-    path.write_bytes(original.path.read_bytes()[:1000])
-    return path
+    return original.write("IM9002", original.path.read_bytes()[:1000])
 
 
 def cut_pixels(original: WrittenSlice) -> Path:
     """Write a slice that ends within its pixels but has the UID of the intact one."""
-    path = original.path.parent / "IM9003"
-    content = original.path.read_bytes()
-    path.write_bytes(content[: len(content) - original.hu.size])
-    return path
+    return original.write("IM9003", original.path.read_bytes()[: -original.hu.size])
 
 
 def byte_copy(original: WrittenSlice) -> Path:
     """Write the same bytes under a name that sorts last; annotations name the UID of both."""
-    path = original.path.parent / f"{original.path.stem}_copy{original.path.suffix}"
-    path.write_bytes(original.path.read_bytes())
-    return path
+    name = f"{original.path.stem}_copy{original.path.suffix}"
+    return original.write(name, original.path.read_bytes())
 
 
 def unnamed_copy(original: WrittenSlice) -> Path:
     """Write the same bytes under a name that sorts first, while annotations name the other file."""
-    path = original.path.parent / "0_copy"
-    path.write_bytes(original.path.read_bytes())
-    return path
+    return original.write("0_copy", original.path.read_bytes())
 
 
 def mr(original: WrittenSlice) -> Path:

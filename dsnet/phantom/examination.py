@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -21,7 +20,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from dsnet.phantom.person import Identity, add_identifiers, add_overlay
+from dsnet.config.cohort import Phantom
+from dsnet.phantom.person import Identity, add_identifiers, add_overlay, item
 from dsnet.phantom.raster import Plane, digitise
 from dsnet.private import PHANTOM_UID_ROOT
 
@@ -167,8 +167,8 @@ class Scanner:
     table_mm: tuple[float, float]
     jitter_mm: tuple[float, float]
     noise_hu: float
-    tube_kvp: int = 120
-    shift_hu: float = 0.0
+    tube_kvp: int
+    shift_hu: float
 
     @property
     def field_mm(self) -> float:
@@ -186,7 +186,7 @@ class Scanner:
 
 
 def sample_scanner(
-    rng: np.random.Generator, protocol: Protocol, kernel: str, *, matrix_px: int, slices: int
+    rng: np.random.Generator, protocol: Protocol, kernel: str, params: Phantom, number: int
 ) -> Scanner:
     """Return the settings of one examination.
 
@@ -197,27 +197,29 @@ def sample_scanner(
     kernel : str
         "bone" for the protocol's, "soft" for the vendor's soft kernel, or the name of a bone kernel
         that no vendor's list holds.
-    matrix_px : int
-    slices : int
-        Slices per level.
+    params : Phantom
+    number : int
+        Of the patient; tube voltages take turns.
     """
     vendor = VENDORS[protocol.vendor]
     # Spine views show part of the trunk, abdominal ones all of it; 1.5 mm still resolves a cortex.
-    smallest_mm, largest_mm = 180.0, min(380.0, 1.5 * matrix_px)
+    smallest_mm, largest_mm = 180.0, min(380.0, 1.5 * params.matrix_px)
     field_mm = smallest_mm + protocol.field * (largest_mm - smallest_mm)
     return Scanner(
         vendor=vendor,
         kernel={"bone": protocol.kernel, "soft": vendor.soft_kernel}.get(kernel, kernel),
         bone=kernel != "soft",
         syntax=protocol.syntax,
-        matrix_px=matrix_px,
-        spacing_mm=round(field_mm / matrix_px, 4),
+        matrix_px=params.matrix_px,
+        spacing_mm=round(field_mm / params.matrix_px, 4),
         thickness_mm=protocol.thickness_mm,
-        step_mm=round(float(rng.uniform(34, 39)) / slices, 2),
+        step_mm=round(float(rng.uniform(34, 39)) / params.slices_per_level, 2),
         top_mm=round(float(rng.uniform(-400, 400)), 2),
         table_mm=(round(float(rng.normal(0, 8)), 1), round(float(rng.normal(-140, 15)), 1)),
         jitter_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))),
-        noise_hu=float(rng.uniform(16, 27)),
+        noise_hu=float(rng.uniform(16, 27)) * params.noise_factor,
+        tube_kvp=params.tube_kvp[number % len(params.tube_kvp)],
+        shift_hu=params.shift_hu,
     )
 
 
@@ -259,16 +261,12 @@ class Examination:
 
     def header(self, series: int, kernel: str, description: str) -> Dataset:
         """Return the attributes that all slices of a series share."""
-        dataset = Dataset()
-        for attributes in (
-            self._patient(),
-            self._study(),
-            self._series(series, description),
-            self._acquisition(kernel),
-        ):
-            for keyword, value in attributes.items():
-                setattr(dataset, keyword, value)
-        dataset.RequestAttributesSequence = DicomSequence([self._request()])
+        dataset = item(
+            **self._patient(),
+            **self._study(),
+            **self._series(series, description),
+            **self._acquisition(kernel),
+        )
         add_identifiers(dataset, self.identity)
         if self.number % 4 == 1:
             add_overlay(dataset, self.identity, self.scanner.matrix_px)
@@ -322,6 +320,13 @@ class Examination:
             "PerformingPhysicianName": who.reader,
             "InstitutionName": who.hospital,
             "StudyDescription": f"CT LUMBAR SPINE {who.surname}",
+            "RequestAttributesSequence": [
+                item(
+                    RequestedProcedureID=who.accession,
+                    RequestedProcedureDescription=f"L-SPINE {who.surname}",
+                    ScheduledProcedureStepID=f"{self.number}",
+                )
+            ],
         }
 
     def _series(self, series: int, description: str) -> dict[str, object]:
@@ -357,13 +362,6 @@ class Examination:
             "ConvolutionKernel": kernel,
             **({} if agent is None else {"ContrastBolusAgent": agent}),
         }
-
-    def _request(self) -> Dataset:
-        item = Dataset()
-        item.RequestedProcedureID = self.identity.accession
-        item.RequestedProcedureDescription = f"L-SPINE {self.identity.surname}"
-        item.ScheduledProcedureStepID = f"{self.number}"
-        return item
 
 
 def set_pixels(dataset: Dataset, hu: Plane, scanner: Scanner) -> None:

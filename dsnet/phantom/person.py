@@ -10,7 +10,6 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from dsnet.schemas import CLASSES, LEVELS
 
@@ -113,33 +112,15 @@ class Identity:
     @property
     def age(self) -> int:
         """Full years at the CT."""
-        before = (self.ct_date.month, self.ct_date.day) < (
-            self.birth_date.month,
-            self.birth_date.day,
-        )
+        before = f"{self.ct_date:%m%d}" < f"{self.birth_date:%m%d}"
         return self.ct_date.year - self.birth_date.year - before
 
     @property
     def strings(self) -> tuple[str, ...]:
         """Every identifying string in the files."""
-        return (
-            self.name,
-            self.surname,
-            self.patient_id,
-            f"{self.birth_date:%Y%m%d}",
-            self.accession,
-            self.folder,
-            self.hospital,
-            self.physician,
-            self.physician.partition("^")[0],
-            self.reader,
-            self.reader.partition("^")[0],
-            self.other_id,
-            self.phone,
-            self.address,
-            self.technician,
-            self.station,
-        )
+        texts = (text for text in vars(self).values() if isinstance(text, str) and text != self.sex)
+        names = (self.name, self.physician, self.reader)
+        return (*texts, *(name.partition("^")[0] for name in names), f"{self.birth_date:%Y%m%d}")
 
 
 def sample_identity(rng: np.random.Generator, number: int) -> Identity:
@@ -174,21 +155,44 @@ def sample_identity(rng: np.random.Generator, number: int) -> Identity:
     )
 
 
+def item(**attributes: object) -> Dataset:
+    """Return a dataset of these DICOM keywords and values."""
+    dataset = Dataset()
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
 def add_identifiers(dataset: Dataset, who: Identity) -> None:
     """Add identifiers where tools overlook them: nested, private, and in free text.
 
     ContributingEquipmentSequence (0018,A001) catches tools that work through a list of tags: the
     list of PS3.15 does not name it, but does name attributes of its items.
     """
-    dataset.OtherPatientIDsSequence = Sequence([_other_id(who)])
-    dataset.ContributingEquipmentSequence = Sequence([_equipment(who)])
+    day = f"{who.ct_date:%Y%m%d}"
+    dataset.OtherPatientIDsSequence = [item(PatientID=who.other_id, TypeOfPatientID="TEXT")]
+    purpose = item(
+        CodeValue="109101", CodingSchemeDesignator="DCM", CodeMeaning="Acquisition Equipment"
+    )
+    equipment = item(
+        PurposeOfReferenceCodeSequence=[purpose],
+        Manufacturer="RELAY",
+        InstitutionName=who.hospital,
+        InstitutionAddress=who.address,
+        StationName=who.station,
+        OperatorsName=who.technician,
+        ContributionDateTime=f"{day}120000",
+        ContributionDescription=f"sent for {who.surname}",
+    )
+    dataset.ContributingEquipmentSequence = [equipment]
     dataset.OperatorsName = who.technician
     dataset.PatientAddress, dataset.PatientTelephoneNumbers = who.address, who.phone
     dataset.PatientComments = f"{who.surname} asks to be called, {who.phone}"
     dataset.AdditionalPatientHistory = f"Referred by {who.physician.partition('^')[0]}"
     ris = dataset.private_block(0x0009, "RIS EXPORT 2.1", create=True)
     ris.add_new(0x01, "LO", who.name)
-    ris.add_new(0x02, "SQ", Sequence([_private_item(who)]))
+    nested = item(PatientName=who.name, AccessionNumber=who.accession, StudyDate=day)
+    ris.add_new(0x02, "SQ", [nested])
     archive = dataset.private_block(0x0029, "ARCHIVE COPY", create=True)
     archive.add_new(0x10, "OB", f"{who.hospital};{who.other_id}".encode().ljust(64))
 
@@ -209,33 +213,6 @@ def add_overlay(dataset: Dataset, who: Identity, matrix_px: int) -> None:
     }
     for element, (vr, value) in block.items():
         dataset.add_new((0x6000, element), vr, value)
-
-
-def _other_id(who: Identity) -> Dataset:
-    item = Dataset()
-    item.PatientID, item.TypeOfPatientID = who.other_id, "TEXT"
-    return item
-
-
-def _equipment(who: Identity) -> Dataset:
-    item = Dataset()
-    purpose = Dataset()
-    purpose.CodeValue, purpose.CodingSchemeDesignator = "109101", "DCM"
-    purpose.CodeMeaning = "Acquisition Equipment"
-    item.PurposeOfReferenceCodeSequence = Sequence([purpose])
-    item.Manufacturer = "RELAY"
-    item.InstitutionName, item.InstitutionAddress = who.hospital, who.address
-    item.StationName, item.OperatorsName = who.station, who.technician
-    item.ContributionDateTime = f"{who.ct_date:%Y%m%d}120000"
-    item.ContributionDescription = f"sent for {who.surname}"
-    return item
-
-
-def _private_item(who: Identity) -> Dataset:
-    item = Dataset()
-    item.PatientName, item.AccessionNumber = who.name, who.accession
-    item.StudyDate = f"{who.ct_date:%Y%m%d}"
-    return item
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,12 @@ real detector suffers from are left out.
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Phantom
@@ -38,7 +35,7 @@ from dsnet.phantom.patient import (
     write_patient,
 )
 from dsnet.phantom.person import CUE_SCATTER, LEVEL_SCATTER, Bone, t_score_table
-from dsnet.processes import cpus, open_pool
+from dsnet.processes import cpus, each_result
 from dsnet.schemas import CLASSES, LEVELS
 from dsnet.step import run
 
@@ -71,7 +68,10 @@ def make_phantom(params: Phantom, cohort: Path, answers: Path, processes: int = 
     _clear(cohort, answers)
     write_text(cohort / MARKER, "Made by dsnet.phantom, which replaces this folder when rerun.\n")
     with whole(cohort / "cohort.json") as path:
-        records = _write_patients(params, cohort / "dicom", processes)
+        plans = plan_cohort(params)
+        write = partial(write_patient, params=params, dicom=cohort / "dicom")
+        workers = min(processes or cpus(), len(plans))
+        records = list(each_result(write, plans, workers, "phantom patients"))
         _write_tables(records, cohort)
         path.write_text(json.dumps(_about(params), indent=2) + "\n", "utf-8", newline="\n")
     write_json(answers, _answers(params, records, CohortFolder(cohort)))
@@ -106,22 +106,6 @@ def _clear(cohort: Path, answers: Path) -> None:
 def _is_own(name: str) -> bool:
     unfinished = name.endswith(".part") and name.startswith(tuple(f".{own}." for own in _OWN_FILES))
     return name in _OWN_FILES or name in _SYSTEM_FILES or unfinished
-
-
-def _write_patients(params: Phantom, dicom: Path, processes: int) -> list[Record]:
-    plans = plan_cohort(params)
-    write = partial(write_patient, params=params, dicom=dicom)
-    workers = min(processes or cpus(), len(plans))
-    if workers == 1:
-        return _with_progress(map(write, plans), len(plans))
-    with open_pool(workers) as pool:
-        return _with_progress(pool.map(write, plans), len(plans))
-
-
-def _with_progress(records: Iterable[Record], total: int) -> list[Record]:
-    console = Console(stderr=True)
-    quiet = not console.is_terminal
-    return list(track(records, "phantom patients", total, console=console, disable=quiet))
 
 
 def _write_tables(records: list[Record], cohort: Path) -> None:
@@ -242,7 +226,12 @@ def ceiling(seed: int, samples: int = 20000, test_patients: int = 7) -> dict[str
     rng = np.random.default_rng([seed, 0, 1])
     scatter = np.array(list(CUE_SCATTER.values()))
     variance = {"hu": scatter[0] ** 2, "cues": 1 / np.sum(scatter**-2.0)}
-    truth, t_score, errors, levels = _sample(rng, samples, scatter)
+    t_scores, probability = t_score_table()
+    truth = np.repeat(np.arange(len(CLASSES)), samples)
+    t_score = np.concatenate([rng.choice(t_scores, samples, p=row) for row in probability])
+    errors = rng.normal(0, scatter, (len(truth), len(scatter)))
+    levels = rng.normal(0, LEVEL_SCATTER, (len(truth), len(LEVELS)))
+    levels = (levels - levels.mean(axis=1, keepdims=True)) * np.sqrt(4 / 3)
     result: dict[str, Any] = {"samples_per_class": samples, "seed": [seed, 0, 1], "method": _METHOD}
     for name, error in (("hu", errors[:, 0]), ("cues", _combine(errors, scatter))):
         patient = posterior(t_score + error, variance[name])
@@ -282,18 +271,6 @@ def realised(bones: list[tuple[str, Bone]]) -> dict[str, float]:
         "hu_accuracy_patient": _accuracy(hu, truth),
         "cues_accuracy_patient": _accuracy(cues, truth),
     }
-
-
-def _sample(
-    rng: np.random.Generator, samples: int, scatter: _Numbers
-) -> tuple[NDArray[np.intp], _Numbers, _Numbers, _Numbers]:
-    t_scores, probability = t_score_table()
-    truth = np.repeat(np.arange(len(CLASSES)), samples)
-    t_score = np.concatenate([rng.choice(t_scores, samples, p=row) for row in probability])
-    errors = rng.normal(0, scatter, (len(truth), len(scatter)))
-    levels = rng.normal(0, LEVEL_SCATTER, (len(truth), len(LEVELS)))
-    levels = (levels - levels.mean(axis=1, keepdims=True)) * np.sqrt(4 / 3)
-    return truth, t_score, errors, levels
 
 
 def _combine(errors: _Numbers, scatter: _Numbers) -> _Numbers:

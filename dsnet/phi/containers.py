@@ -14,7 +14,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -37,6 +37,7 @@ from dsnet.phi.text_formats import (
     Values,
     as_text,
     csv_chunks,
+    is_printable,
     json_chunks,
     leaves,
     text_chunks,
@@ -88,17 +89,6 @@ _NUMBER_VRS = frozenset(("DS", "IS", "SV", "UV", "SL", "UL", "FD"))
 _SIXTEEN_BITS = 16
 
 
-def chunks(kind: str, content: bytes) -> Iterator[Chunk]:
-    """Yield what a container holds.
-
-    Raises
-    ------
-    one of `DAMAGES`
-        If it is damaged.
-    """
-    yield from _DECODERS[kind](content)
-
-
 def kind_of(name: str, head: bytes) -> str:
     """Return the container of a file by its first bytes, "binary" where none is recognised."""
     for kind, matches in _MAGIC:
@@ -124,9 +114,7 @@ def _is_text(head: bytes, charset: str) -> bool:
     except UnicodeDecodeError:
         return False
     usual = sum(letter.isascii() or "\u2e80" < letter < "\ufa00" for letter in text)
-    return 2 * usual > len(text) > 0 and all(
-        letter.isprintable() or letter in "\t\r\n" for letter in text
-    )
+    return 2 * usual > len(text) > 0 and is_printable(text)
 
 
 def inflated(content: bytes) -> Iterator[bytes]:
@@ -152,22 +140,25 @@ def inflated(content: bytes) -> Iterator[bytes]:
 def parquet_chunks(content: bytes) -> Iterator[Chunk]:
     """Yield the metadata, the names and the cells of each column, nested ones too."""
     file = pq.ParquetFile(io.BytesIO(content))
-    for key, text in (file.metadata.metadata or {}).items():
-        yield File(as_text(key), text)
-    yield Values(file.schema_arrow.names)
-    for name in file.schema_arrow.names:
-        column = file.read(columns=[name]).column(name)
-        yield from _cells(name, column.to_pylist())
+    names = file.schema_arrow.names
+    columns = (file.read(columns=[name]).column(name) for name in names)
+    yield from _table_chunks(file.metadata.metadata, names, columns)
 
 
 def arrow_chunks(content: bytes) -> Iterator[Chunk]:
     """Yield the metadata, the names and the cells of an Arrow (Feather) file."""
     table = pa.ipc.open_file(content).read_all()
-    for key, text in (table.schema.metadata or {}).items():
+    yield from _table_chunks(table.schema.metadata, table.column_names, table.columns)
+
+
+def _table_chunks(
+    metadata: dict[bytes, bytes] | None, names: list[str], columns: Iterable[pa.ChunkedArray]
+) -> Iterator[Chunk]:
+    for key, text in (metadata or {}).items():
         yield File(as_text(key), text)
-    yield Values(table.column_names)
-    for name in table.column_names:
-        yield from _cells(name, table.column(name).to_pylist())
+    yield Values(names)
+    for name, column in zip(names, columns, strict=True):
+        yield from _cells(name, column.to_pylist())
 
 
 def sqlite_chunks(content: bytes) -> Iterator[Chunk]:
@@ -229,7 +220,12 @@ def npy_chunks(content: bytes) -> Iterator[Chunk]:
         array = np.load(io.BytesIO(content), allow_pickle=False)
         for column in [array[name] for name in dtype.names or ()] or [array]:
             if column.dtype.kind in "US":
-                yield Values([_string(cell) for cell in column.ravel().tolist()])
+                yield Values(
+                    [
+                        as_text(cell) if isinstance(cell, bytes) else cell
+                        for cell in column.ravel().tolist()
+                    ]
+                )
             elif column.dtype.kind in "iu":
                 yield from _cells("", [column.ravel().tolist()])
 
@@ -237,10 +233,6 @@ def npy_chunks(content: bytes) -> Iterator[Chunk]:
 def is_integers(dtype: np.dtype[Any]) -> bool:
     """Return whether an array's type is one of integers of two and more bytes."""
     return dtype.kind in "iu" and dtype.itemsize >= 2
-
-
-def _string(cell: str | bytes) -> str:
-    return as_text(cell) if isinstance(cell, bytes) else cell
 
 
 def pickle_chunks(content: bytes) -> Iterator[Chunk]:
@@ -414,7 +406,7 @@ _MAGIC: list[tuple[str, Callable[[bytes], bool]]] = [
 ]
 
 
-_DECODERS: dict[str, Decoder] = {
+DECODERS: dict[str, Decoder] = {
     "text": text_chunks,
     "csv": csv_chunks,
     "json": json_chunks,
@@ -438,3 +430,4 @@ _DECODERS: dict[str, Decoder] = {
     "pdf": _nothing,  # its streams are inflated wherever they stand
     "binary": _nothing,
 }
+"""What yields the chunks that a container holds; a damaged one raises one of `DAMAGES`."""

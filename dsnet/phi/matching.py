@@ -6,16 +6,19 @@ compared with the patterns of other encodings by tables of their first four byte
 """
 
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsnet.dicom.dates import dates, possible_dates
 from dsnet.phi.patterns import (
-    CJK_ENCODINGS,
+    CJK,
+    CJK_RUN,
     GLUED,
     TYPED_DIGITS,
     WHOLE_DIGITS,
@@ -47,12 +50,24 @@ _FIELD = re.compile(r"[^\t\r\n,;:=|<>\"'()\[\]{}]+")
 _RAW_WORD, _CERTAIN_PHRASE = 4, 8
 """Letters of a word that is a suspect in such a string, and of a phrase that is none."""
 
+_UNICODE = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_LATIN_ENCODINGS = (*_UNICODE, "cp1252", "cp1250", "cp1254")
+_OTHER_ENCODINGS = (*_UNICODE, "cp1251", "koi8-r", "iso8859-5", "cp1253")
+_CJK_ENCODINGS = (*_UNICODE, "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
+_SHORTEST_BYTES, _CERTAIN_BYTES = 4, 6
+"""Bytes of the shortest pattern among raw bytes, and of the shortest that chance does not make."""
+_SHORTEST_UNITS, _CERTAIN_UNITS = 8, 10
+"""The same for the letters that an array of integers may spell: values of soft tissue in HU are
+those of letters, so that a store of a million slices spells names of six letters by chance."""
+
 _YEAR_MARKS = {
     mark.encode(encoding): encoding
-    for mark, encodings in (("年", CJK_ENCODINGS), ("년", (*CJK_ENCODINGS[:5], "euc_kr")))
+    for mark, encodings in (("年", _CJK_ENCODINGS), ("년", (*_CJK_ENCODINGS[:5], "euc_kr")))
     for encoding in encodings
 }
 """The bytes of the word for year that follows the number of a year."""
+
+Pattern = TypeVar("Pattern")
 
 
 class Matcher:
@@ -86,7 +101,10 @@ class Matcher:
         yield from self._phrases(words, folded)
         yield from self._uids_and_days(folded, patient)
         for run in cjk_runs(folded):
-            yield from self._cjk(run)
+            for start in range(len(run) - 1):
+                for cjk, match in self._cjk.get(run[start : start + 2], ()):
+                    if run.startswith(cjk, start):
+                        yield match
         for field in {
             field.strip() for field in _FIELD.findall(folded)
         } & self.patterns.fields.keys():
@@ -190,19 +208,23 @@ class Matcher:
 
     @cached_property
     def _glued(self) -> dict[str, list[tuple[str, Match]]]:
-        index = defaultdict(list)
-        for word, match in self.patterns.words.items():
-            if len(word) >= GLUED:
-                index[word[:GLUED]].append((word, match))
-        return dict(index)
+        return _by(lambda word: word[:GLUED], self.patterns.words)
+
+    @cached_property
+    def _cjk(self) -> dict[str, list[tuple[str, Match]]]:
+        return _by(lambda text: text[:2], self.patterns.cjk)
+
+    @cached_property
+    def _phrases_by_longest(self) -> dict[str, list[tuple[tuple[str, ...], Match]]]:
+        return _by(lambda words: max(words, key=len), self.patterns.phrases)
 
     @cached_property
     def _encoded(self) -> "ByteIndex":
-        return ByteIndex(self.patterns.encoded())
+        return ByteIndex(encoded_words(self.patterns))
 
     @cached_property
     def _code_units(self) -> "ByteIndex":
-        return ByteIndex(self.patterns.code_units(), step=2)
+        return ByteIndex(code_units(self.patterns), step=2)
 
     @cached_property
     def _numbers(self) -> NDArray[np.int64]:
@@ -216,19 +238,13 @@ class Matcher:
 
     def _phrases(self, words: set[str], folded: str, certain: int = 0) -> Iterator[Match]:
         """Yield phrases; those of fewer letters than `certain` as suspects."""
-        for longest in self.patterns.phrases.keys() & words:
-            for phrase, match in self.patterns.phrases[longest]:
+        for longest in self._phrases_by_longest.keys() & words:
+            for phrase, match in self._phrases_by_longest[longest]:
                 if words.issuperset(word for word in phrase if len(word) >= RAW_SHORTEST) and (
                     _phrase_regex(phrase).search(folded)
                 ):
                     short = sum(map(len, phrase)) < certain
                     yield match._replace(suspect=match.suspect or short)
-
-    def _cjk(self, run: str) -> Iterator[Match]:
-        for start in range(len(run) - 1):
-            for text, match in self.patterns.cjk.get(run[start : start + 2], ()):
-                if run.startswith(text, start):
-                    yield match
 
     def _uids_and_days(
         self, folded: str, patient: str, *, certain_only: bool = False
@@ -244,6 +260,16 @@ class Matcher:
             for match in days[day]:
                 if not patient or patient in match.value.patients:
                     yield match._replace(suspect=match.suspect or day not in certain)
+
+
+def _by(
+    key: Callable[[Pattern], str], patterns: Mapping[Pattern, Match]
+) -> dict[str, list[tuple[Pattern, Match]]]:
+    """Return patterns and their matches by the text that is looked for first."""
+    index = defaultdict(list)
+    for pattern, match in patterns.items():
+        index[key(pattern)].append((pattern, match))
+    return dict(index)
 
 
 @lru_cache(maxsize=4096)
@@ -302,10 +328,61 @@ class ByteIndex:
                 for pattern, is_word, match in self._by_start[int(starts[index])]:
                     end = begin + len(pattern)
                     around = content[max(0, begin - 1) : begin] + content[end : end + 1]
-                    if content.startswith(pattern, begin) and not (is_word and _touches(around)):
+                    touches = any(chr(byte).isalnum() for byte in around if byte < 0x80)
+                    if content.startswith(pattern, begin) and not (is_word and touches):
                         yield pattern, match
 
 
-def _touches(around: bytes) -> bool:
-    """Return whether a letter or digit of ASCII stands on either side."""
-    return any(chr(byte).isalnum() for byte in around if byte < 0x80)
+def encoded_words(source: Patterns) -> dict[bytes, Match]:
+    """Return words beyond ASCII as the bytes that they are in several encodings.
+
+    Those of names in Chinese, Japanese and Korean are joined by nothing, a space and ``^``.
+    """
+    patterns: dict[bytes, Match] = {}
+    for match in source.words.values():
+        for word in WORD.findall(match.value.value):
+            if not word.isascii() and not CJK_RUN.search(word):
+                latin = all(letter.isascii() or letter < "\u0250" for letter in word)
+                encodings = _LATIN_ENCODINGS if latin else _OTHER_ENCODINGS
+                for form in {word, word.lower(), word.upper(), word.capitalize()}:
+                    _add_encoded(patterns, form, encodings, match)
+    for text, match in source.cjk.items():
+        for form in {text, *_separated(unicodedata.normalize("NFKC", match.value.value))}:
+            _add_encoded(patterns, form, _CJK_ENCODINGS, match)
+    return patterns
+
+
+def code_units(source: Patterns) -> dict[bytes, Match]:
+    """Return long words as the 16- and 32-bit integers that they are in Unicode."""
+    patterns: dict[bytes, Match] = {}
+    for match in source.words.values():
+        for word in WORD.findall(match.value.value):
+            if len(word) < _SHORTEST_UNITS or word.isdigit():
+                continue
+            long = match._replace(suspect=match.suspect or len(word) < _CERTAIN_UNITS)
+            for form in {word, word.lower(), word.upper(), word.capitalize()}:
+                for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+                    patterns.setdefault(form.encode(encoding, "ignore"), long)
+    return patterns
+
+
+def _separated(text: str) -> Iterator[str]:
+    """Yield each ideographic group of a PN value with its separator, and with spaces."""
+    for group in (group.strip(" ^") for group in text.split("=")):
+        if re.fullmatch(f"[{CJK} ^]+", group):
+            yield from (group, group.replace("^", " "))
+
+
+def _add_encoded(
+    patterns: dict[bytes, Match], text: str, encodings: Iterable[str], match: Match
+) -> None:
+    for encoding in encodings:
+        try:
+            content = text.encode(encoding)
+        except UnicodeEncodeError:  # a character that this encoding lacks
+            continue
+        if len(content) >= _SHORTEST_BYTES:
+            short = len(content) < _CERTAIN_BYTES or content.isalpha()
+            suspect = match.suspect or short
+            if content not in patterns or patterns[content].suspect:
+                patterns[content] = match._replace(suspect=suspect)

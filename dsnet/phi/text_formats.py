@@ -206,12 +206,12 @@ def _utf8(content: bytes) -> str:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return ""
-    return (
-        text
-        if len(text.strip()) > 1
-        and all(letter.isprintable() or letter in "\t\r\n" for letter in text)
-        else ""
-    )
+    return text if len(text.strip()) > 1 and is_printable(text) else ""
+
+
+def is_printable(text: str) -> bool:
+    """Return whether a text has no control characters but tabs and line ends."""
+    return all(letter.isprintable() or letter in "\t\r\n" for letter in text)
 
 
 def csv_chunks(content: bytes) -> Iterator[Chunk]:

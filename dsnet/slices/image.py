@@ -23,7 +23,6 @@ BODY_HU = -300.0
 """Fat and all that is denser lies above, lung, foam and air below."""
 OPENING_MM = 9.0
 """Thicker than the shell of a couch, thinner than an arm."""
-_MOST_HU = np.iinfo(np.int16).max
 Edges = tuple[float, float, float, float]
 """A box as in `dsnet.schemas.BOX`: x_min, y_min, x_max, y_max; pixel i covers [i, i + 1)."""
 
@@ -136,7 +135,11 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
         ``gone`` if there is no such file, ``changed`` if it holds other pixels than ingestion read,
         ``unusable`` if it is not one grey image in HU with a spacing.
     """
-    dataset = _load(path)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError("gone") from error
+    dataset: Dataset | Elements = split(content) or reader.load(io.BytesIO(content))[0]
     header = dicom_header.read(dataset)
     digest = hashlib.sha256()
     frames = []
@@ -159,14 +162,6 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
     if padding is not None:
         hu[(stored >= padding[0]) & (stored <= padding[1])] = AIR_HU
     return hu, spacing_mm
-
-
-def _load(path: str) -> Dataset | Elements:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ImageError("gone") from error
-    return split(content) or reader.load(io.BytesIO(content))[0]
 
 
 @dataclass(frozen=True)
@@ -356,7 +351,7 @@ class Grid:
         image: NDArray[np.float64] = self.y.weights() @ turned @ self.x.weights().T
         np.rint(image, out=image)
         image += AIR_HU
-        return np.minimum(image, _MOST_HU, out=image).astype(np.int16)
+        return np.minimum(image, np.iinfo(np.int16).max, out=image).astype(np.int16)
 
 
 def render(
