@@ -42,42 +42,20 @@ from dsnet.dicom.vocabulary import image_kind, standard_name
 from dsnet.errors import UserError
 
 _SCREEN_WORDS = ("SCREEN", "CAPTURE", "SAVE", "DOSE", "REPORT", "PROTOCOL", "SSAVE")
-
-
 LETTERS = "marks like letters outside the body"
 """A flag in ``files.csv``: the slice is written and should be looked at."""
 
-
 _EIGHT = 8
-
-
 _NEIGHBOURS_8 = np.ones((3, 3), bool)
-
-
 _SOLID_HU, _BRIGHT_HU = -400, -200
-
-
 _SMALLEST_BODY = 0.02
-
-
 _MARGIN_PX = 2
-
-
 _LETTER_PX = (5, 48)
-
-
 _LEAST_LETTERS = 5
-
-
 _OCR_WINDOW_HU = (-1000, 2000)
-
-
 _OCR_SIZE_PX = 512
-
-
 _OCR_SCORE, _OCR_LETTERS = 0.6, 3
 """Fewer letters are the marks of a side, such as L."""
-
 
 _OCR_HIGHEST = 0.2
 """Height of the highest letters, as a share of the image's. Vertebrae and ribs read as a digit
@@ -282,10 +260,7 @@ def cut(dataset: Dataset, syntax: UID) -> None:
 _SCAN_END = re.compile(rb"\xff+[\x80-\xcf\xd8-\xfe]")
 """The next marker after entropy-coded data: neither a stuffed byte nor a restart marker."""
 
-
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
-
-
 _APPLICATION = range(0xE0, 0xF0)
 
 
@@ -320,11 +295,7 @@ def cut_jpeg(stream: bytes) -> bytes:
 
 
 _J2K_SOC, _J2K_SOT, _J2K_SOD, _J2K_EOC = b"\xff\x4f", b"\xff\x90", b"\xff\x93", b"\xff\xd9"
-
-
 _SOT_LENGTH = b"\0\x0a"
-
-
 _J2K_COM, _J2K_TLM = b"\xff\x64", b"\xff\x55"
 
 
@@ -368,8 +339,6 @@ def _segments(stream: bytes, at: int, last: bytes) -> tuple[bytes, int]:
 
 
 _RLE_HEADER = 64
-
-
 _NO_OPERATION = 128
 
 

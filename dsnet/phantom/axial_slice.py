@@ -17,6 +17,7 @@ CORTEX_HU = 640.0
 ARCH_CORTEX_HU = 900.0
 METAL_HU = 9000.0
 """Beyond what 12 bits can hold: the image saturates."""
+
 CEMENT_HU = 2150.0
 
 

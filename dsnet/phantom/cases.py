@@ -13,10 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    MRImageStorage,
-    SecondaryCaptureImageStorage,
-)
+from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage
 from scipy import ndimage
 
 from dsnet.config.cohort import Criteria, Phantom
@@ -27,9 +24,11 @@ from dsnet.schemas import CLASSES, LEVELS
 
 ORDER = tuple(Criteria.model_fields)
 """Criteria in the order in which they count."""
+
 Dxa = Literal["once", "twice", "none", "no_score", "no_date"]
 _DATES = ("SeriesDate", "AcquisitionDate", "ContentDate")
 _HU_SCALE = ("RescaleSlope", "RescaleIntercept", "RescaleType")
+
 # Those that are slow to compress, less often.
 _SYNTAX_CYCLE = (
     *("explicit", "implicit", "rle", "jpeg2000", "deflated"),
@@ -94,7 +93,6 @@ class Case:
 
 ORDINARY = Case("ordinary")
 
-
 EXCLUDED = (
     Case("tilted gantry", "not_original_axial", tilt_deg=14.0),
     Case("no position", "bad_geometry", header={"ImagePositionPatient": None}),
@@ -124,7 +122,6 @@ EXCLUDED = (
     Case("hyperplasia", "bone_hyperplasia", history="bone_hyperplasia"),
     Case("only neighbours annotated", "incomplete_levels", annotated=("T12", "L5")),
 )
-
 
 KEPT = (
     Case("stray files", syntax="explicit", extras=("text_file", "empty_file", "cut_header")),

@@ -37,24 +37,27 @@ _PHYSICIANS = (
 _TECHNICIANS = ("Quillfeather^Osmund", "Yarrowmere^Tibalt", "Wexcombe^Annot")
 _STREETS = ("Plovergate", "Hazelfirth Lane", "Old Cresselly Road")
 _CONTACT = 0x1D
-
-
 ALL_LEVELS = ("T12", *LEVELS, "L5")
 """Vertebrae of the phantom, from head to foot."""
+
 BOUNDARY_TENTHS = {"normal": -10, "osteoporosis": -25}
 """T-scores exactly on a WHO threshold, by the class that they belong to.
 
 docs/interpretations.md#18
 """
+
 CUE_SCATTER = {"trabecular_hu": 1.0, "texture_hu": 1.1, "cortex_mm": 0.9}
 """Standard deviation, in T-score units, of the error of a patient's cue.
 
 1.0 for the HU gives a correlation of 0.7 with the T-score where T-scores have a standard deviation
 of 1, as in the population in which the published 0.6 to 0.7 were found.
 """
+
 LEVEL_SCATTER = 0.25
 """Standard deviation of a level's T-score about its patient's."""
+
 _Numbers = NDArray[np.float64]
+
 # Mean, standard deviation, lowest and highest T-score of a class, in tenths.
 _T_TENTHS = {
     "normal": (2.0, 5.5, -10, 20),

@@ -41,6 +41,7 @@ from dsnet.step import run
 
 MARKER = ".phantom"
 """The first file written: this program made the folder and may replace it."""
+
 _OWN_FILES = (MARKER, "dicom", "annotations", "dxa.csv", "clinical.csv", "cohort.json")
 _SYSTEM_FILES = (".DS_Store", "Thumbs.db", "desktop.ini", ".snakemake_timestamp")
 _Numbers = NDArray[np.float64]

@@ -45,7 +45,6 @@ from dsnet.phi.text_formats import (
 
 Decoder = Callable[[bytes], Iterator[Chunk]]
 
-
 DAMAGES = (
     ArithmeticError,
     AttributeError,
@@ -67,17 +66,12 @@ DAMAGES = (
 )
 """What the libraries raise for a damaged container; its raw bytes are searched all the same."""
 
-
 HEAD_BYTES = 1024
 """Bytes of a file that decide its kind."""
 
-
 AS_TEXT = ("text", "csv", "json")
-
-
 COVERED = ("bzip2", "dicom", "gzip", "lz4", "npy", "xz", "zip", "zstd")
 """Containers whose decoders yield every byte: they are searched as raw bytes only when damaged."""
-
 
 _ZLIB_START = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
 _PROBE_BYTES, _LARGEST_INFLATED = 1 << 12, 1 << 26
@@ -384,7 +378,6 @@ def _nothing(content: bytes) -> Iterator[Chunk]:
 
 _WIDE_CHARSETS = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 
-
 _MAGIC: list[tuple[str, Callable[[bytes], bool]]] = [
     ("parquet", lambda head: head.startswith(b"PAR1")),
     ("arrow", lambda head: head.startswith(b"ARROW1\0\0")),
@@ -404,7 +397,6 @@ _MAGIC: list[tuple[str, Callable[[bytes], bool]]] = [
     ("tar", lambda head: head[257:262] == b"ustar"),
     ("pickle", lambda head: len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5),
 ]
-
 
 DECODERS: dict[str, Decoder] = {
     "text": text_chunks,

@@ -41,14 +41,14 @@ _DATE_COLUMN = re.compile(r"date|birth|dob|day|time", re.I)
 _DIGEST = re.compile(r"(?<![^\W_])(?=[0-9a-f]*\d)[0-9a-f]{16,}(?![^\W_])")
 _TIME_OF_LOG = re.compile(r"T\d{6}\.\d{6}(?=\.snakemake\.log\Z)")
 """In names that Snakemake gives: one of a hundred runs would hit an ID of six digits by chance."""
+
 _EIGHT_DIGITS = re.compile(r"(?<!\d)\d{8}(?!\d)")
 _LONGEST_WHOLE = 64
 _FIELD = re.compile(r"[^\t\r\n,;:=|<>\"'()\[\]{}]+")
 """A field of a log, a table or a markup, as punctuation separates them."""
 
-
 _RAW_WORD, _CERTAIN_PHRASE = 4, 8
-"""Letters of a word that is a suspect in such a string, and of a phrase that is none."""
+"""Letters of a word that is a suspect among raw bytes, and of a phrase that is none."""
 
 _UNICODE = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _LATIN_ENCODINGS = (*_UNICODE, "cp1252", "cp1250", "cp1254")
@@ -56,6 +56,7 @@ _OTHER_ENCODINGS = (*_UNICODE, "cp1251", "koi8-r", "iso8859-5", "cp1253")
 _CJK_ENCODINGS = (*_UNICODE, "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
 _SHORTEST_BYTES, _CERTAIN_BYTES = 4, 6
 """Bytes of the shortest pattern among raw bytes, and of the shortest that chance does not make."""
+
 _SHORTEST_UNITS, _CERTAIN_UNITS = 8, 10
 """The same for the letters that an array of integers may spell: values of soft tissue in HU are
 those of letters, so that a store of a million slices spells names of six letters by chance."""

@@ -21,8 +21,10 @@ from dsnet.slices.store import AIR_HU
 
 BODY_HU = -300.0
 """Fat and all that is denser lies above, lung, foam and air below."""
+
 OPENING_MM = 9.0
 """Thicker than the shell of a couch, thinner than an arm."""
+
 Edges = tuple[float, float, float, float]
 """A box as in `dsnet.schemas.BOX`: x_min, y_min, x_max, y_max; pixel i covers [i, i + 1)."""
 
@@ -170,9 +172,7 @@ class Axis:
 
     Attributes
     ----------
-    length_px : int
-        Of the image.
-    spacing_mm : float
+    length_px, spacing_mm : int, float
         Of the image.
     origin_px : int
         The image pixel whose centre is the centre of the grid's pixel 0; may lie outside.
@@ -302,7 +302,7 @@ class Grid:
     def around(
         cls,
         centre_mm: tuple[float, float],
-        shape: tuple[int, int],
+        shape: tuple[int, ...],
         spacing_mm: tuple[float, float],
         size_px: int,
         pixel_mm: float,
@@ -319,20 +319,16 @@ class Grid:
             turn,
         )
 
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return self.y.length_px, self.x.length_px
-
     def box_to_grid(self, box: Edges) -> Edges:
         """Return the edges on the grid of a `box` of the image, as the file has it."""
-        x, y = self.x.to_grid, self.y.to_grid
-        x_min, y_min, x_max, y_max = self.turn.box(box, self._shape)
+        x, y, shape = self.x.to_grid, self.y.to_grid, (self.y.length_px, self.x.length_px)
+        x_min, y_min, x_max, y_max = self.turn.box(box, shape)
         return x(x_min), y(y_min), x(x_max), y(y_max)
 
     def box_to_image(self, box: Edges) -> Edges:
         """Return the edges in the image, as the file has it, of a `box` on the grid."""
-        x, y = self.x.to_image, self.y.to_image
-        return self.turn.box_back((x(box[0]), y(box[1]), x(box[2]), y(box[3])), self._shape)
+        x, y, shape = self.x.to_image, self.y.to_image, (self.y.length_px, self.x.length_px)
+        return self.turn.box_back((x(box[0]), y(box[1]), x(box[2]), y(box[3])), shape)
 
     def resample(self, hu: NDArray[np.float64]) -> NDArray[np.int16]:
         """Return the image on the grid, in HU.
@@ -382,8 +378,7 @@ def render(
     centre_mm = body_centre_mm(turned, spacing_mm)
     if centre_mm is None:
         raise ImageError("no_body")
-    rows, columns = turned.shape
-    grid = Grid.around(centre_mm, (rows, columns), spacing_mm, size_px, pixel_mm, turn=turn)
+    grid = Grid.around(centre_mm, turned.shape, spacing_mm, size_px, pixel_mm, turn=turn)
     return grid, grid.resample(hu)
 
 
@@ -418,9 +413,8 @@ def body_centre_mm(
         return None
     body = opened
     if count > 1:
-        sizes = np.bincount(components.ravel())
-        sizes[0] = 0
-        body = components == sizes.argmax()
+        sizes = np.bincount(components.ravel())[1:]
+        body = components == sizes.argmax() + 1
     rows, columns = np.flatnonzero(body.any(axis=1)), np.flatnonzero(body.any(axis=0))
     y_mm = (rows[0] + rows[-1] + 1) / 2 * spacing_mm[0]
     x_mm = (columns[0] + columns[-1] + 1) / 2 * spacing_mm[1]
