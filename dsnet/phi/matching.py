@@ -209,15 +209,15 @@ class Matcher:
 
     @cached_property
     def _glued(self) -> dict[str, list[tuple[str, Match]]]:
-        return _by(lambda word: word[:GLUED], self.patterns.words)
+        return _indexed(lambda word: word[:GLUED], self.patterns.words)
 
     @cached_property
     def _cjk(self) -> dict[str, list[tuple[str, Match]]]:
-        return _by(lambda text: text[:2], self.patterns.cjk)
+        return _indexed(lambda text: text[:2], self.patterns.cjk)
 
     @cached_property
     def _phrases_by_longest(self) -> dict[str, list[tuple[tuple[str, ...], Match]]]:
-        return _by(lambda words: max(words, key=len), self.patterns.phrases)
+        return _indexed(lambda words: max(words, key=len), self.patterns.phrases)
 
     @cached_property
     def _encoded(self) -> "ByteIndex":
@@ -263,7 +263,7 @@ class Matcher:
                     yield match._replace(suspect=match.suspect or day not in certain)
 
 
-def _by(
+def _indexed(
     key: Callable[[Pattern], str], patterns: Mapping[Pattern, Match]
 ) -> dict[str, list[tuple[Pattern, Match]]]:
     """Return patterns and their matches by the text that is looked for first."""
