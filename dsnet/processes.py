@@ -5,12 +5,16 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
+from typing import TypeVar
+
+Task = TypeVar("Task")
+Done = TypeVar("Done")
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's ``mallopt``."""
@@ -46,6 +50,30 @@ def open_pool(processes: int) -> ProcessPoolExecutor:
     Spawned, not forked: alike on every system, and no copy of the parent's tables and threads.
     """
     return ProcessPoolExecutor(processes, get_context("spawn"), initializer=prepare)
+
+
+def each_result(
+    work: Callable[[Task], Done], tasks: Sequence[Task], processes: int, title: str
+) -> Iterator[Done]:
+    """Yield the result of each task, in order; a terminal shows a bar, in a log it would be noise.
+
+    Parameters
+    ----------
+    work : callable
+    tasks : sequence
+    processes : int
+        1 or fewer for none but this one.
+    title : str
+        Of the bar.
+    """
+    from rich.console import Console  # noqa: PLC0415 - not for those who only count CPUs
+    from rich.progress import track  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    with open_pool(processes) if processes > 1 else nullcontext() as pool:
+        results = pool.map(work, tasks) if pool else map(work, tasks)
+        quiet = not console.is_terminal
+        yield from track(results, title, len(tasks), console=console, disable=quiet)
 
 
 def prepare() -> None:

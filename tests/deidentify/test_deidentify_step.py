@@ -16,16 +16,16 @@ from dsnet import schemas
 from dsnet.config.cohort import Ingest, Phantom
 from dsnet.config.output import Deidentify, Ocr, PhiCheck
 from dsnet.deidentify import step
-from dsnet.deidentify.burned_in import LETTERS, Reason
+from dsnet.deidentify.pixel_data import LETTERS, Reason
 from dsnet.deidentify.profile import Keys, Secret
 from dsnet.deidentify.step import Task, Written, summary, write_deidentified, write_slice
 from dsnet.dicom import header
 from dsnet.dicom.pixels import PixelHash
 from dsnet.errors import UserError
 from dsnet.ingest.step import ingest
-from dsnet.phantom.cases import KEPT, Case
+from dsnet.phantom.cases import KEPT, Case, Plan
 from dsnet.phantom.examination import Protocol
-from dsnet.phantom.patient import Plan, write_patient
+from dsnet.phantom.patient import write_patient
 from dsnet.phi.step import Summary, check
 from dsnet.results import Results
 

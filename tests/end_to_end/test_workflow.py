@@ -83,7 +83,7 @@ CHANGED_SOURCE = {
     "dsnet/inference/speed.py": {"speed", "table1"},
     "dsnet/train/step.py": {"train", "predict", "evaluate", "speed", "table1"},
     "dsnet/detect/attention.py": {"train", "predict", "evaluate", "speed", "table1"},
-    "dsnet/slices/grid.py": {"slices", *BEHIND},
+    "dsnet/slices/image.py": {"slices", *BEHIND},
     "dsnet/split/step.py": {"split", "slices", *BEHIND},
     "dsnet/label/step.py": {"label", "split", "slices", *BEHIND},
     "dsnet/exclude/step.py": {*COHORT_STEPS, *BEHIND},
