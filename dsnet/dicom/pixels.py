@@ -343,16 +343,29 @@ def measure(
         padding when it lies below -1024 HU: not every scanner declares what it fills with.
     thresholds : Thresholds
     """
-    inside = _inside(stored, header, padding)
     low, high = ends
+    fills = [padding] if padding is not None else []
+    corner = int(stored[0, 0])
+    if corner * header.slope + header.intercept < _AIR_FLOOR_HU:
+        fills.append((corner, corner))
+    fills = sorted((first, last) for first, last in fills if first <= high and last >= low)
+    inside = None
+    floor = low - 1  # values up to it are padding
+    for first, last in fills:
+        if first > floor + 1:  # tissue lies between
+            inside = _outside(stored, fills)
+            break
+        floor = max(floor, last)
+    if (high <= floor) if inside is None else not inside.any():
+        return Evidence(math.nan, math.nan, 0, 0.0, 0.0, 0.0, "")
     if inside is not None:
-        if not inside.any():
-            return Evidence(math.nan, math.nan, 0, 0.0, 0.0, 0.0, "")
         low = int(np.where(inside, stored, high).min())
         high = int(np.where(inside, stored, low).max())
+    elif low <= floor:
+        low = _least_above(stored, floor, high)
 
     def at_least(hu: float) -> NDArray[np.bool_] | None:
-        least = math.ceil(round((hu - header.intercept) / header.slope, 6))
+        least = max(math.ceil(round((hu - header.intercept) / header.slope, 6)), low)
         if high < least:  # as on most slices
             return None
         dense = stored >= least
@@ -386,19 +399,21 @@ def _largest_mm2(mask: NDArray[np.bool_] | None, pixel_mm2: float) -> float:
     return float(np.bincount(labels.ravel())[1:].max() * pixel_mm2)
 
 
-def _inside(
-    stored: NDArray[Any], header: Header, padding: tuple[int, int] | None
-) -> NDArray[np.bool_] | None:
-    """Return which pixels are no padding, None where all are."""
-    corner = int(stored[0, 0])
-    fills = [padding] if padding is not None else []
-    if corner * header.slope + header.intercept < _AIR_FLOOR_HU:
-        fills.append((corner, corner))
-    inside = None
+def _outside(stored: NDArray[Any], fills: list[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Return which pixels lie in none of some ranges of values."""
+    outside = np.ones(stored.shape, bool)
     for first, last in fills:
-        outside = (stored >= first) & (stored <= last)
-        inside = ~outside if inside is None else inside & ~outside
-    return inside
+        outside &= (stored < first) | (stored > last)
+    return outside
+
+
+def _least_above(stored: NDArray[Any], floor: int, high: int) -> int:
+    """Return the smallest value above `floor`, where `high`, the largest one, is above it."""
+    if stored.itemsize == 2 and stored.dtype.isnative:
+        # Modulo 2**16 the values up to the floor come to lie behind all others.
+        steps = stored.view(np.uint16) - np.uint16(floor + 1 & 0xFFFF)
+        return floor + 1 + int(steps.min())
+    return int(np.where(stored > floor, stored, high).min())
 
 
 def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:

@@ -24,7 +24,14 @@ from pydicom.uid import (
 from support.ct_builder import THRESHOLDS, ct_slice
 
 from dsnet.dicom import header
-from dsnet.dicom.pixels import Evidence, PixelError, codestream_size, examine
+from dsnet.dicom.pixels import (
+    Evidence,
+    PixelError,
+    Thresholds,
+    codestream_size,
+    examine,
+    measure,
+)
 
 
 def evidence(dataset: Dataset) -> Evidence:
@@ -119,6 +126,43 @@ def test_undeclared_fill_is_known_by_the_corner() -> None:
     assert evidence(with_stored(stored)).hu_min == -24
     stored[0, 0] = 1000
     assert evidence(with_stored(stored)).hu_min == -3024
+
+
+@given(
+    stored=st.sampled_from([np.int16, np.uint16, np.int32]).flatmap(
+        lambda dtype: arrays(dtype, (4, 4), elements=st.integers(0, 9)).map(
+            lambda small: small if dtype == np.uint16 else small - 5
+        )
+    ),
+    offset=st.sampled_from([0, 20000]),
+    padding=st.none() | st.tuples(st.integers(-7, 11), st.integers(0, 4)),
+    intercept=st.sampled_from([-1024.0, -1027.0, -21026.0, 0.0]),
+)
+def test_padding_counts_nowhere(
+    stored: np.ndarray, offset: int, padding: tuple[int, int] | None, intercept: float
+) -> None:
+    stored = stored + stored.dtype.type(offset)
+    facts = header.BLANK._replace(
+        slope=1.0, intercept=intercept, row_spacing_mm=1.0, column_spacing_mm=1.0
+    )
+    declared = padding and (padding[0] + offset, sum(padding) + offset)
+    hu, corner = stored + intercept, int(stored[0, 0])
+    is_padding = (stored == corner) & (corner + intercept < -1024)
+    if declared:
+        is_padding |= (stored >= declared[0]) & (stored <= declared[1])
+    ends = int(stored.min()), int(stored.max())
+    thresholds = Thresholds(metal_hu=intercept + offset + 2, cement_hu=intercept + offset - 1)
+    measured = measure(stored, ends, facts, declared, thresholds)
+    tissue = hu[~is_padding]
+    if not tissue.size:
+        assert math.isnan(measured.hu_min)
+        return
+    assert (measured.hu_min, measured.hu_max) == (tissue.min(), tissue.max())
+    metal = (hu >= thresholds.metal_hu) & ~is_padding
+    dense = (hu >= thresholds.cement_hu) & ~is_padding
+    assert measured.metal_fraction == metal.mean()
+    assert measured.metal_area_mm2 == max(components(metal), default=0)
+    assert measured.dense_area_mm2 == max(components(dense), default=0)
 
 
 def test_nothing_but_padding() -> None:
