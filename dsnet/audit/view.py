@@ -11,8 +11,16 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dsnet.audit.explain import Explanation, count_of, explain
-from dsnet.audit.lookup import criterion_rows, file_rows, flow_rows, patient_rows, with_paths
+from dsnet.audit.explain import (
+    Explanation,
+    count_of,
+    criterion_rows,
+    explain,
+    file_rows,
+    flow_rows,
+    patient_rows,
+    with_paths,
+)
 from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude
 from dsnet.exclude.criteria import criteria_table
@@ -106,7 +114,7 @@ def patient_view(
     """Return why a patient is in or out, and what would have to change.
 
     Every file is listed under `show_private`, and without a `limit`; else those alike together.
-    See `dsnet.audit.lookup.patient_rows`.
+    See `dsnet.audit.explain.patient_rows`.
     """
     rows = patient_rows(results, patient, private)
     if show_private:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.audit.lookup import patient_rows
+from dsnet.audit.explain import patient_rows
 from dsnet.dicom.scan import native
 from dsnet.files import whole, write_csv, write_parquet
 from dsnet.ingest.cache import open_cache

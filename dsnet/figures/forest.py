@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from dsnet.figures.style import BLACK, GREY, Caption, letter, look_of, panels, save, styled
 from dsnet.files import read_json
 from dsnet.step import run
+from dsnet.tables.literature import reported
 from dsnet.tables.methods import Entry, evaluation_note, read_csv, read_report, title_of
-from dsnet.tables.paper import reported
 
 TITLE = "Map of each detector, and what attention adds to it"
 TEXT = (

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.baseline.models import Multinomial, class_indices
+from dsnet.baseline.step import Multinomial, class_indices
 from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.evaluate.grading import Units, areas, pool, shares
 from dsnet.evaluate.provenance import read_provenance

@@ -14,8 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dsnet import schemas
-from dsnet.baseline.models import class_indices, hu, training_rows
-from dsnet.baseline.step import baseline_metrics
+from dsnet.baseline.step import baseline_metrics, class_indices, hu, training_rows
 from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.provenance import read_provenance

@@ -6,10 +6,10 @@ from typing import Any
 from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.files import write_text
-from dsnet.report import methods
+from dsnet.report import methods_section
 from dsnet.report.counts import Tables, read_tables, subset_counts, words
 from dsnet.report.measured import ResultTable, read_result_tables, with_interval
-from dsnet.report.provenance import PUBLISHED, Record, read_records
+from dsnet.report.methods_section import PUBLISHED, Record, read_records
 from dsnet.report.step import environment
 from dsnet.results import Json, Results
 from dsnet.step import run
@@ -48,12 +48,12 @@ def checklist(*, config: Config, results: Path, checklist: Path) -> None:
             removed=_removed(tables.flow),
             subsets=_subsets(tables),
             performance=_performance(reported),
-            sample_size=methods.sample_size(reported),
-            subgroups=methods.subgroups(reported),
-            fairness=methods.fairness(reported),
-            external=methods.external(reported),
-            clinical=methods.clinical(reported),
-            paragraph=methods.paragraph(
+            sample_size=methods_section.sample_size(reported),
+            subgroups=methods_section.subgroups(reported),
+            fairness=methods_section.fairness(reported),
+            external=methods_section.external(reported),
+            clinical=methods_section.clinical(reported),
+            paragraph=methods_section.paragraph(
                 tables, config, read.split_proof if tables.split_made else None, reported
             ),
             training=_training(records),

@@ -1,26 +1,34 @@
-"""Tables 1 and 2: ``python -m dsnet.tables.detectors``.
+"""Tables 1 and 2: ``python -m dsnet.tables.detectors`` writes them, ``dsnet show`` prints them.
 
 One table of detectors and its summary with intervals, from the files of every training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from dsnet.evaluate.provenance import data_note
 from dsnet.files import read_json, write_csv, write_json
 from dsnet.schemas import CLASSES
 from dsnet.step import run
+from dsnet.tables.literature import reported
 from dsnet.tables.methods import (
     METHOD,
     Entry,
     Json,
+    check_made,
     evaluated_on,
     percent,
+    read_csv,
     read_entries,
+    title_of,
 )
-from dsnet.tables.paper import reported
 
 MEASURES = {
     "map": "map",
@@ -96,6 +104,15 @@ SUMMARY = (
 
 BOUNDS = {"": "value", "_low": "low", "_high": "high", "_seed_sd": "seed_sd"}
 """What is appended to a statistic's name, and the key of its metrics file that this means."""
+
+FOOTNOTE = (
+    "Below each figure: its 95 % interval (random: {scope}), and what the paper "
+    "reports on its own data. map: COCO AP50 over three classes (interpretation 13). Recall: "
+    "class right, IoU >= {iou:g}, score >= {score:g} (interpretation 14). Acc: TP / (TP + FP + FN) "
+    "(interpretation 15). Box AP: of the box alone, regardless of class. Images/s: {speed[name]}, "
+    "{speed[threads]} threads, {speed[size_px]} px, batch 1, in one run (interpretation 16). "
+    "All interpretations: docs/interpretations.md."
+)
 
 
 def tabulate(
@@ -226,6 +243,72 @@ def _summary(entry: Entry) -> Json:
         **{name: entry.model[name] for name in ("parameters_attention", "gamma", "branch_share")},
         "seeds": entry.report["seeds"],
     }
+
+
+def show(*, table: Path, summary: Path) -> None:
+    """Print a table of detectors with intervals and the paper's figures.
+
+    Parameters
+    ----------
+    table, summary : Path
+        As `dsnet.tables.detectors.tabulate` writes them.
+
+    Raises
+    ------
+    UserError
+        If one of them is missing.
+    """
+    check_made(table, summary)
+    rows, content = read_csv(table), read_json(summary)
+    console = Console()
+    console.print(detector_table(rows, content))
+    console.print(escape(FOOTNOTE.format(**content)), style="dim")
+    console.print(f"Data: {escape(content['data'])}. Not a medical device.", style="bold")
+
+
+def detector_table(rows: pd.DataFrame, summary: Json) -> Table:
+    """Return the table; `rows` as in the CSV, NaN for what is undefined."""
+    patients, images = (summary[name] for name in ("test_patients", "test_images"))
+    table = Table(
+        title=f"{rows['method'].iloc[0]} on {patients} test patients, {images} images\n"
+        f"{escape(summary['data'])}",
+        box=SIMPLE_HEAD,
+        leading=1,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("Detector")
+    for name in ("map %", "Recall %", "Acc %", "Box AP %", "Images/s", "Weights"):
+        table.add_column(name, justify="right")
+    for row in rows.to_dict("records"):
+        statistics = summary[row["backbone"]][row["attention"]]
+        table.add_row(
+            title_of(f"{row['backbone']}/{row['attention']}").replace("+", "\n+ "),
+            *(_cell(name, row, statistics) for name in ("map", "recall", "accuracy")),
+            f"{_percent(statistics['box_ap50'])}\n{_interval('box_ap50', statistics)}",
+            f"{row['fps']:.2f}",
+            f"{row['parameters_m']:.2f} M",
+        )
+    return table
+
+
+def _cell(name: str, row: Mapping[Any, Any], statistics: Json) -> str:
+    paper = row[f"paper_{name}"]
+    lines = [
+        _percent(statistics[name]),
+        _interval(name, statistics),
+        "" if pd.isna(paper) else f"paper {paper:.1f}",
+    ]
+    return "\n".join(lines).rstrip()
+
+
+def _interval(name: str, statistics: Json) -> str:
+    low, high = statistics[f"{name}_low"], statistics[f"{name}_high"]
+    return "" if low is None or high is None else f"{_percent(low)}-{_percent(high)}"
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
 if __name__ == "__main__":

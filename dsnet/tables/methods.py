@@ -216,6 +216,24 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise _missing(path, "CSV") from error
 
 
+def check_made(*paths: Path) -> None:
+    """Make sure that a table is there, and what belongs to it.
+
+    Raises
+    ------
+    UserError
+        If one is missing, with the command that makes the first.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UserError(
+                str(path),
+                expected="a table",
+                came="no file",
+                remedy=f"make it with snakemake --cores all {paths[0].as_posix()}",
+            )
+
+
 def _missing(path: Path, kind: str) -> UserError:
     return UserError(
         str(path),

@@ -1,16 +1,17 @@
-"""What DVC shows of a table: ``dvc metrics show`` and ``dvc plots show``.
+"""What is recorded of a run: what DVC shows of Table 1, and what each job cost.
 
 ``python -m dsnet.tables.recorded``: one small JSON for each method, which are the rows of
-``dvc metrics show``, and one CSV for each plot with a column for each method.
+``dvc metrics show``, and one CSV for each plot of ``dvc plots show`` with a column for each method.
 """
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.files import read_json, write_csv, write_json
+from dsnet.files import read_json, write_csv, write_json, write_text
 from dsnet.schemas import CLASSES
 from dsnet.step import run
 from dsnet.tables.methods import Json, percent
@@ -95,6 +96,42 @@ def _accuracy(report: Json) -> Iterator[tuple[float, float]]:
     for confidence, accuracy in zip(curve["confidence"], curve["accuracy"], strict=True):
         if confidence is not None:  # an empty bin has neither
             yield round(confidence * _BINS) / _BINS, round(accuracy, 4)
+
+
+_BENCHMARKS = {
+    "seconds": "s",
+    "cpu_seconds": "cpu_time",
+    "peak_memory_mb": "max_rss",
+    "read_mb": "io_in",
+    "written_mb": "io_out",
+}
+
+
+def collect_benchmarks(folder: Path, table: Path) -> None:
+    """Write one row for each job that ran, named as its log below ``logs/`` is.
+
+    Memory is the largest sum of the resident memory of the job's processes; processes that `srun`
+    starts on several nodes are not seen. A job that ended within a second or two may have no
+    figure but its time.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the benchmark files. Nothing is written if there are none.
+    table : Path
+        Written: ``job``, ``seconds``, ``cpu_seconds``, ``peak_memory_mb``, ``read_mb`` and
+        ``written_mb``, as CSV.
+    """
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        with path.open(encoding="utf-8", newline="") as stream:
+            measured = next(csv.DictReader(stream, delimiter="\t"), {})
+        job = path.relative_to(folder).with_suffix("").as_posix()
+        figures = (measured.get(name, "") for name in _BENCHMARKS.values())
+        rows.append([job, *("" if figure in ("-", "NA") else figure for figure in figures)])
+    if rows:
+        lines = [",".join(row) for row in [["job", *_BENCHMARKS], *rows]]
+        write_text(table, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 
-from dsnet.baseline.models import (
+from dsnet.baseline.step import (
     STRENGTHS,
     Grader,
     Multinomial,

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
-from dsnet.baseline.models import class_indices
-from dsnet.baseline.step import grade
+from dsnet.baseline.step import class_indices, grade
 from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.errors import UserError
 from dsnet.files import sha256

@@ -13,8 +13,7 @@ from support.made_results import Made, make_exams, make_proof, make_tables
 
 from dsnet.config.load import Config
 from dsnet.report.counts import Tables
-from dsnet.report.embedded import Gallery, embed
-from dsnet.report.step import Content, render, report
+from dsnet.report.step import Content, Gallery, embed, render, report
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from PIL import Image
 from support.made_results import Made
 
 from dsnet import schemas
-from dsnet.report.embedded import Gallery, column, embed, gallery, keys, patient_table
+from dsnet.report.step import Gallery, column, embed, gallery, keys, patient_table
 from dsnet.slices.store import SliceStore
 from dsnet.slices.thumbnails import EDGE_PX
 

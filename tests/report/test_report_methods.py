@@ -7,7 +7,7 @@ from support.made_results import Made
 from dsnet.baseline import agreement
 from dsnet.evaluate import subgroups
 from dsnet.files import write_text
-from dsnet.report import methods
+from dsnet.report import methods_section as methods
 from dsnet.report.checklist import checklist
 from dsnet.report.counts import read_tables
 from dsnet.report.measured import column_meaning, read_result_tables
@@ -126,7 +126,12 @@ def test_checklist_items_are_filled(made: Made, whole: Results, tmp_path: Path) 
 def test_without_tables_nothing_is_claimed(made: Made) -> None:
     read = Results(made.config.results)
     reported, _ = read_result_tables(read)
-    for words in (methods.sample_size, methods.subgroups, methods.external, methods.clinical):
+    for words in (
+        methods.sample_size,
+        methods.subgroups,
+        methods.external,
+        methods.clinical,
+    ):
         assert words(reported) == ""
     text = methods.paragraph(read_tables(read), made.config, read.split_proof, reported)
     assert "There was no test on patients of another hospital." in text
