@@ -50,7 +50,9 @@ onstart:
 
 
 onsuccess:
-    from dsnet.tables.recorded import collect_benchmarks  # pandas, which loads slowly
+    from dsnet.tables.recorded import (
+        collect_benchmarks,
+    )  # pandas, which loads slowly
 
     collect_benchmarks(Path(BENCHMARKS), Path(f"{RESULTS}/benchmarks.csv"))
 
