@@ -50,9 +50,8 @@ onstart:
 
 
 onsuccess:
-    from dsnet.tables.recorded import (
-        collect_benchmarks,
-    )  # pandas, which loads slowly
+    # Not at the top: it loads pandas, which no other part of the workflow needs.
+    from dsnet.tables.recorded import collect_benchmarks
 
     collect_benchmarks(Path(BENCHMARKS), Path(f"{RESULTS}/benchmarks.csv"))
 

@@ -14,7 +14,6 @@ detector's predictions, so that both are evaluated alike, on the same resamples 
 patients.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,8 @@ from dsnet.step import run
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 """Inverse strengths of the ridge penalty to choose from, the strongest penalty first."""
+
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 def three_classes(core_mean_hu: Floats, params: Baseline) -> Floats:
@@ -72,87 +73,37 @@ def osteoporosis_alone(core_mean_hu: Floats, threshold_hu: float) -> Floats:
     return np.eye(len(CLASSES))[severity]
 
 
-@dataclass(frozen=True)
-class Multinomial:
-    """A fitted multinomial logistic regression on the HU features.
+def fit_multinomial(features: pd.DataFrame) -> Pipeline:
+    """Return a multinomial logistic regression on standardised HU features.
 
-    Attributes
+    Parameters
     ----------
-    strength : float
-        Inverse strength of the ridge penalty.
-    pipeline : Pipeline
-        Standardises the features and weighs them.
+    features : DataFrame
+        As for `training_rows`. Training rows are fitted; validation rows choose the ridge penalty,
+        by the mean negative logarithm of the true class's probability, and nothing else.
     """
+    train, validation = training_rows(features)
+    right = np.arange(len(validation)), class_indices(validation)
+    models = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(
+            hu(train), class_indices(train)
+        )
+        for strength in STRENGTHS
+    ]
 
-    strength: float
-    pipeline: Pipeline
+    def loss(model: Pipeline) -> float:
+        likelihood = np.maximum(class_probability(model, validation)[right], _TINY)
+        return float(-np.log(likelihood).mean())
 
-    @classmethod
-    def fit(cls, features: pd.DataFrame) -> "Multinomial":
-        """Return the model of the training rows; the validation rows choose its penalty alone.
-
-        Parameters
-        ----------
-        features : DataFrame
-            As for `training_rows`.
-        """
-        train, validation = training_rows(features)
-        models = [cls(strength, _fit(train, strength)) for strength in STRENGTHS]
-        return min(models, key=lambda model: model.loss(validation))
-
-    def probability(self, features: pd.DataFrame) -> Floats:
-        """Return the class probabilities of measured rows, float64 (n, 3)."""
-        probability = np.zeros((len(features), len(CLASSES)))
-        if len(features):
-            probability[:, self.pipeline.classes_] = self.pipeline.predict_proba(hu(features))
-        return probability
-
-    def loss(self, features: pd.DataFrame) -> float:
-        """Return the mean negative logarithm of the true class's probability."""
-        right = self.probability(features)[np.arange(len(features)), class_indices(features)]
-        return float(-np.log(np.maximum(right, np.finfo(np.float64).tiny)).mean())
+    return min(models, key=loss)
 
 
-@dataclass(frozen=True)
-class Grader:
-    """The thresholds and the fitted model, applied alike."""
-
-    params: Baseline
-    multinomial: Multinomial
-
-    @classmethod
-    def fit(cls, features: pd.DataFrame, params: Baseline) -> "Grader":
-        """Return the grader fitted on the training rows of `schemas.FEATURES`, none of them test.
-
-        Raises
-        ------
-        ValueError
-            If there is a test row.
-        """
-        return cls(params, Multinomial.fit(features))
-
-    def grades(self, features: pd.DataFrame) -> dict[str, Floats]:
-        """Return the class probabilities of measured rows by each method, float64 (n, 3)."""
-        core_mean_hu = features["core_mean_hu"].to_numpy()
-        return {
-            "thresholds": three_classes(core_mean_hu, self.params),
-            "balanced": osteoporosis_alone(core_mean_hu, self.params.balanced_hu),
-            "multinomial": self.multinomial.probability(features),
-        }
-
-    def facts(self) -> dict[str, Any]:
-        """Return what others need to apply it; the logits are intercept + weights . z."""
-        scaler, regression = (step for _, step in self.multinomial.pipeline.steps)
-        return {
-            "settings": self.params.model_dump(),
-            "features": list(FEATURES_HU),
-            "mean_hu": scaler.mean_.round(4).tolist(),
-            "sd_hu": scaler.scale_.round(4).tolist(),
-            "classes": [CLASSES[k] for k in regression.classes_],
-            "intercept": regression.intercept_.round(6).tolist(),
-            "weights": regression.coef_.round(6).tolist(),
-            "penalty_inverse_strength": self.multinomial.strength,
-        }
+def class_probability(model: Pipeline, features: pd.DataFrame) -> Floats:
+    """Return the class probabilities of measured rows by a fitted model, float64 (n, 3)."""
+    probability = np.zeros((len(features), len(CLASSES)))
+    if len(features):
+        probability[:, model.classes_] = model.predict_proba(hu(features))
+    return probability
 
 
 def training_rows(features: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -194,11 +145,6 @@ def hu(features: pd.DataFrame) -> Floats:
 def class_indices(features: pd.DataFrame) -> Integers:
     """Return the labels as indices into `schemas.CLASSES`, int64 (n,)."""
     return features["label"].map(CLASSES.index).to_numpy(np.int64)
-
-
-def _fit(train: pd.DataFrame, strength: float) -> Pipeline:
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
-    return model.fit(hu(train), class_indices(train))
 
 
 _CURVES = ("roc", "calibration")
@@ -246,7 +192,9 @@ def grade(
     fitted_on : Path, optional
         `schemas.FEATURES` of the internal cohort, whose models grade an external one.
     """
-    images, rows = SliceStore(store, boxes), boxes_with_subset(boxes, split)
+    images, rows = SliceStore(store, boxes), schemas.read(schemas.SLICES, boxes)
+    subset = schemas.read(schemas.SPLIT, split).set_index("image_key")["subset"]
+    rows = rows.assign(subset=rows["image_key"].map(subset))
     if detections is None:
         measured = annotated(images, rows, params)
     else:
@@ -257,13 +205,19 @@ def grade(
             ignore_index=True,
         )
     known = schemas.read(FEATURES, fitted_on) if fitted_on else measured
-    grader = Grader.fit(known[known["subset"] != "test"], params)
+    fitted = fit_multinomial(known[known["subset"] != "test"])
     schemas.write(FEATURES, measured[list(FEATURES.columns)], features)
     subsets = [name for name in SUBSETS if (measured["subset"] == name).any()]
     counts = {name: _counts(measured[measured["subset"] == name]) for name in subsets}
-    write_json(model, {"vertebrae": counts, "multinomial": grader.facts()})
+    write_json(model, {"vertebrae": counts, "multinomial": _facts(fitted, params)})
     usable = measured.dropna(subset=list(FEATURES_HU))
-    for method, probability in grader.grades(usable).items():
+    core_mean_hu = usable["core_mean_hu"].to_numpy()
+    grades = {
+        "thresholds": three_classes(core_mean_hu, params),
+        "balanced": osteoporosis_alone(core_mean_hu, params.balanced_hu),
+        "multinomial": class_probability(fitted, usable),
+    }
+    for method, probability in grades.items():
         content = baseline_metrics(
             usable,
             probability,
@@ -273,13 +227,6 @@ def grade(
             given=detections is None,
         )
         write_json(metrics / f"{method}.json", {**read_provenance(digest, split), **content})
-
-
-def boxes_with_subset(boxes: Path, split: Path) -> pd.DataFrame:
-    """Return `schemas.SLICES` with the subset of each image."""
-    rows = schemas.read(schemas.SLICES, boxes)
-    subsets = schemas.read(schemas.SPLIT, split).set_index("image_key")["subset"]
-    return rows.assign(subset=rows["image_key"].map(subsets))
 
 
 def baseline_metrics(
@@ -350,6 +297,21 @@ def as_predictions(measured: pd.DataFrame, probability: Floats) -> pd.DataFrame:
     table = table[table["score"] >= SCORE_FLOOR].astype({"image_key": str, "label": str})
     # A detector's one box may stand for two annotated ones.
     return table[list(PREDICTIONS.columns)].drop_duplicates(ignore_index=True)
+
+
+def _facts(model: Pipeline, params: Baseline) -> dict[str, Any]:
+    """Return what others need to apply a model; the logits are intercept + weights . z."""
+    scaler, regression = (step for _, step in model.steps)
+    return {
+        "settings": params.model_dump(),
+        "features": list(FEATURES_HU),
+        "mean_hu": scaler.mean_.round(4).tolist(),
+        "sd_hu": scaler.scale_.round(4).tolist(),
+        "classes": [CLASSES[k] for k in regression.classes_],
+        "intercept": regression.intercept_.round(6).tolist(),
+        "weights": regression.coef_.round(6).tolist(),
+        "penalty_inverse_strength": regression.C,
+    }
 
 
 def _counts(rows: pd.DataFrame) -> dict[str, Any]:

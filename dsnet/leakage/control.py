@@ -12,23 +12,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from dsnet import schemas
-from dsnet.baseline.step import Multinomial, class_indices
+from dsnet.baseline.step import class_indices, class_probability, fit_multinomial
 from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.evaluate.grading import Units, areas, pool, shares
 from dsnet.evaluate.provenance import read_provenance
 from dsnet.evaluate.resampling import COVERAGE, estimate
 from dsnet.evaluate.scene import Floats
 from dsnet.files import write_json
-from dsnet.leakage.nearest import Nearest
+from dsnet.leakage.nearest import fit_nearest
 from dsnet.leakage.trial import shuffled, shuffled_within
 from dsnet.schemas import FEATURES, FEATURES_HU
 from dsnet.step import run
 
-MODELS: dict[str, Callable[[pd.DataFrame], Multinomial | Nearest]] = {
-    "multinomial": Multinomial.fit,
-    "nearest": Nearest.fit,
+MODELS: dict[str, Callable[[pd.DataFrame], Pipeline]] = {
+    "multinomial": fit_multinomial,
+    "nearest": fit_nearest,
 }
 
 
@@ -113,7 +114,7 @@ def shuffles(
         is_test = relabelled["subset"] == "test"
         test, others = relabelled[is_test], relabelled[~is_test]
         for model, fit in MODELS.items():
-            values[model].append(_grades(test, fit(others).probability(test), evaluation))
+            values[model].append(_grades(test, class_probability(fit(others), test), evaluation))
     return {
         model: {name: np.array([one[name] for one in every]) for name in every[0]}
         for model, every in values.items()
