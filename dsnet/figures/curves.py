@@ -27,7 +27,7 @@ from dsnet.figures.style import (
 )
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import Entry, Json, evaluation_note, is_baseline, read_report, title_of
+from dsnet.tables.methods import Entry, Json, evaluation_note, is_baseline, read_entry, title_of
 
 _FIRST = "Curves and bands of the first seed"
 _BANDS = (
@@ -116,7 +116,7 @@ def write_curves(*, variants: list[str], baselines: list[str], metrics: Path, fo
         Where the figures go.
     """
     entries, others = (
-        [Entry(name, read_report(metrics, name, "curves", "bands", "decision")) for name in names]
+        [read_entry(name, metrics, "curves", "bands", "decision") for name in names]
         for names in (variants, baselines)
     )
     with styled():

@@ -25,10 +25,8 @@ from dsnet.tables.methods import (
     Entry,
     Json,
     check_made,
-    method_of,
-    percent,
     read_csv,
-    read_report,
+    read_entry,
 )
 
 
@@ -174,20 +172,9 @@ def compare(*, variants: list[str], metrics: Path, digest: Path, table: Path) ->
     UserError
         If a file is missing, or the methods were not evaluated on the same patients.
     """
-    entries = [Entry(name, read_report(metrics, name)) for name in variants]
-    write_csv(table, compared(entries, images=read_json(digest)["images"]))
-
-
-def compared(entries: Sequence[Entry], *, images: int) -> pd.DataFrame:
-    """Return Table 3; by unit, and within a unit in the order given.
-
-    Parameters
-    ----------
-    entries : sequence of Entry
-    images : int
-        Of the whole cohort, as the literature counts them.
-    """
+    entries = [read_entry(name, metrics) for name in variants]
     _check_alike(entries)
+    images = read_json(digest)["images"]
     rows = [_reported(method) for method in TABLE3]
     for name, unit in UNITS.items():
         rows += [
@@ -196,7 +183,7 @@ def compared(entries: Sequence[Entry], *, images: int) -> pd.DataFrame:
             if unit.accuracy in entry.report["metrics"]
         ]
     whole = dict.fromkeys(("test_patients", "test_images"), "Int64")
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(whole)
+    write_csv(table, pd.DataFrame(rows, columns=list(COLUMNS)).astype(whole))
 
 
 def _reported(method: Method) -> Json:
@@ -213,23 +200,15 @@ def _reported(method: Method) -> Json:
 
 def _measured(entry: Entry, name: str, unit: Unit) -> Json:
     paper = reported(entry.backbone, entry.attention) if name == "box" else None
-    figures = {
-        f"{statistic}{suffix}": percent(entry.value(getattr(unit, statistic), bound))
-        for statistic in STATISTICS
-        for suffix, bound in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }
     return {
-        "method": method_of(entry.name),
+        **entry.about,
         "source": "measured",
         "unit": name,
         "classes": len(CLASSES),
-        "test_patients": entry.report["counts"]["patients"],
-        "test_images": entry.report["counts"]["images"],
-        **figures,
+        **entry.percents({statistic: getattr(unit, statistic) for statistic in STATISTICS}),
         "paper_accuracy": paper and paper.accuracy,
         "paper_recall": paper and paper.recall,
         "measures": unit.measures,
-        "data": data_note(entry.report),
     }
 
 

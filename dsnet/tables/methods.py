@@ -1,6 +1,6 @@
 """The methods that tables and figures show: what they are called, and the files they come from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ _BASELINES = {
 
 _BOXES = {"hu": "", "hu_detected": ", detector's boxes"}
 """Folders of the baselines: HU within the annotated boxes, or within those of a detector."""
+
+BOUNDS = {"": "value", "_low": "low", "_high": "high"}
+"""What is appended to a statistic's name, and the key of its metrics file that this means."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,37 @@ class Entry:
         number: float | None = self.report["metrics"][statistic][bound]
         return number
 
+    def percents(
+        self, statistics: Mapping[str, str], bounds: Mapping[str, str] = BOUNDS
+    ) -> dict[str, float | None]:
+        """Return statistics in percent with their bounds, as columns of a table.
+
+        Parameters
+        ----------
+        statistics : mapping of str to str
+            By column.
+        bounds : mapping of str to str
+            As `BOUNDS`.
+        """
+        return {
+            f"{column}{suffix}": percent(self.value(statistic, bound))
+            for column, statistic in statistics.items()
+            for suffix, bound in bounds.items()
+        }
+
+    @property
+    def about(self) -> Json:
+        """The cells that tables share: what was evaluated, and on what."""
+        counts = self.report["counts"]
+        return {
+            "method": method_of(self.name),
+            "seeds": len(self.report["seeds"]),
+            "test_patients": counts["patients"],
+            "test_images": counts["images"],
+            "scope": self.report["interval"]["scope"],
+            "data": data_note(self.report),
+        }
+
 
 def title_of(name: str) -> str:
     """Return what a figure calls ``backbone/attention`` or ``hu/...``.
@@ -130,13 +164,6 @@ def percent(fraction: float | None) -> float | None:
     return None if fraction is None else round(100 * fraction, 2)
 
 
-def evaluated_on(report: Json) -> Json:
-    """Return what all reports of a table must share: cohort, subset, images, thresholds."""
-    shared = ("cohort", "synthetic", "slices_sha256", "subset", "thresholds", "interval")
-    counts = {name: n for name, n in report["counts"].items() if name != "detections"}
-    return {**{name: report[name] for name in shared}, "counts": counts}
-
-
 def evaluation_note(report: Json) -> str:
     """Return `data_note` of a metrics file, and on what it was evaluated."""
     counts = report["counts"]
@@ -144,62 +171,31 @@ def evaluation_note(report: Json) -> str:
     return f"{data_note(report)}; {report['subset']} subset, {images}"
 
 
-def read_entries(
-    names: Sequence[str], seeds: Sequence[int], timing: Json, *, metrics: Path, models: Path
-) -> list[Entry]:
-    """Return the detectors of a table in the order of `names`.
+def read_entry(
+    name: str, metrics: Path, *keys: str, run: Path | None = None, speed: Json | None = None
+) -> Entry:
+    """Return one method.
 
     Parameters
     ----------
-    names : sequence of str
-        ``backbone/attention``.
-    seeds : sequence of int
-        That each was trained with.
-    timing : dict
-        What `dsnet.inference.speed` wrote: all detectors, timed in one run
-        (docs/interpretations.md#16).
+    name : str
+        ``backbone/attention`` or ``hu/...``.
     metrics : Path
-        Folder of ``{backbone}/{attention}.json``.
-    models : Path
-        Folder of ``{backbone}/{attention}/seed{seed}/manifest.json``.
+        Folder of ``{name}.json``.
+    *keys : str
+        That this file must have.
+    run : Path, optional
+        Folder of the training whose manifest describes the model.
+    speed : dict, optional
+        Its row of what `dsnet.inference.speed` wrote.
 
     Raises
     ------
     UserError
-        If a file is missing, or the detectors were not evaluated on the same images in the same
-        way.
+        If a file is missing, or lacks one of `keys`, as that of an older version.
     """
-    speed = {f"{row['backbone']}/{row['attention']}": row for row in timing["variants"]}
-    entries = [
-        Entry(
-            name=name,
-            report=read_report(metrics, name),
-            model=read_json(models / name / f"seed{seeds[0]}" / "manifest.json")["result"],
-            speed=speed[name],
-        )
-        for name in names
-    ]
-    first = evaluated_on(entries[0].report)
-    for entry in entries:
-        if evaluated_on(entry.report) != first or entry.report["seeds"] != list(seeds):
-            raise UserError(
-                f"metrics of {entry.name}",
-                expected=f"the test images and settings of {entries[0].name}, and seeds {seeds}",
-                came="others",
-                remedy="run the workflow, which evaluates all detectors alike",
-            )
-    return entries
-
-
-def read_report(metrics: Path, name: str, *keys: str) -> Json:
-    """Return the metrics of one method, ``{name}.json`` below the folder `metrics`.
-
-    Raises
-    ------
-    UserError
-        If one of `keys` is missing, as in a file of an older version.
-    """
-    return read_json(metrics / f"{name}.json", *keys)
+    model = read_json(run / "manifest.json")["result"] if run else {}
+    return Entry(name, read_json(metrics / f"{name}.json", *keys), model, speed or {})
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -213,7 +209,12 @@ def read_csv(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise _missing(path, "CSV") from error
+        raise UserError(
+            str(path),
+            expected="the CSV file of an earlier step",
+            came="no such file or something else in it",
+            remedy="run the workflow, which makes it first",
+        ) from error
 
 
 def check_made(*paths: Path) -> None:
@@ -232,12 +233,3 @@ def check_made(*paths: Path) -> None:
                 came="no file",
                 remedy=f"make it with snakemake --cores all {paths[0].as_posix()}",
             )
-
-
-def _missing(path: Path, kind: str) -> UserError:
-    return UserError(
-        str(path),
-        expected=f"the {kind} file of an earlier step",
-        came="no such file or something else in it",
-        remedy="run the workflow, which makes it first",
-    )
