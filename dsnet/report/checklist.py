@@ -1,5 +1,6 @@
 """``python -m dsnet.report.checklist``: a draft of the reporting checklists CLAIM and TRIPOD+AI."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from dsnet.config.load import Config
 from dsnet.files import write_text
 from dsnet.report import methods_section
 from dsnet.report.counts import Tables, read_tables, subset_counts, words
-from dsnet.report.measured import ResultTable, read_result_tables, with_interval
+from dsnet.report.measured import ResultTable, read_result_tables
 from dsnet.report.methods_section import PUBLISHED, Record, read_records
 from dsnet.report.step import environment
 from dsnet.results import Json, Results
@@ -35,6 +36,7 @@ def checklist(*, config: Config, results: Path, checklist: Path) -> None:
     """
     read = Results(results)
     tables = read_tables(read)
+    proof = read.split_proof if tables.split_made else None
     reported, _ = read_result_tables(read)
     records = read_records(read)
     text = (
@@ -44,18 +46,16 @@ def checklist(*, config: Config, results: Path, checklist: Path) -> None:
             tables=tables,
             flow=tables.flow,
             config=config,
-            proof=read.split_proof if tables.split_made else None,
+            proof=proof,
             removed=_removed(tables.flow),
             subsets=_subsets(tables),
             performance=_performance(reported),
             sample_size=methods_section.sample_size(reported),
             subgroups=methods_section.subgroups(reported),
-            fairness=methods_section.fairness(reported),
+            fairness=methods_section.subgroups(reported, ("sex", "age")),
             external=methods_section.external(reported),
             clinical=methods_section.clinical(reported),
-            paragraph=methods_section.paragraph(
-                tables, config, read.split_proof if tables.split_made else None, reported
-            ),
+            paragraph=methods_section.paragraph(tables, config, proof, reported),
             training=_training(records),
             used=_used(config, records),
             published=PUBLISHED,
@@ -85,13 +85,22 @@ def _subsets(tables: Tables) -> str:
 def _performance(reported: list[ResultTable]) -> str:
     """Return the measures of Table 1, "" where it was not made."""
     lines = []
-    for table in (table for table in reported if table.name == "table1"):
-        for row in table.raw:
-            measured = ", ".join(
-                f"{name} {with_interval(row, name)}" for name in _MEASURES if name in row
-            )
-            lines.append(f"{row['backbone']} + {row['attention']}: {measured} %")
+    for row in methods_section.rows_of(reported, "table1"):
+        measured = [f"{name} {_with_interval(row, name)}" for name in _MEASURES if name in row]
+        lines.append(f"{row['backbone']} + {row['attention']}: {', '.join(measured)} %")
     return "; ".join(lines)
+
+
+def _with_interval(row: Mapping[str, str], name: str) -> str:
+    """Return a figure of a CSV row with its interval, as both are written there.
+
+    Examples
+    --------
+    >>> _with_interval({"map": "70.1", "map_low": "60", "map_high": "80"}, "map")
+    '70.1 (60 to 80)'
+    """
+    low, high = row.get(f"{name}_low", ""), row.get(f"{name}_high", "")
+    return f"{row[name]} ({low} to {high})" if row[name] and low and high else row[name]
 
 
 def _used(config: Config, records: list[Record]) -> Json:

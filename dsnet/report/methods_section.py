@@ -11,7 +11,7 @@ from dsnet.audit.explain import count_of
 from dsnet.config.load import FOLDERS, Config
 from dsnet.errors import UserError
 from dsnet.report.counts import Tables, subset_counts
-from dsnet.report.measured import Format, ResultTable, format_cell
+from dsnet.report.measured import Format, ResultTable, format_cell, in_words
 from dsnet.results import Json, Results
 from dsnet.tables.methods import title_of
 
@@ -153,7 +153,6 @@ _RILEY = {
     "calibration_slope": "the calibration slope",
     "c_statistic": "the C statistic",
 }
-_FAIRNESS = ("sex", "age")
 
 
 def rows_of(reported: Sequence[ResultTable], name: str) -> Rows:
@@ -166,7 +165,7 @@ def sample_size(reported: Sequence[ResultTable]) -> str:
     rows = rows_of(reported, "sample_size")
     own = [row for row in rows if row["method"] == rows[0]["method"]]
     precise = [
-        f"{_plain(row['figure'])} {_figure(row, 'half_width')} points "
+        f"{in_words(row['figure'].removeprefix('patient_'))} {_figure(row, 'half_width')} points "
         f"(5 points: {row['test_patients_needed']} test patients)"
         for row in own
         if row["half_width"] and row["test_patients_needed"]
@@ -213,11 +212,6 @@ def subgroups(reported: Sequence[ResultTable], traits: Sequence[str] = ()) -> st
         f"map in percent of {title_of(own[0]['method'])} by group of test patients (exploratory): "
         f"{'; '.join(groups)}."
     )
-
-
-def fairness(reported: Sequence[ResultTable]) -> str:
-    """Return the primary statistic by sex and age."""
-    return subgroups(reported, _FAIRNESS)
 
 
 def external(reported: Sequence[ResultTable]) -> str:
@@ -315,7 +309,3 @@ def _figure(row: Mapping[str, str], name: str, kind: Format = "decimal") -> str:
         format_cell(row.get(f"{name}{bound}", ""), kind) for bound in ("", "_low", "_high")
     )
     return f"{value} ({low} to {high})" if "-" not in (value, low, high) else value
-
-
-def _plain(figure: str) -> str:
-    return figure.removeprefix("patient_").replace("_", " ").replace("auc", "AUC")

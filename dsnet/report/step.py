@@ -5,7 +5,6 @@ The page's script shows the ledger in columns, each text once, and pictures of i
 
 import base64
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,11 +20,17 @@ from dsnet.audit.explain import count_of, remedy
 from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.load import Config
 from dsnet.files import write_text
-from dsnet.report import measured
-from dsnet.report.counts import GROUPS, UNITS, Block, Tables, describe, read_tables, words
+from dsnet.report.counts import GROUPS, UNITS, Tables, describe, read_tables, words
 from dsnet.report.diagram import draw
-from dsnet.report.measured import Picture, ResultTable, read_figures, read_result_tables
-from dsnet.report.methods_section import Record, flat, paragraph, read_records, settings
+from dsnet.report.measured import (
+    MEANINGS,
+    OF_IMAGES,
+    OPTIONAL,
+    data_uri,
+    read_figures,
+    read_result_tables,
+)
+from dsnet.report.methods_section import flat, paragraph, read_records, settings
 from dsnet.results import Json, Results
 from dsnet.schemas import CLASSES
 from dsnet.slices.store import SliceStore
@@ -175,8 +180,7 @@ def embed(tables: Tables, exams: pd.DataFrame, pictures: Gallery) -> dict[str, A
         ``thumbnails`` by row of the ledger.
     """
     ledger = tables.ledger
-    labelled = zip(tables.labels["image_key"], tables.labels["level"], strict=True)
-    levels = _joined(labelled, " ")
+    levels = _joined(tables.labels, "image_key", "level", " ")
     ledger = ledger.assign(level=[levels.get(key, "") for key in ledger["image_key"]])
     ledger.loc[ledger["status"] == "excluded", "level"] = ""
     patients = patient_table(tables, exams)
@@ -214,10 +218,10 @@ def patient_table(tables: Tables, exams: pd.DataFrame) -> pd.DataFrame:
         and ``stratum``, "" where there is none.
     """
     pairs = tables.split[["patient_key", "subset"]].drop_duplicates().sort_values("subset")
-    subsets = _joined(zip(pairs["patient_key"], pairs["subset"], strict=True), " and ")
+    subsets = _joined(pairs, "patient_key", "subset", " and ")
     strata = dict(zip(tables.split["patient_key"], tables.split["stratum"], strict=True))
     nearest = exams.loc[exams["interval_days"] != ""].query("status == 'nearest'")
-    days = _joined(zip(nearest["patient_key"], nearest["interval_days"], strict=True), ", ")
+    days = _joined(nearest, "patient_key", "interval_days", ", ")
     rows = tables.exclusions[["patient_key", "criterion", "n_files", "n_included"]]
     return rows.assign(
         interval_days=[days.get(key, "") for key in rows["patient_key"]],
@@ -251,62 +255,14 @@ def column(texts: "pd.Series[str]") -> dict[str, Any]:
     }
 
 
-def _joined(pairs: Iterable[tuple[str, str]], separator: str) -> dict[str, str]:
+def _joined(rows: pd.DataFrame, key: str, text: str, separator: str) -> dict[str, str]:
     """Return all texts of each key, in order."""
-    joined: dict[str, str] = {}
-    for key, text in pairs:
-        joined[key] = f"{joined[key]}{separator}{text}" if key in joined else text
-    return joined
+    joined = rows.groupby(key, sort=False)[text].agg(separator.join)
+    return {str(name): value for name, value in joined.items()}
 
 
 SCRIPTS = ("table.js", "grid.js", "patient.js", "start.js")
 """In the order in which they stand on the page."""
-
-
-@dataclass(frozen=True)
-class Content:
-    """What the page says.
-
-    Attributes
-    ----------
-    tables : Tables
-    config : Config
-    diagram, narrow_diagram : str
-        The flow diagram, SVG, as ``data:`` URIs; the second one for a telephone.
-    embedded : dict or None
-        As `embed` returns it; None if the page is `shareable`.
-    pictures : Gallery
-    description : list of Block
-    min_cell : int
-        Smaller numbers of patients are hidden in `description`.
-    proof : dict or None
-        The split's; None where there is no split.
-    results : list of ResultTable
-    missing : list of str
-        What was not made yet.
-    figures : list of Picture
-    records : list of Record
-    shareable : bool
-        Whether pictures and rows of patients and files were left out.
-    methods : str
-        A paragraph for a methods section; "" without a split.
-    """
-
-    tables: Tables
-    config: Config
-    diagram: str
-    narrow_diagram: str
-    embedded: Json | None
-    pictures: Gallery
-    description: list[Block]
-    min_cell: int
-    proof: Json | None
-    results: list[ResultTable]
-    missing: list[str]
-    figures: list[Picture]
-    records: list[Record]
-    shareable: bool
-    methods: str
 
 
 def report(*, config: Config, results: Path, page: Path, shareable: bool = False) -> None:
@@ -344,43 +300,33 @@ def report(*, config: Config, results: Path, page: Path, shareable: bool = False
     )
     min_cell = 0 if tables.synthetic and not shareable else config.report.min_cell
     reported, missing_tables = read_result_tables(read)
-    asked_for = set(measured.TABLES) - {
-        name
-        for name, wanted in zip(
-            measured.OPTIONAL,
-            (config.split.repeats, config.split.learning_curve, config.external),
-            strict=True,
-        )
-        if not wanted
-    }
+    wanted = (config.split.repeats, config.split.learning_curve, config.external)
+    asked_for = dict(zip(OPTIONAL, map(bool, wanted), strict=True))
     figures, missing_figures = read_figures(read, shareable=shareable)
     records = read_records(read)
     proof = read.split_proof if tables.split_made else None
-    content = Content(
-        tables=tables,
-        config=config,
-        diagram=_svg_uri(draw(tables).svg()),
-        narrow_diagram=_svg_uri(draw(tables, narrow=True).svg()),
-        embedded=None if shareable else embed(tables, read.exams, pictures),
-        pictures=pictures,
-        description=describe(
-            tables, read.index, read.patients, min_cell=min_cell, strict=shareable
-        ),
-        min_cell=min_cell,
-        proof=proof,
-        results=reported,
-        missing=[
+    description = describe(tables, read.index, read.patients, min_cell=min_cell, strict=shareable)
+    content = {
+        "diagram": data_uri("image/svg+xml", draw(tables).rendered("svg")),
+        "narrow_diagram": data_uri("image/svg+xml", draw(tables, narrow=True).rendered("svg")),
+        "pictures": pictures,
+        "description": description,
+        "min_cell": min_cell,
+        "proof": proof,
+        "results": reported,
+        "missing": [
             *_missing_steps(read, tables),
             *([] if records else ["trainings"]),
-            *(f"{name}.csv" for name in missing_tables if name in asked_for),
+            *(f"{name}.csv" for name in missing_tables if asked_for.get(name, True)),
             *(["figures"] if not figures else (f"the figure {name}" for name in missing_figures)),
         ],
-        figures=figures,
-        records=records,
-        shareable=shareable,
-        methods=paragraph(tables, config, proof, reported),
-    )
-    write_text(page, render(content))
+        "figures": figures,
+        "records": records,
+        "shareable": shareable,
+        "methods": paragraph(tables, config, proof, reported),
+    }
+    embedded = None if shareable else embed(tables, read.exams, pictures)
+    write_text(page, render(tables, config, embedded, content))
 
 
 def _missing_steps(results: Results, tables: Tables) -> list[str]:
@@ -396,23 +342,35 @@ def _missing_steps(results: Results, tables: Tables) -> list[str]:
     return [name for name, made in wanted.items() if not made]
 
 
-def render(content: Content) -> str:
-    """Return the page: one HTML file without any reference to another."""
+def render(tables: Tables, config: Config, embedded: Json | None, content: Json) -> str:
+    """Return the page: one HTML file without any reference to another.
+
+    Parameters
+    ----------
+    tables : Tables
+    config : Config
+    embedded : dict or None
+        As `embed` returns it; None on a page that may be shared.
+    content : dict
+        What else the template names, as `report` gathers it.
+    """
     return (
         environment()
         .get_template("report.html.jinja")
         .render(
             content=content,
-            flow=content.tables.flow,
+            tables=tables,
+            flow=tables.flow,
             groups=GROUPS,
             units=UNITS,
             rule=RULE,
-            measured=measured,
+            of_images=OF_IMAGES,
+            meanings_of=MEANINGS,
             remedy=remedy,
-            near_misses=near_misses_sentence(content.tables.flow.get("identity", {})),
-            settings=flat(settings(content.config)),
+            near_misses=near_misses_sentence(tables.flow.get("identity", {})),
+            settings=flat(settings(config)),
             commit=commit(),
-            data=_json(content.embedded),
+            data=_json(embedded),
             style=_resource("report.css"),
             script=Markup("\n").join(_resource(name) for name in SCRIPTS),
         )
@@ -428,14 +386,8 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["number"] = "{:,}".format
-    made.filters["count_of"] = count_of
-    made.filters["words"] = words
+    made.filters |= {"number": "{:,}".format, "count_of": count_of, "words": words}
     return made
-
-
-def _svg_uri(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
 
 
 def _resource(name: str) -> Markup:

@@ -16,9 +16,8 @@ from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate import compare, subgroups
 from dsnet.report.measured import (
-    EXCLUSIONS,
     HEADLINES,
-    LEDGER,
+    MEANINGS,
     OPTIONAL,
     TABLES,
     column_meaning,
@@ -335,8 +334,8 @@ def test_settings_say_no_path() -> None:
 
 
 def test_every_column_has_a_meaning() -> None:
-    assert set(LEDGER) == set(schemas.LEDGER.columns)
-    assert set(EXCLUSIONS) == set(schemas.EXCLUSIONS.columns)
+    assert set(MEANINGS["ledger"]) == set(schemas.LEDGER.columns)
+    assert set(MEANINGS["exclusions"]) == set(schemas.EXCLUSIONS.columns)
     assert column_meaning("map_seed_sd") == "standard deviation of map over the seeds"
     assert column_meaning("another column") == ""
 
