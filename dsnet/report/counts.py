@@ -235,14 +235,7 @@ GROUPS = ("included", *SUBSETS, *CLASSES, "excluded")
 """Columns of every table here: subsets, and classes of the patients included; a patient who is not
 included at all is excluded."""
 
-_VENDORS = {
-    "ge": "GE",
-    "siemens": "Siemens",
-    "philips": "Philips",
-    "canon": "Canon",
-    "other": "other",
-    "unknown": "unknown",
-}
+_VENDORS = {"ge": "GE", "siemens": "Siemens", "philips": "Philips", "canon": "Canon"}
 _SEXES = ("female", "male", "other", UNKNOWN)
 
 
@@ -294,24 +287,18 @@ def describe(
     scores = tables.labels.assign(t_score=tables.labels["t_score"].astype(float))
     lowest = scores.groupby("patient_key")["t_score"].min()
     patients = patients.assign(t_score=patients["patient_key"].map(lowest))
-    blocks.append(
-        _quantity("T-score", "the lowest that labels a vertebra", patients, "t_score", floor)
-    )
-    blocks += [
-        _count("Scanner vendor", "patients", images, "vendor", floor),
-        _count("Kernel", "patients, by vendor", images, "kernel", floor),
-        _quantity("Slice thickness, mm", "of images", images, "slice_thickness_mm", floor),
-        _quantity("Pixel spacing, mm", "of images, between rows", images, "row_spacing_mm", floor),
-        _count("Tube voltage", "patients", images, "tube_voltage", floor),
-        _quantity("Exposure, mAs", "of images", images, "exposure_mas", floor),
-        _quantity(
-            "Reconstruction diameter, mm",
-            "of images",
-            images,
-            "reconstruction_diameter_mm",
-            floor,
-        ),
-    ]
+    note = "the lowest that labels a vertebra"
+    blocks.append(_quantity("T-score", note, patients, "t_score", floor))
+    for made, title, note, column in (
+        (_count, "Scanner vendor", "patients", "vendor"),
+        (_count, "Kernel", "patients, by vendor", "kernel"),
+        (_quantity, "Slice thickness, mm", "of images", "slice_thickness_mm"),
+        (_quantity, "Pixel spacing, mm", "of images, between rows", "row_spacing_mm"),
+        (_count, "Tube voltage", "patients", "tube_voltage"),
+        (_quantity, "Exposure, mAs", "of images", "exposure_mas"),
+        (_quantity, "Reconstruction diameter, mm", "of images", "reconstruction_diameter_mm"),
+    ):
+        blocks.append(made(title, note, images, column, floor))
     return blocks
 
 
@@ -330,23 +317,13 @@ def _images(tables: Tables, index: pd.DataFrame) -> pd.DataFrame:
     out = tables.exclusions.loc[tables.exclusions["status"] == "excluded", "patient_key"]
     lost = index[index["patient_key"].isin(out) & (index["modality"] == "CT")]
     kept = index[index["file_key"].isin(included)]
-    both = pd.concat(
-        [
-            kept.assign(
-                group=kept["image_key"].map(split["subset"]),
-                **{"class": kept["image_key"].map(split["stratum"])},
-            ),
-            lost.assign(group="excluded"),
-        ],
-        ignore_index=True,
-    )
-    vendor = both["vendor"].map(_VENDORS)
+    subset, stratum = (kept["image_key"].map(split[name]) for name in ("subset", "stratum"))
+    kept = kept.assign(**{"group": subset, "class": stratum})
+    both = pd.concat([kept, lost.assign(group="excluded")], ignore_index=True)
+    vendor = both["vendor"].replace(_VENDORS)
     kernel = vendor + " " + both["kernel"].replace("", "(blank)")
-    voltage = (
-        both["tube_voltage_kv"]
-        .map("{:g} kV".format)
-        .where(both["tube_voltage_kv"].notna(), UNKNOWN)
-    )
+    given = both["tube_voltage_kv"]
+    voltage = given.map("{:g} kV".format).where(given.notna(), UNKNOWN)
     return both.assign(vendor=vendor, kernel=kernel, tube_voltage=voltage)
 
 
@@ -358,8 +335,11 @@ def _members(frame: pd.DataFrame, group: str) -> pd.DataFrame:
 
 def _sizes(patients: pd.DataFrame, images: pd.DataFrame) -> Block:
     rows = [
-        ("patients", [f"{_members(patients, g)['patient_key'].nunique():,}" for g in GROUPS]),
-        ("images", [f"{_members(images, g)['image_key'].nunique():,}" for g in GROUPS]),
+        (name, [f"{_members(frame, group)[key].nunique():,}" for group in GROUPS])
+        for name, frame, key in (
+            ("patients", patients, "patient_key"),
+            ("images", images, "image_key"),
+        )
     ]
     return Block("Size", "excluded: patients of whom no image is left, and their CT images", rows)
 
@@ -374,13 +354,10 @@ def _sex_and_age(patients: pd.DataFrame, min_cell: int) -> list[Block]:
     hidden = f"; categories with fewer than {min_cell} in a group are hidden" if min_cell else ""
     sexes = _counts(patients, "sex", _SEXES)
     bands = patients.assign(band=[age_band(age) for age in patients["age"]])
-    names = [*(name for *_, name in AGE_BANDS), UNKNOWN]
-    ages = _counts(bands, "band", names)
+    ages = _counts(bands, "band", [*(name for *_, name in AGE_BANDS), UNKNOWN])
     years = _quantity("Age, years", "of patients, in full years", patients, "age", min_cell)
-    years.rows[:] = [
-        (name, [cell.replace(str(OLDEST), "over 89") for cell in cells])
-        for name, cells in years.rows
-    ]
+    ((_, cells),) = years.rows
+    cells[:] = [cell.replace(str(OLDEST), "over 89") for cell in cells]
     return [
         Block("Sex", f"patients{hidden}", _rows(suppress(sexes, min_cell), sexes)),
         years,
@@ -416,12 +393,7 @@ def _quantity(title: str, note: str, frame: pd.DataFrame, column: str, min_cell:
     cells = []
     for group in GROUPS:
         own = _members(frame, group).dropna(subset=[column])
-        values = own[column].astype(float)
+        low, middle, high = own[column].astype(float).quantile([0.25, 0.5, 0.75])
         few = own["patient_key"].nunique() < max(min_cell, 1)
-        cells.append("" if few else _quartiles(values))
+        cells.append("" if few else f"{middle:.3g} ({low:.3g} to {high:.3g})")
     return Block(title, note, [("median (quartiles)", cells)])
-
-
-def _quartiles(values: "pd.Series[float]") -> str:
-    low, middle, high = (f"{values.quantile(q):.3g}" for q in (0.25, 0.5, 0.75))
-    return f"{middle} ({low} to {high})"

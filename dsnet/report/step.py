@@ -5,7 +5,7 @@ The page's script shows the ledger in columns, each text once, and pictures of i
 
 import base64
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from dsnet.report.measured import (
 )
 from dsnet.report.methods_section import flat, paragraph, read_records, settings
 from dsnet.results import Json, Results
-from dsnet.schemas import CLASSES
+from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 from dsnet.slices.thumbnails import RULE, choose, picture, showable
 from dsnet.step import run
@@ -51,46 +51,15 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Box:
-    """An annotated vertebra, its edges as shares of the picture's width and height."""
-
-    x_min: float
-    y_min: float
-    x_max: float
-    y_max: float
-    level: str
-    label: str
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """One picture.
-
-    Attributes
-    ----------
-    row : int
-        Of the ledger, from 0.
-    source : str
-        A ``data:`` URI of a grey JPEG.
-    width_px, height_px : int
-    boxes : tuple of Box
-        None on images that are excluded.
-    """
-
-    row: int
-    source: str
-    width_px: int
-    height_px: int
-    boxes: tuple[Box, ...] = ()
-
-
-@dataclass(frozen=True)
 class Gallery:
     """The pictures, and of how many images.
 
     Attributes
     ----------
-    thumbnails : list of Thumbnail
+    thumbnails : list of dict
+        Each with ``row`` of the ledger, from 0; ``source``, a ``data:`` URI of a grey JPEG;
+        ``width_px`` and ``height_px``; ``boxes``, of an included image: edges as shares of the
+        picture's width and height, ``level`` and ``label``.
     candidates : int
         Images that might have been chosen.
     failed : int
@@ -99,7 +68,7 @@ class Gallery:
         Whether there are pictures of excluded images.
     """
 
-    thumbnails: list[Thumbnail]
+    thumbnails: list[Json]
     candidates: int
     failed: int
     with_excluded: bool
@@ -131,35 +100,37 @@ def gallery(
         candidates &= ledger["status"] == "included"
     chosen = choose(ledger, candidates, number)
     files = {} if excluded is None else excluded.set_index("file_key").to_dict("index")
-    thumbnails: list[Thumbnail] = []
+    thumbnails = []
     for ledger_row in chosen:
         key, file_key = ledger.loc[ledger_row, ["image_key", "file_key"]]
         if store and ledger["status"][ledger_row] == "included":
             thumbnails.append(_of_slice(ledger_row, store, rows[str(key)]))
         elif file_key in files:
-            made = files[file_key]
-            size = made["width_px"], made["height_px"]
-            thumbnails.append(Thumbnail(ledger_row, _jpeg_uri(made["jpeg_base64"]), *size))
+            cells = (files[file_key][name] for name in ("width_px", "height_px", "jpeg_base64"))
+            thumbnails.append(_thumbnail(ledger_row, *cells, boxes=[]))
     failed = len(chosen) - len(thumbnails)
     return Gallery(thumbnails, int(candidates.sum()), failed, excluded is not None)
 
 
-def _of_slice(ledger_row: int, store: SliceStore, row: int) -> Thumbnail:
+def _of_slice(ledger_row: int, store: SliceStore, row: int) -> Json:
     image = store.image(row)
     names = [CLASSES[label - 1] for label in store.labels(row)]
     edges = np.round(store.boxes(row) / len(image), 4).astype(float).tolist()
-    boxes = tuple(
-        Box(x_min, y_min, x_max, y_max, level, name)
-        for (x_min, y_min, x_max, y_max), level, name in zip(
-            edges, store.levels(row), names, strict=True
-        )
-    )
-    width, height, jpeg = picture(image, (1.0, 1.0))
-    return Thumbnail(ledger_row, _jpeg_uri(jpeg), width, height, boxes)
+    boxes = [
+        {**dict(zip(BOX, box, strict=True)), "level": level, "label": name}
+        for box, level, name in zip(edges, store.levels(row), names, strict=True)
+    ]
+    return _thumbnail(ledger_row, *picture(image, (1.0, 1.0)), boxes=boxes)
 
 
-def _jpeg_uri(jpeg_base64: str) -> str:
-    return f"data:image/jpeg;base64,{jpeg_base64}"
+def _thumbnail(row: int, width_px: int, height_px: int, jpeg: str, *, boxes: list[Json]) -> Json:
+    return {
+        "row": row,
+        "source": f"data:image/jpeg;base64,{jpeg}",
+        "width_px": width_px,
+        "height_px": height_px,
+        "boxes": boxes,
+    }
 
 
 def embed(tables: Tables, exams: pd.DataFrame, pictures: Gallery) -> dict[str, Any]:
@@ -203,7 +174,7 @@ def embed(tables: Tables, exams: pd.DataFrame, pictures: Gallery) -> dict[str, A
             }
             for step in tables.flow["steps"]
         ],
-        "thumbnails": {one.row: asdict(one) for one in pictures.thumbnails},
+        "thumbnails": {one["row"]: one for one in pictures.thumbnails},
     }
 
 
