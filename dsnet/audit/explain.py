@@ -58,11 +58,11 @@ class Explanation:
     n_files: int
     n_included: int
     evidence: dict[str, int]
-    exams: list[dict[str, Any]]
+    exams: list[dict[Any, Any]]
     person: dict[str, Any]
     subset: str
     stratum: str
-    outcomes: list[dict[str, Any]]
+    outcomes: list[dict[Any, Any]]
     nearest: dict[str, Any] | None
 
 
@@ -114,11 +114,11 @@ def explain(results: Results, patient_key: str) -> Explanation:
         n_files=int(own["n_files"]),
         n_included=int(own["n_included"]),
         evidence=evident["evidence"].value_counts(sort=False).to_dict() if own["criterion"] else {},
-        exams=_records(exams.drop(columns="patient_key")),
+        exams=exams.drop(columns="patient_key").to_dict("records"),
         person={str(name): None if pd.isna(value) else value for name, value in traits.items()},
         subset=subset,
         stratum=stratum,
-        outcomes=_records(outcomes),
+        outcomes=outcomes.to_dict("records"),
         nearest=None if own["n_included"] else _nearest(rows, steps),
     )
 
@@ -134,6 +134,22 @@ def failing(all_criteria: str) -> list[str]:
     return [slug for slug in all_criteria.split(";") if slug and not slug.endswith("?")]
 
 
+def title_of_cohort(cohort: Json) -> str:
+    """Return the name of a cohort, marked where its data are made up.
+
+    Parameters
+    ----------
+    cohort : dict
+        ``name`` and ``synthetic``, as ``flow.json`` has it.
+
+    Examples
+    --------
+    >>> title_of_cohort({"name": "phantom", "synthetic": True})
+    'phantom - SYNTHETIC, not patients'
+    """
+    return f"{cohort['name']}{' - SYNTHETIC, not patients' if cohort['synthetic'] else ''}"
+
+
 def count_of(number: int, noun: str, plural: str = "") -> str:
     """Return a number and its noun.
 
@@ -145,19 +161,13 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
-
-
 def _nearest(rows: pd.DataFrame, steps: dict[str, Any]) -> dict[str, Any]:
     """Return the file that fails the fewest criteria, the first of several."""
     listed = [failing(text) for text in rows["all_criteria"]]
     index = min(range(len(listed)), key=lambda row: len(listed[row]))
+    facts = ("code", "slug", "threshold")
     criteria = [
-        {
-            **{name: steps[slug][name] for name in ("code", "slug", "threshold")},
-            "remedy": remedy(slug),
-        }
+        {**{name: steps[slug][name] for name in facts}, "remedy": remedy(slug)}
         for slug in listed[index]
     ]
     return {"file_key": rows["file_key"].iloc[index], "criteria": criteria}
@@ -285,12 +295,11 @@ def flow_rows(flow: Json) -> list[dict[str, Any]]:
         for step in flow["steps"]
     ]
     blank = dict.fromkeys(steps[0])
-    found = {**blank, "code": "", "step": "files found", "enabled": True, **flow["found"]}
+    ends = {**blank, "code": "", "enabled": True}
+    found = {**ends, "step": "files found", **flow["found"]}
     included = {
-        **blank,
-        "code": "",
+        **ends,
         "step": "included",
-        "enabled": True,
         **flow["included"],
         "flagged": flow["included_flagged"]["files"],
         "not_evaluated": flow["included_not_evaluated"]["files"],

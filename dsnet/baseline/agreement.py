@@ -64,10 +64,9 @@ def agree(
     }
     rows = []
     for name in ("internal", *(cohorts or ())):
-        folder = results if name == "internal" else results / "external" / name
-        if name == "internal":
-            tested = own[own["subset"] == "test"]
-        else:
+        folder, tested = results, own[own["subset"] == "test"]
+        if name != "internal":
+            folder = results / "external" / name
             measured = schemas.read(schemas.FEATURES, folder / "baseline" / "features.csv")
             tested = patient_scores(measured, folder / "cohort" / "labels.csv")
         predicted = intercept + slope * tested["core_mean_hu"].to_numpy()

@@ -27,7 +27,7 @@ PAGE_MM, COLUMN_MM = 170.0, 85.0
 _FOOTER_MM = 1.25  # width of a letter of the line at the bottom
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#666666"
 
 _RC: dict[Any, Any] = {

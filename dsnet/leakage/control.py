@@ -105,11 +105,7 @@ def shuffles(
     rng = np.random.default_rng([params.seed, 3])
     values: dict[str, list[dict[str, float]]] = {model: [] for model in MODELS}
     for _ in range(params.shuffles):
-        labels = (
-            shuffled(rows, rng)
-            if everybody
-            else shuffled_within(rows, rows["subset"], ("train", "validation"), rng)
-        )
+        labels = shuffled(rows, rng) if everybody else shuffled_within(rows, rows["subset"], rng)
         relabelled = rows.assign(label=labels)
         is_test = relabelled["subset"] == "test"
         test, others = relabelled[is_test], relabelled[~is_test]
@@ -152,14 +148,16 @@ def _grades(test: pd.DataFrame, probability: Floats, evaluation: Evaluate) -> di
 
 
 def _counts(test: pd.DataFrame) -> dict[str, Any]:
-    boxes = test["label"].value_counts()
-    patients = test.groupby("patient_key")["label"].first().value_counts()
+    by_class = [
+        {name: int((labels == name).sum()) for name in schemas.CLASSES}
+        for labels in (test["label"], test.groupby("patient_key")["label"].first())
+    ]
     return {
         "patients": int(test["patient_key"].nunique()),
         "images": int(test["image_key"].nunique()),
         "boxes": len(test),
-        "boxes_by_class": {name: int(boxes.get(name, 0)) for name in schemas.CLASSES},
-        "patients_by_class": {name: int(patients.get(name, 0)) for name in schemas.CLASSES},
+        "boxes_by_class": by_class[0],
+        "patients_by_class": by_class[1],
     }
 
 

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from dsnet.audit.explain import count_of
+from dsnet.audit.explain import count_of, title_of_cohort
 from dsnet.files import whole
 from dsnet.report.counts import (
     UNITS,
@@ -181,9 +181,10 @@ def draw(tables: Tables, *, narrow: bool = False) -> Canvas:
     layout = _NARROW if narrow else _WIDE
     every = stages(tables.flow)
     acting = [stage for stage in every if stage.steps]
-    synthetic = " - SYNTHETIC, not patients" if tables.synthetic else ""
     leaky = " - LEAKY: patients in several subsets" if tables.leaky else ""
-    title = textwrap.wrap(f"Cohort {tables.cohort}{synthetic}{leaky}", layout.title_characters)
+    title = textwrap.wrap(
+        f"Cohort {title_of_cohort(tables.flow['cohort'])}{leaky}", layout.title_characters
+    )
     notes = [
         line
         for note in _notes(tables.flow, [stage.title for stage in every if not stage.steps])
