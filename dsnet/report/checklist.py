@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
@@ -10,7 +9,7 @@ from dsnet.files import write_text
 from dsnet.report import methods_section
 from dsnet.report.counts import Tables, read_tables, subset_counts, words
 from dsnet.report.measured import ResultTable, read_result_tables
-from dsnet.report.methods_section import PUBLISHED, Record, read_records
+from dsnet.report.methods_section import PUBLISHED, read_records
 from dsnet.report.step import environment
 from dsnet.results import Json, Results
 from dsnet.step import run
@@ -103,25 +102,25 @@ def _with_interval(row: Mapping[str, str], name: str) -> str:
     return f"{row[name]} ({low} to {high})" if row[name] and low and high else row[name]
 
 
-def _used(config: Config, records: list[Record]) -> Json:
+def _used(config: Config, records: list[Json]) -> Json:
     """Return the settings that the trainings record, those of the config where there is none."""
     if records:
-        seeds = sorted({record.seed for record in records})
-        return {**records[0].settings, "grid": records[0].grid, "seeds": seeds}
+        seeds = sorted({record["seed"] for record in records})
+        return {**records[0]["settings"], "grid": records[0]["grid"], "seeds": seeds}
     values = config.model_dump(mode="json")
     return {**values, "grid": values["slices"], "seeds": values["train"]["seeds"]}
 
 
-def _training(records: list[Record]) -> dict[str, Any] | None:
+def _training(records: list[Json]) -> Json | None:
     """Return what all trainings share, and how many there were; None where there was none."""
     if not records:
         return None
     distinct = {
-        name: ", ".join(sorted({str(getattr(record, name)) for record in records}))
+        name: ", ".join(sorted({str(record[name]) for record in records}))
         for name in ("commit", "device", "precision", "data")
     }
-    versions = ", ".join(f"{name} {version}" for name, version in records[0].versions.items())
-    minutes = sum(record.minutes for record in records)
+    versions = ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items())
+    minutes = sum(record["minutes"] for record in records)
     return {**distinct, "count": len(records), "versions": versions, "minutes": f"{minutes:.0f}"}
 
 

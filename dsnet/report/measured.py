@@ -199,7 +199,7 @@ class ResultTable:
     ----------
     name, title : str
     columns : list of Column
-        Those of `HEADLINES` that the file has; all of a table that is not there.
+        Those of `HEADLINES` that the file has.
     rows : list of list of Cell
         Of each method the first statistic, where there are several.
     note : str
@@ -347,8 +347,7 @@ def _table(results: Results, name: str) -> ResultTable:
         summary = results.json(_SUMMARIES[name])
         rows = [{**row, **_box_ap(summary, row)} for row in rows]
     given = set().union(*rows) if rows else set(heads)
-    listed = HEADLINES.get(name, tuple(Column(head, head) for head in heads))
-    columns = [column for column in listed if column.name in given]
+    columns = [column for column in HEADLINES[name] if column.name in given]
     return ResultTable(
         name,
         TABLES[name],

@@ -4,7 +4,6 @@ Each function that returns a sentence returns "" where its table was not made.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dsnet.audit.explain import count_of
@@ -19,46 +18,16 @@ PUBLISHED = ("none", "paper", "imagenet", "coco")
 """Values of ``detector.weights`` that are no path."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """One training.
-
-    Attributes
-    ----------
-    name : str
-        ``resnet50/ds, seed 0``.
-    commit, device, precision, data : str
-        ``data`` is the SHA-256 of the slice store's digest.
-    current : bool
-        Whether it was trained on the slices at hand.
-    epoch, parameters : int
-    minutes : float
-        Wall time.
-    versions : dict of str to str
-    seed : int
-    settings : dict
-        Config of detector and training.
-    grid : dict
-        ``size_px`` and ``pixel_mm`` of the slices.
-    """
-
-    name: str
-    commit: str
-    device: str
-    precision: str
-    data: str
-    current: bool
-    epoch: int
-    parameters: int
-    minutes: float
-    versions: dict[str, str]
-    seed: int
-    settings: Json
-    grid: Json
-
-
-def read_records(results: Results) -> list[Record]:
+def read_records(results: Results) -> list[Json]:
     """Return the record of every training, by name.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``commit``, ``device``, ``precision``, ``seed``; ``data``, the SHA-256 of the
+        slice store's digest, and ``current``, whether those are the slices at hand; ``epoch``,
+        ``parameters``, ``minutes`` of wall time, ``versions``; ``settings`` of detector and
+        training, and ``grid`` of the slices.
 
     Raises
     ------
@@ -111,27 +80,24 @@ def flat(values: Json, prefix: str = "") -> list[tuple[str, str]]:
     return pairs
 
 
-def _record(manifest: Json, slices_sha256: str) -> Record:
-    variant, machine, result = (
-        manifest["settings"]["variant"],
-        manifest["machine"],
-        manifest["result"],
-    )
-    return Record(
-        name=f"{variant['backbone']}/{variant['attention']}, seed {manifest['settings']['seed']}",
-        commit=manifest["commit"],
-        device=f"{machine['device']} ({machine['name']}, {machine['threads']} threads)",
-        precision=machine["precision"],
-        data=manifest["data"]["digest_sha256"],
-        current=manifest["data"]["digest_sha256"] == slices_sha256,
-        epoch=result["epoch"],
-        parameters=result["parameters"],
-        minutes=result["seconds"] / 60,
-        versions=manifest["versions"],
-        seed=manifest["settings"]["seed"],
-        settings={name: manifest["settings"][name] for name in ("detector", "train")},
-        grid={name: manifest["data"][name] for name in ("size_px", "pixel_mm")},
-    )
+def _record(manifest: Json, slices_sha256: str) -> Json:
+    settings, data = manifest["settings"], manifest["data"]
+    variant, machine, result = settings["variant"], manifest["machine"], manifest["result"]
+    return {
+        "name": f"{variant['backbone']}/{variant['attention']}, seed {settings['seed']}",
+        "commit": manifest["commit"],
+        "device": f"{machine['device']} ({machine['name']}, {machine['threads']} threads)",
+        "precision": machine["precision"],
+        "data": data["digest_sha256"],
+        "current": data["digest_sha256"] == slices_sha256,
+        "epoch": result["epoch"],
+        "parameters": result["parameters"],
+        "minutes": result["seconds"] / 60,
+        "versions": manifest["versions"],
+        "seed": settings["seed"],
+        "settings": {name: settings[name] for name in ("detector", "train")},
+        "grid": {name: data[name] for name in ("size_px", "pixel_mm")},
+    }
 
 
 def _setting(value: Any) -> str:

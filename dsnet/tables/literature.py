@@ -110,47 +110,32 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Unit:
-    """What is counted as one case, and the statistics that Table 3's columns then show.
-
-    Attributes
-    ----------
-    accuracy, auc, recall : str
-        Keys of the metrics file.
-    measures : str
-        The same in words.
-    """
-
-    accuracy: str
-    auc: str
-    recall: str
-    measures: str
-
-
-_RECALL = "recall: sensitivity for osteoporosis"
 UNITS = {
-    "box": Unit(
-        "accuracy",
-        "localised_macro_auc",
-        "recall",
-        "accuracy: TP / (TP + FP + FN) (interpretation 15); auc: macro one-vs-rest, localised "
-        "boxes; recall: class right (interpretation 14)",
-    ),
-    "level": Unit(
-        "level_accuracy",
-        "level_macro_auc",
-        "level_sensitivity_osteoporosis",
-        f"accuracy: class right; auc: macro one-vs-rest; {_RECALL}; one case: a patient's level",
-    ),
-    "patient": Unit(
-        "patient_accuracy",
-        "patient_macro_auc",
-        "patient_sensitivity_osteoporosis",
-        f"accuracy: class right; auc: macro one-vs-rest; {_RECALL}; one case: a patient",
-    ),
+    "box": {"accuracy": "accuracy", "auc": "localised_macro_auc", "recall": "recall"},
+    **{
+        unit: {
+            "accuracy": f"{unit}_accuracy",
+            "auc": f"{unit}_macro_auc",
+            "recall": f"{unit}_sensitivity_osteoporosis",
+        }
+        for unit in ("level", "patient")
+    },
 }
-"""A method without boxes of its own has no figures by box."""
+"""By what is counted as one case, the statistics that Table 3's columns then show.
+
+A method without boxes of its own has no figures by box.
+"""
+
+_BY_CASE = (
+    "accuracy: class right; auc: macro one-vs-rest; recall: sensitivity for osteoporosis; one case:"
+)
+MEASURES = {
+    "box": "accuracy: TP / (TP + FP + FN) (interpretation 15); auc: macro one-vs-rest, localised "
+    "boxes; recall: class right (interpretation 14)",
+    "level": f"{_BY_CASE} a patient's level",
+    "patient": f"{_BY_CASE} a patient",
+}
+"""The same in words."""
 
 
 def compare(*, variants: list[str], metrics: Path, digest: Path, table: Path) -> None:
@@ -176,11 +161,11 @@ def compare(*, variants: list[str], metrics: Path, digest: Path, table: Path) ->
     _check_alike(entries)
     images = read_json(digest)["images"]
     rows = [_reported(method) for method in TABLE3]
-    for name, unit in UNITS.items():
+    for unit, statistics in UNITS.items():
         rows += [
-            {**_measured(entry, name, unit), "images": images}
+            {**_measured(entry, unit), "images": images}
             for entry in entries
-            if unit.accuracy in entry.report["metrics"]
+            if statistics["accuracy"] in entry.report["metrics"]
         ]
     whole = dict.fromkeys(("test_patients", "test_images"), "Int64")
     write_csv(table, pd.DataFrame(rows, columns=list(COLUMNS)).astype(whole))
@@ -198,17 +183,17 @@ def _reported(method: Method) -> Json:
     }
 
 
-def _measured(entry: Entry, name: str, unit: Unit) -> Json:
-    paper = reported(entry.backbone, entry.attention) if name == "box" else None
+def _measured(entry: Entry, unit: str) -> Json:
+    paper = reported(entry.backbone, entry.attention) if unit == "box" else None
     return {
         **entry.about,
         "source": "measured",
-        "unit": name,
+        "unit": unit,
         "classes": len(CLASSES),
-        **entry.percents({statistic: getattr(unit, statistic) for statistic in STATISTICS}),
+        **entry.percents(UNITS[unit]),
         "paper_accuracy": paper and paper.accuracy,
         "paper_recall": paper and paper.recall,
-        "measures": unit.measures,
+        "measures": MEASURES[unit],
     }
 
 
