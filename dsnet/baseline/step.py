@@ -42,111 +42,6 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 _TINY = float(np.finfo(np.float64).tiny)
 
 
-def three_classes(core_mean_hu: Floats, params: Baseline) -> Floats:
-    """Return 1 for the class by the two outer thresholds and 0 for the others.
-
-    Normal from `normal_hu` on, osteoporosis below `osteoporosis_hu`, osteopenia between.
-
-    Parameters
-    ----------
-    core_mean_hu : float64 (n,)
-    params : Baseline
-
-    Returns
-    -------
-    float64 (n, 3)
-        In the order of `schemas.CLASSES`. A rule is never uncertain: its probabilities are 0 and 1.
-
-    Examples
-    --------
-    >>> three_classes(np.array([135.0]), Baseline()).tolist()
-    [[0.0, 1.0, 0.0]]
-    """
-    severity = (core_mean_hu < params.normal_hu).astype(np.int64)
-    severity += core_mean_hu < params.osteoporosis_hu
-    return np.eye(len(CLASSES))[severity]
-
-
-def osteoporosis_alone(core_mean_hu: Floats, threshold_hu: float) -> Floats:
-    """Return 1 for osteoporosis below the threshold, else for normal, as `three_classes` does."""
-    severity = np.where(core_mean_hu < threshold_hu, len(CLASSES) - 1, 0)
-    return np.eye(len(CLASSES))[severity]
-
-
-def fit_multinomial(features: pd.DataFrame) -> Pipeline:
-    """Return a multinomial logistic regression on standardised HU features.
-
-    Parameters
-    ----------
-    features : DataFrame
-        As for `training_rows`. Training rows are fitted; validation rows choose the ridge penalty,
-        by the mean negative logarithm of the true class's probability, and nothing else.
-    """
-    train, validation = training_rows(features)
-    right = np.arange(len(validation)), class_indices(validation)
-    models = [
-        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(
-            hu(train), class_indices(train)
-        )
-        for strength in STRENGTHS
-    ]
-
-    def loss(model: Pipeline) -> float:
-        likelihood = np.maximum(class_probability(model, validation)[right], _TINY)
-        return float(-np.log(likelihood).mean())
-
-    return min(models, key=loss)
-
-
-def class_probability(model: Pipeline, features: pd.DataFrame) -> Floats:
-    """Return the class probabilities of measured rows by a fitted model, float64 (n, 3)."""
-    probability = np.zeros((len(features), len(CLASSES)))
-    if len(features):
-        probability[:, model.classes_] = model.predict_proba(hu(features))
-    return probability
-
-
-def training_rows(features: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the measured rows of training and validation.
-
-    Parameters
-    ----------
-    features : DataFrame
-        Rows of `schemas.FEATURES` of these two subsets.
-
-    Raises
-    ------
-    ValueError
-        If there is a row of another subset: the test subset must not reach a fit.
-    UserError
-        If one of the two subsets holds no measurement.
-    """
-    others = set(features["subset"]) - {"train", "validation"}
-    if others:
-        raise ValueError(f"rows of {', '.join(sorted(others))} must not reach a fit")
-    measured = features.dropna(subset=list(FEATURES_HU))
-    train, validation = (measured[measured["subset"] == name] for name in ("train", "validation"))
-    for name, rows in (("training", train), ("validation", validation)):
-        if rows.empty:
-            raise UserError(
-                "features.csv",
-                expected=f"measured vertebrae in the {name} subset",
-                came="none",
-                remedy="set slices.pixel_mm to less, or baseline's fractions to more",
-            )
-    return train, validation
-
-
-def hu(features: pd.DataFrame) -> Floats:
-    """Return the features alone, float64 (n, 4)."""
-    return features[list(FEATURES_HU)].to_numpy(np.float64)
-
-
-def class_indices(features: pd.DataFrame) -> Integers:
-    """Return the labels as indices into `schemas.CLASSES`, int64 (n,)."""
-    return features["label"].map(CLASSES.index).to_numpy(np.int64)
-
-
 _CURVES = ("roc", "calibration")
 """Curves that mean something where the boxes are the annotated ones."""
 
@@ -318,6 +213,111 @@ def _counts(rows: pd.DataFrame) -> dict[str, Any]:
     """Return whose boxes were measured, and how many could be."""
     measured = rows.dropna(subset=list(FEATURES_HU))
     return {"box": rows["box"].iloc[0], "annotated": len(rows), "measured": len(measured)}
+
+
+def three_classes(core_mean_hu: Floats, params: Baseline) -> Floats:
+    """Return 1 for the class by the two outer thresholds and 0 for the others.
+
+    Normal from `normal_hu` on, osteoporosis below `osteoporosis_hu`, osteopenia between.
+
+    Parameters
+    ----------
+    core_mean_hu : float64 (n,)
+    params : Baseline
+
+    Returns
+    -------
+    float64 (n, 3)
+        In the order of `schemas.CLASSES`. A rule is never uncertain: its probabilities are 0 and 1.
+
+    Examples
+    --------
+    >>> three_classes(np.array([135.0]), Baseline()).tolist()
+    [[0.0, 1.0, 0.0]]
+    """
+    severity = (core_mean_hu < params.normal_hu).astype(np.int64)
+    severity += core_mean_hu < params.osteoporosis_hu
+    return np.eye(len(CLASSES))[severity]
+
+
+def osteoporosis_alone(core_mean_hu: Floats, threshold_hu: float) -> Floats:
+    """Return 1 for osteoporosis below the threshold, else for normal, as `three_classes` does."""
+    severity = np.where(core_mean_hu < threshold_hu, len(CLASSES) - 1, 0)
+    return np.eye(len(CLASSES))[severity]
+
+
+def fit_multinomial(features: pd.DataFrame) -> Pipeline:
+    """Return a multinomial logistic regression on standardised HU features.
+
+    Parameters
+    ----------
+    features : DataFrame
+        As for `training_rows`. Training rows are fitted; validation rows choose the ridge penalty,
+        by the mean negative logarithm of the true class's probability, and nothing else.
+    """
+    train, validation = training_rows(features)
+    right = np.arange(len(validation)), class_indices(validation)
+    models = [
+        make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(
+            hu(train), class_indices(train)
+        )
+        for strength in STRENGTHS
+    ]
+
+    def loss(model: Pipeline) -> float:
+        likelihood = np.maximum(class_probability(model, validation)[right], _TINY)
+        return float(-np.log(likelihood).mean())
+
+    return min(models, key=loss)
+
+
+def class_probability(model: Pipeline, features: pd.DataFrame) -> Floats:
+    """Return the class probabilities of measured rows by a fitted model, float64 (n, 3)."""
+    probability = np.zeros((len(features), len(CLASSES)))
+    if len(features):
+        probability[:, model.classes_] = model.predict_proba(hu(features))
+    return probability
+
+
+def training_rows(features: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the measured rows of training and validation.
+
+    Parameters
+    ----------
+    features : DataFrame
+        Rows of `schemas.FEATURES` of these two subsets.
+
+    Raises
+    ------
+    ValueError
+        If there is a row of another subset: the test subset must not reach a fit.
+    UserError
+        If one of the two subsets holds no measurement.
+    """
+    others = set(features["subset"]) - {"train", "validation"}
+    if others:
+        raise ValueError(f"rows of {', '.join(sorted(others))} must not reach a fit")
+    measured = features.dropna(subset=list(FEATURES_HU))
+    train, validation = (measured[measured["subset"] == name] for name in ("train", "validation"))
+    for name, rows in (("training", train), ("validation", validation)):
+        if rows.empty:
+            raise UserError(
+                "features.csv",
+                expected=f"measured vertebrae in the {name} subset",
+                came="none",
+                remedy="set slices.pixel_mm to less, or baseline's fractions to more",
+            )
+    return train, validation
+
+
+def hu(features: pd.DataFrame) -> Floats:
+    """Return the features alone, float64 (n, 4)."""
+    return features[list(FEATURES_HU)].to_numpy(np.float64)
+
+
+def class_indices(features: pd.DataFrame) -> Integers:
+    """Return the labels as indices into `schemas.CLASSES`, int64 (n,)."""
+    return features["label"].map(CLASSES.index).to_numpy(np.int64)
 
 
 if __name__ == "__main__":

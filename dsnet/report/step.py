@@ -38,6 +38,10 @@ from dsnet.slices.thumbnails import RULE, choose, picture, showable
 from dsnet.step import run
 from dsnet.train.manifest import commit
 
+SCRIPTS = ("table.js", "grid.js", "patient.js", "start.js")
+"""In the order in which they stand on the page."""
+
+
 COLUMNS = (
     "patient_key",
     "series_key",
@@ -48,6 +52,144 @@ COLUMNS = (
     "level",
 )
 """Of the ledger, with the level that a slice shows."""
+
+
+def report(*, config: Config, results: Path, page: Path, shareable: bool = False) -> None:
+    """Write the report.
+
+    Parameters
+    ----------
+    config : Config
+        All of it: the page shows it, without the folders of this machine.
+    results : Path
+        The results folder: the ledger, and what else there is; the page says what is missing.
+    page : Path
+        Written: one HTML file.
+    shareable : bool
+        Leave out what may not leave the hospital: images, the rows of single patients and files,
+        and small numbers of patients (``report.min_cell``), also of a synthetic cohort.
+
+    Raises
+    ------
+    UserError
+        If there is no ledger, or a table is not what its step writes or counts something else than
+        another.
+    """
+    read = Results(results)
+    tables = read_tables(read)
+    slices = read.cohort / "slices.npy"
+    pictures = gallery(
+        tables.ledger,
+        read.index,
+        SliceStore(slices, slices.with_suffix(".csv"))
+        if slices.exists() and not tables.nothing_included
+        else None,
+        read.thumbnails,
+        number=0 if shareable else config.report.thumbnails,
+    )
+    min_cell = 0 if tables.synthetic and not shareable else config.report.min_cell
+    reported, missing_tables = read_result_tables(read)
+    wanted = (config.split.repeats, config.split.learning_curve, config.external)
+    asked_for = dict(zip(OPTIONAL, map(bool, wanted), strict=True))
+    figures, missing_figures = read_figures(read, shareable=shareable)
+    records = read_records(read)
+    proof = read.split_proof if tables.split_made else None
+    description = describe(tables, read.index, read.patients, min_cell=min_cell, strict=shareable)
+    content = {
+        "diagram": data_uri("image/svg+xml", draw(tables).rendered("svg")),
+        "narrow_diagram": data_uri("image/svg+xml", draw(tables, narrow=True).rendered("svg")),
+        "pictures": pictures,
+        "description": description,
+        "min_cell": min_cell,
+        "proof": proof,
+        "results": reported,
+        "missing": [
+            *_missing_steps(read, tables),
+            *([] if records else ["trainings"]),
+            *(f"{name}.csv" for name in missing_tables if asked_for.get(name, True)),
+            *(["figures"] if not figures else (f"the figure {name}" for name in missing_figures)),
+        ],
+        "figures": figures,
+        "records": records,
+        "shareable": shareable,
+        "methods": paragraph(tables, config, proof, reported),
+    }
+    embedded = None if shareable else embed(tables, read.exams, pictures)
+    write_text(page, render(tables, config, embedded, content))
+
+
+def _missing_steps(results: Results, tables: Tables) -> list[str]:
+    """Return what the steps of the cohort have not made yet; nothing included makes nothing."""
+    wanted = {
+        "labels": not tables.labels.empty,
+        "split": tables.split_made,
+        "slices": (results.cohort / "slices.json").exists(),
+    }
+    if tables.nothing_included:
+        wanted = {}
+    wanted["thumbnails of excluded images"] = results.thumbnails is not None
+    return [name for name, made in wanted.items() if not made]
+
+
+def render(tables: Tables, config: Config, embedded: Json | None, content: Json) -> str:
+    """Return the page: one HTML file without any reference to another.
+
+    Parameters
+    ----------
+    tables : Tables
+    config : Config
+    embedded : dict or None
+        As `embed` returns it; None on a page that may be shared.
+    content : dict
+        What else the template names, as `report` gathers it.
+    """
+    return (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            content=content,
+            tables=tables,
+            flow=tables.flow,
+            groups=GROUPS,
+            units=UNITS,
+            rule=RULE,
+            of_images=OF_IMAGES,
+            meanings_of=MEANINGS,
+            remedy=remedy,
+            near_misses=near_misses_sentence(tables.flow.get("identity", {})),
+            settings=flat(settings(config)),
+            commit=commit(),
+            data=_json(embedded),
+            style=_resource("report.css"),
+            script=Markup("\n").join(_resource(name) for name in SCRIPTS),
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Return the templates; a name without a value is an error, text is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("dsnet.report"),
+        autoescape=jinja2.select_autoescape(("html.jinja",), default_for_string=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": "{:,}".format, "count_of": count_of, "words": words}
+    return made
+
+
+def _resource(name: str) -> Markup:
+    """Return a file of the package, which is our own and needs no escaping."""
+    text = (files("dsnet.report") / "templates" / name).read_text(encoding="utf-8")
+    return Markup(text)  # noqa: S704 - our own style or script
+
+
+def _json(value: Any) -> Markup:
+    """Return JSON that cannot end the element that it stands in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(safe)  # noqa: S704 - nothing in it can be read as markup
 
 
 @dataclass(frozen=True)
@@ -230,148 +372,6 @@ def _joined(rows: pd.DataFrame, key: str, text: str, separator: str) -> dict[str
     """Return all texts of each key, in order."""
     joined = rows.groupby(key, sort=False)[text].agg(separator.join)
     return {str(name): value for name, value in joined.items()}
-
-
-SCRIPTS = ("table.js", "grid.js", "patient.js", "start.js")
-"""In the order in which they stand on the page."""
-
-
-def report(*, config: Config, results: Path, page: Path, shareable: bool = False) -> None:
-    """Write the report.
-
-    Parameters
-    ----------
-    config : Config
-        All of it: the page shows it, without the folders of this machine.
-    results : Path
-        The results folder: the ledger, and what else there is; the page says what is missing.
-    page : Path
-        Written: one HTML file.
-    shareable : bool
-        Leave out what may not leave the hospital: images, the rows of single patients and files,
-        and small numbers of patients (``report.min_cell``), also of a synthetic cohort.
-
-    Raises
-    ------
-    UserError
-        If there is no ledger, or a table is not what its step writes or counts something else than
-        another.
-    """
-    read = Results(results)
-    tables = read_tables(read)
-    slices = read.cohort / "slices.npy"
-    pictures = gallery(
-        tables.ledger,
-        read.index,
-        SliceStore(slices, slices.with_suffix(".csv"))
-        if slices.exists() and not tables.nothing_included
-        else None,
-        read.thumbnails,
-        number=0 if shareable else config.report.thumbnails,
-    )
-    min_cell = 0 if tables.synthetic and not shareable else config.report.min_cell
-    reported, missing_tables = read_result_tables(read)
-    wanted = (config.split.repeats, config.split.learning_curve, config.external)
-    asked_for = dict(zip(OPTIONAL, map(bool, wanted), strict=True))
-    figures, missing_figures = read_figures(read, shareable=shareable)
-    records = read_records(read)
-    proof = read.split_proof if tables.split_made else None
-    description = describe(tables, read.index, read.patients, min_cell=min_cell, strict=shareable)
-    content = {
-        "diagram": data_uri("image/svg+xml", draw(tables).rendered("svg")),
-        "narrow_diagram": data_uri("image/svg+xml", draw(tables, narrow=True).rendered("svg")),
-        "pictures": pictures,
-        "description": description,
-        "min_cell": min_cell,
-        "proof": proof,
-        "results": reported,
-        "missing": [
-            *_missing_steps(read, tables),
-            *([] if records else ["trainings"]),
-            *(f"{name}.csv" for name in missing_tables if asked_for.get(name, True)),
-            *(["figures"] if not figures else (f"the figure {name}" for name in missing_figures)),
-        ],
-        "figures": figures,
-        "records": records,
-        "shareable": shareable,
-        "methods": paragraph(tables, config, proof, reported),
-    }
-    embedded = None if shareable else embed(tables, read.exams, pictures)
-    write_text(page, render(tables, config, embedded, content))
-
-
-def _missing_steps(results: Results, tables: Tables) -> list[str]:
-    """Return what the steps of the cohort have not made yet; nothing included makes nothing."""
-    wanted = {
-        "labels": not tables.labels.empty,
-        "split": tables.split_made,
-        "slices": (results.cohort / "slices.json").exists(),
-    }
-    if tables.nothing_included:
-        wanted = {}
-    wanted["thumbnails of excluded images"] = results.thumbnails is not None
-    return [name for name, made in wanted.items() if not made]
-
-
-def render(tables: Tables, config: Config, embedded: Json | None, content: Json) -> str:
-    """Return the page: one HTML file without any reference to another.
-
-    Parameters
-    ----------
-    tables : Tables
-    config : Config
-    embedded : dict or None
-        As `embed` returns it; None on a page that may be shared.
-    content : dict
-        What else the template names, as `report` gathers it.
-    """
-    return (
-        environment()
-        .get_template("report.html.jinja")
-        .render(
-            content=content,
-            tables=tables,
-            flow=tables.flow,
-            groups=GROUPS,
-            units=UNITS,
-            rule=RULE,
-            of_images=OF_IMAGES,
-            meanings_of=MEANINGS,
-            remedy=remedy,
-            near_misses=near_misses_sentence(tables.flow.get("identity", {})),
-            settings=flat(settings(config)),
-            commit=commit(),
-            data=_json(embedded),
-            style=_resource("report.css"),
-            script=Markup("\n").join(_resource(name) for name in SCRIPTS),
-        )
-    )
-
-
-def environment() -> jinja2.Environment:
-    """Return the templates; a name without a value is an error, text is escaped."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("dsnet.report"),
-        autoescape=jinja2.select_autoescape(("html.jinja",), default_for_string=False),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"number": "{:,}".format, "count_of": count_of, "words": words}
-    return made
-
-
-def _resource(name: str) -> Markup:
-    """Return a file of the package, which is our own and needs no escaping."""
-    text = (files("dsnet.report") / "templates" / name).read_text(encoding="utf-8")
-    return Markup(text)  # noqa: S704 - our own style or script
-
-
-def _json(value: Any) -> Markup:
-    """Return JSON that cannot end the element that it stands in."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup(safe)  # noqa: S704 - nothing in it can be read as markup
 
 
 if __name__ == "__main__":
