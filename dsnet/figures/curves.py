@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dsnet.figures.style import (
+from dsnet.figures import (
     BLACK,
     COLUMN_MM,
     GREY,
@@ -27,7 +27,7 @@ from dsnet.figures.style import (
 )
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import Entry, Json, evaluation_note, is_baseline, read_entry, title_of
+from dsnet.tables import Entry, Json, evaluation_note, is_baseline, read_entry, title_of
 
 _FIRST = "Curves and bands of the first seed"
 _BANDS = (

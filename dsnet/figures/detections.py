@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from dsnet import schemas
 from dsnet.config.detector import Window
 from dsnet.evaluate.provenance import data_note, read_grid, read_provenance
-from dsnet.figures.style import BLACK, CLASS_LOOKS, Caption, panels, save, styled
+from dsnet.figures import BLACK, CLASS_LOOKS, Caption, panels, save, styled
 from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
-from dsnet.tables.methods import title_of
+from dsnet.tables import title_of
 
 BONE = Window()
 """The bone window of docs/interpretations.md#21."""

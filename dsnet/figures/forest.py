@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsnet.figures.style import BLACK, GREY, Caption, letter, look_of, panels, save, styled
+from dsnet.figures import BLACK, GREY, Caption, letter, look_of, panels, save, styled
 from dsnet.step import run
+from dsnet.tables import Entry, evaluation_note, read_csv, read_entry, title_of
 from dsnet.tables.literature import reported
-from dsnet.tables.methods import Entry, evaluation_note, read_csv, read_entry, title_of
 
 TITLE = "Map of each detector, and what attention adds to it"
 TEXT = (

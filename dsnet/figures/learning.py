@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dsnet import schemas
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.figures.style import (
+from dsnet.figures import (
     ATTENTION_LOOKS,
     Caption,
     letter,
@@ -21,7 +21,7 @@ from dsnet.figures.style import (
     styled,
 )
 from dsnet.step import run
-from dsnet.tables.methods import title_of
+from dsnet.tables import title_of
 
 _NAMES = {"none": "no attention"}
 

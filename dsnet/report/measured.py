@@ -15,7 +15,7 @@ from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate.metrics import DEFINITIONS
 from dsnet.results import Results
-from dsnet.tables.methods import title_of
+from dsnet.tables import title_of
 
 TABLES = {
     "table1": "Table 1. ResNet50 with each attention, beside the paper's figures",

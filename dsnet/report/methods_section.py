@@ -12,7 +12,7 @@ from dsnet.errors import UserError
 from dsnet.report.counts import Tables, subset_counts
 from dsnet.report.measured import Format, ResultTable, format_cell, in_words
 from dsnet.results import Json, Results
-from dsnet.tables.methods import title_of
+from dsnet.tables import title_of
 
 PUBLISHED = ("none", "paper", "imagenet", "coco")
 """Values of ``detector.weights`` that are no path."""

@@ -13,7 +13,7 @@ from dsnet.evaluate.intervals import METHODS
 from dsnet.evaluate.resampling import ALPHA
 from dsnet.files import read_json, write_text
 from dsnet.step import run
-from dsnet.tables.methods import (
+from dsnet.tables import (
     BOUNDS,
     Entry,
     Json,

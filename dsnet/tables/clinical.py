@@ -10,7 +10,7 @@ import pandas as pd
 
 from dsnet.files import write_csv
 from dsnet.step import run
-from dsnet.tables.methods import BOUNDS, Entry, Json, percent, read_entry
+from dsnet.tables import BOUNDS, Entry, Json, percent, read_entry
 
 SHOWN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Thresholds of the table; metrics files have more."""

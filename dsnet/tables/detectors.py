@@ -17,8 +17,7 @@ from dsnet.errors import UserError
 from dsnet.files import read_json, write_csv, write_json
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.literature import reported
-from dsnet.tables.methods import (
+from dsnet.tables import (
     BOUNDS,
     METHOD,
     Entry,
@@ -28,6 +27,7 @@ from dsnet.tables.methods import (
     read_entry,
     title_of,
 )
+from dsnet.tables.literature import reported
 
 MEASURES = {
     "map": "map",

@@ -9,7 +9,7 @@ from dsnet.errors import UserError
 from dsnet.evaluate.intervals import difference_of_cohorts
 from dsnet.files import write_csv
 from dsnet.step import run
-from dsnet.tables.methods import BOUNDS, Entry, Json, percent, read_entry
+from dsnet.tables import BOUNDS, Entry, Json, percent, read_entry
 
 PERCENT = (
     "map",

@@ -12,7 +12,7 @@ from dsnet.evaluate.provenance import data_note
 from dsnet.files import read_json, write_csv
 from dsnet.schemas import LEAKY
 from dsnet.step import run
-from dsnet.tables.methods import Json, method_of, percent
+from dsnet.tables import Json, method_of, percent
 
 STATISTICS = (
     "map",

@@ -21,7 +21,7 @@ from dsnet.evaluate.provenance import data_note
 from dsnet.files import read_json, write_csv
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import (
+from dsnet.tables import (
     Entry,
     Json,
     check_made,

@@ -15,7 +15,7 @@ from dsnet import schemas
 from dsnet.files import write_csv, write_json, write_text
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import Json, read_entry
+from dsnet.tables import Json, read_entry
 
 _BINS = 20
 """Steps of recall and of confidence from 0 to 1 at which the curves are given."""

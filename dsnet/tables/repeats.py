@@ -14,7 +14,7 @@ from dsnet import schemas
 from dsnet.evaluate.subgroups import STATISTICS
 from dsnet.files import write_csv
 from dsnet.step import run
-from dsnet.tables.methods import BOUNDS, Json, read_entry
+from dsnet.tables import BOUNDS, Json, read_entry
 
 COLUMNS = (
     "method",
