@@ -226,7 +226,6 @@ class ResultTable:
 class Picture:
     """A figure, as a ``data:`` URI."""
 
-    name: str
     title: str
     caption: str
     source: str
@@ -297,7 +296,7 @@ def _picture(results: Results, path: Path) -> Picture:
     caption = str(about.get("caption", ""))
     data = f" Data: {about['data']}." if "data" in about else ""
     source = data_uri(_MEDIA_TYPES[path.suffix], path.read_bytes())
-    return Picture(path.stem, title, caption + data, source)
+    return Picture(title, caption + data, source)
 
 
 def data_uri(media_type: str, content: bytes) -> str:
