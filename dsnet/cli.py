@@ -228,7 +228,7 @@ def review_list(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Write the images that a reader should look at, ready to fill in and to use as review.csv."""
-    from dsnet.audit.review import write_review_list  # noqa: PLC0415 - pandas, for this command
+    from dsnet.audit.contact_sheet import write_review_list  # noqa: PLC0415 - pandas, for this command
 
     with reporting():
         config = _config(configfile, results)
@@ -410,16 +410,16 @@ def show(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Print a table with intervals and the paper's figures."""
-    from dsnet.tables import show as tables  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.tables import detectors, literature  # noqa: PLC0415 - pandas, for this command
 
     with reporting():
         folder = results or _config(configfile).results
         path = folder / f"table{table}.csv"
         if table == 3:
-            tables.show_literature(table=path)
+            literature.show(table=path)
         else:
             summary = "metrics.json" if table == 1 else "table2.json"
-            tables.show(table=path, summary=folder / summary)
+            detectors.show(table=path, summary=folder / summary)
 
 
 @app.command()

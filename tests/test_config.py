@@ -10,7 +10,7 @@ from dsnet.config import documents
 from dsnet.config.cohort import Criteria
 from dsnet.config.load import Config, check_yaml, load
 from dsnet.errors import UserError
-from dsnet.report.provenance import settings as settings_of
+from dsnet.report.methods_section import settings as settings_of
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
