@@ -157,6 +157,13 @@ class Elements:
             return None
         return encoded[value:]
 
+    def encapsulated(self) -> bytes | None:
+        """Return the value of encapsulated PixelData (7FE0,0010), None for any other."""
+        encoded = self.encoded[_PIXEL_DATA]
+        if self.implicit or encoded[8:12] != _LENGTH.pack(_UNDEFINED):
+            return None
+        return bytes(encoded[12:-8])  # without VR and length, and the delimiter at the end
+
     def dataset(self, keywords: Iterable[str]) -> Dataset:
         """Return some of the elements as pydicom reads them, with the transfer syntax."""
         chosen = (self.encoded.get(_tag(keyword), b"") for keyword in sorted(keywords, key=_tag))

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException
 from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -203,10 +204,7 @@ def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iter
     if not decoder.is_available:
         raise PixelError("no_decoder")
     try:
-        if isinstance(dataset, Elements):
-            dataset = dataset.dataset(KEYWORDS)
-        _check_size(dataset, largest_bytes, native=decoder.is_native)
-        yield from _frames(decoder, dataset)
+        yield from _frames(decoder, dataset, largest_bytes)
     except _DECODER_ERRORS as error:
         no_memory = isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
         raise PixelError("memory_limit" if no_memory else "decode_error") from error
@@ -263,15 +261,34 @@ def _native_form(elements: Elements) -> _NativeForm | None:
     return _NativeForm(rows, columns, bits_stored, bool(signed))
 
 
-def _frames(decoder: Decoder, dataset: Dataset) -> Iterator[NDArray[Any]]:
+def _frames(
+    decoder: Decoder, dataset: Dataset | Elements, largest_bytes: float
+) -> Iterator[NDArray[Any]]:
     """Return the frames; a single one comes from the fastest plugin, if that can decode it."""
     options: dict[str, Any] = {"raw": True, "view_only": True, "allow_excess_frames": False}
+    source: Dataset | bytes
+    is_single = value(dataset, "NumberOfFrames") in (None, 1)
+    if not isinstance(dataset, Elements):
+        source = dataset
+    elif is_single and not decoder.is_native and (encapsulated := dataset.encapsulated()):
+        source = encapsulated
+        options |= _image_module(dataset)
+    else:
+        source = dataset = dataset.dataset(KEYWORDS)
+    _check_size(dataset, source, largest_bytes, native=decoder.is_native)
     plugin = _FASTEST_PLUGIN.get(decoder.UID)
-    if plugin in decoder.available_plugins and value(dataset, "NumberOfFrames") in (None, 1):
+    if is_single and plugin in decoder.available_plugins:
         with suppress(*_DECODER_ERRORS):  # then pydicom asks the other plugins, too
-            (frame, _), *_ = decoder.iter_array(dataset, decoding_plugin=plugin, **options)
+            (frame, _), *_ = decoder.iter_array(source, decoding_plugin=plugin, **options)
             return iter([frame])
-    return (frame for frame, _ in decoder.iter_array(dataset, **options))
+    return (frame for frame, _ in decoder.iter_array(source, **options))
+
+
+@remembered(*KEYWORDS)
+def _image_module(elements: Elements) -> dict[str, Any]:
+    """Return the image pixel module as pydicom's decoders take it beside the bytes of one frame."""
+    without_pixels = [keyword for keyword in KEYWORDS if keyword != "PixelData"]
+    return {"pixel_keyword": "PixelData", **as_pixel_options(elements.dataset(without_pixels))}
 
 
 class PixelHash:
@@ -454,13 +471,15 @@ def _syntax(dataset: Dataset | Elements) -> str:
     return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
-def _check_size(dataset: Dataset, largest_bytes: float, *, native: bool) -> None:
+def _check_size(
+    dataset: Dataset | Elements, source: Dataset | bytes, largest_bytes: float, *, native: bool
+) -> None:
     """Raise PixelError for pixels that are too few or too many, before they are decoded."""
-    if native and _is_short(dataset):
+    if native and isinstance(source, Dataset) and _is_short(source):
         raise PixelError("cut_pixels")
     if _frame_bits(dataset) > 8 * largest_bytes:
         raise PixelError("too_large")
-    if not native and not _has_stated_size(dataset):
+    if not native and not _has_stated_size(dataset, source):
         raise PixelError("decode_error")
 
 
@@ -477,21 +496,22 @@ def _is_short(dataset: Dataset) -> bool:
     return content is None or len(content) * 8 < bits * (frames if isinstance(frames, int) else 1)
 
 
-def _frame_bits(dataset: Dataset) -> int:
+def _frame_bits(dataset: Dataset | Elements) -> int:
     """Return the bits of one frame by the image pixel module, 0 where it is incomplete."""
     keywords = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
     factors = [value(dataset, keyword) for keyword in keywords]
     return math.prod(factors) if all(isinstance(factor, int) for factor in factors) else 0
 
 
-def _has_stated_size(dataset: Dataset) -> bool:
+def _has_stated_size(dataset: Dataset | Elements, source: Dataset | bytes) -> bool:
     """Return whether compressed frames have the rows and columns of the header.
 
     Asked before decoding: a few bytes of JPEG may say that they are gigapixels.
     """
     stated = value(dataset, "Rows"), value(dataset, "Columns")
     frames = value(dataset, "NumberOfFrames") or 1
-    sizes = map(codestream_size, generate_frames(dataset.PixelData, number_of_frames=frames))
+    content = source if isinstance(source, bytes) else source.PixelData
+    sizes = map(codestream_size, generate_frames(content, number_of_frames=frames))
     return all(size is None or size == stated for size in sizes)
 
 
