@@ -1,6 +1,5 @@
 """The command line: ``dsnet``."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 
-from dsnet import __version__, failures
+from dsnet import __version__
 from dsnet.config.load import Config, check_yaml, config_files, load
-from dsnet.errors import UserError
+from dsnet.errors import UserError, read_failures
 from dsnet.results import SOURCE, Results
 from dsnet.step import reporting
 
@@ -84,7 +82,7 @@ def init(
     ] = False,
 ) -> None:
     """Lay out a cohort folder, and a config of your own for it: config/local.yaml."""
-    from dsnet.start.layout import lay_out  # noqa: PLC0415 - for this command alone
+    from dsnet.start.project import lay_out  # noqa: PLC0415 - for this command alone
 
     with reporting():
         for line in lay_out(folder, paper=paper):
@@ -103,8 +101,7 @@ def check(
 ) -> None:
     """List all faults of the cohort at once, before anything runs; status 1 if one stops it."""
     from dsnet.start.check import check_cohort  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.start.cost import cost_of_table1  # noqa: PLC0415 - as above
-    from dsnet.start.view import fault_lines, summary_lines  # noqa: PLC0415 - as above
+    from dsnet.start.faults import fault_lines, summary_lines  # noqa: PLC0415 - as above
 
     with reporting(show_private=show_private):
         _check_terminal(show_private)
@@ -119,6 +116,8 @@ def check(
                 typer.echo(line)
             cost = None
             if checked.images and not checked.stops and not name:
+                from dsnet.start.cost import cost_of_table1  # noqa: PLC0415 - torch, here alone
+
                 cost = cost_of_table1(config, checked.images)
             for line in summary_lines(checked, own, cost, pixels=pixels):
                 typer.echo(line)
@@ -131,7 +130,7 @@ def check(
 def why(configfile: ConfigFile = CONFIG) -> None:
     """Print how the last run of the workflow failed, with private detail on a terminal."""
     with reporting():
-        last = failures.read(_config(configfile).private)
+        last = read_failures(_config(configfile).private)
         is_private = sys.stdout.isatty()
         for failure in last:
             typer.echo(f"{failure.log}: {failure.sentence}" if failure.log else failure.sentence)
@@ -484,7 +483,7 @@ def compare(
     results_b: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
     """Set two runs side by side: settings that differ, metrics, patients whose grade changed."""
-    from dsnet.use.compare import compare_results  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.use.runs import compare_results  # noqa: PLC0415 - pandas, for this command alone
 
     with reporting():
         found = compare_results(results_a, results_b)
@@ -505,8 +504,8 @@ def tensorboard(
     output: Annotated[Path, typer.Option(help="Folder to write, for tensorboard --logdir.")],
 ) -> None:
     """Write losses and validation of all trainings, also of those under way, for TensorBoard."""
-    from dsnet.use.log import log_trainings  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.use.log import tensorboard as loggers  # noqa: PLC0415 - as above
+    from dsnet.use.runs import log_trainings  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.use.runs import tensorboard as loggers  # noqa: PLC0415 - as above
 
     with reporting():
         for run, epochs in log_trainings(results, loggers(output)).items():
@@ -522,67 +521,15 @@ def adopt(
 
     Everything that is there is taken, with or without the raw data; what is missing stays missing.
     """
+    from dsnet.start.project import check_recorded  # noqa: PLC0415 - pandas, for this command alone
+
     with reporting():
         config = _config(configfile)
-        _check_recorded(config.cohort)
+        check_recorded(config.cohort)
         command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", target]
         if configfile:
             command += ["--configfile", *map(str, configfile)]
         raise SystemExit(subprocess.run(command, check=False).returncode)
-
-
-def _check_recorded(cohort: Path) -> None:
-    """Refuse what differs from DVC's records, other than raw data that were not pulled.
-
-    Stages that were never run are not asked: those of the demo beside an own cohort, for one.
-    """
-    stages = [
-        f"{path.with_suffix('.yaml').as_posix()}:{stage}"
-        for path in (Path(folder, "dvc.lock") for folder in ("", "own", "all", "data"))
-        if path.exists()
-        for stage in yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    ]
-    pointer = cohort.with_name(f"{cohort.name}.dvc")
-    targets = [*stages, *([pointer.as_posix()] if pointer.exists() else [])]
-    if not stages:
-        raise UserError(
-            "dvc.lock",
-            expected="results that DVC has recorded",
-            came="no record",
-            remedy="run dvc repro, or snakemake if DVC is not used",
-        )
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json", *targets],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise UserError(
-            "dvc status",
-            expected="an answer",
-            came=f"exit status {done.returncode}",
-            remedy="run dvc status, and wait or mend what it names",
-        )
-    changes = {
-        path: state
-        for stage in json.loads(done.stdout or "{}").values()
-        for entry in stage
-        if isinstance(entry, dict)
-        for paths in entry.values()
-        if isinstance(paths, dict)
-        for path, state in paths.items()
-    }
-    for raw in ("data/phantom", "data/phantom-answers.json", cohort.as_posix()):
-        if changes.get(raw) in ("deleted", "not in cache"):
-            del changes[raw]
-    if changes:
-        raise UserError(
-            "dvc status",
-            expected="data and results that belong together",
-            came=f"{len(changes)} changes since they were recorded",
-            remedy="look at dvc status, then run dvc pull or dvc repro",
-        )
 
 
 def _config(files: list[Path], results: Path | None = None) -> Config:

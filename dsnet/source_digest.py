@@ -1,4 +1,4 @@
-"""The digest of the source that a step runs: its import closure within this package.
+"""The source that a step runs: the digest of its import closure, its commit and versions.
 
 Snakemake's code trigger does not follow imports. A rule therefore names this digest, so that a step
 is run again when, and only when, a module that it may import has changed (docs/adr/0002). The
@@ -8,9 +8,15 @@ loads.
 
 import ast
 import hashlib
+import os
+import platform
+import subprocess
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+
+from dsnet import __version__
 
 _ROOT = Path(__file__).parent
 
@@ -117,3 +123,30 @@ def _holds_data(folder: Path) -> bool:
 @cache
 def _read(path: Path) -> bytes:
     return path.read_bytes()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of those on which weights depend."""
+    packages = ("lightning-fabric", "numpy", "torch", "torchvision")
+    own = {"python": platform.python_version(), "dsnet": __version__}
+    return own | {name: version(name) for name in packages}
+
+
+def commit() -> str:
+    """Return the commit of the package's sources, ``unknown`` outside a clone.
+
+    A clone may be another user's, as in a container. An image without a clone has the commit of its
+    build in the environment variable ``DSNET_COMMIT``.
+    """
+    built = os.environ.get("DSNET_COMMIT") or "unknown"
+    try:
+        answer = subprocess.run(
+            ["git", "-c", "safe.directory=*", "rev-parse", "HEAD"],  # noqa: S607 - git, where it is
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return built
+    return answer.stdout.strip() if answer.returncode == 0 else built

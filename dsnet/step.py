@@ -21,10 +21,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import BaseModel, ValidationError
 
-from dsnet import failures
-from dsnet.config.section import explain
-from dsnet.errors import UserError
-from dsnet.failures import Failure
+from dsnet.config import explain
+from dsnet.errors import Failure, UserError, record_failure
 from dsnet.files import cannot_write, write_text
 
 _PACKAGE = Path(__file__).parent
@@ -117,7 +115,7 @@ def reporting(*, show_private: bool = False, log: Path | None = None) -> Iterato
         yield
     except UserError as error:
         detail = f" [{error.private}]" if show_private and error.private else ""
-        failures.record(Failure(str(error), error.private, str(log or "")))
+        record_failure(Failure(str(error), error.private, str(log or "")))
         with suppress(UserError):  # the log may lie in the folder that cannot be written
             _record(log, str(error))
         _leave(f"{error}{detail}", 1)
@@ -126,7 +124,7 @@ def reporting(*, show_private: bool = False, log: Path | None = None) -> Iterato
             raise  # typer then ends with status 1, as other programs whose reader has enough
         full = cannot_write(error)
         sentence = str(full) if full else _fault(error)
-        failures.record(Failure(sentence, "", str(log or "")))
+        record_failure(Failure(sentence, "", str(log or "")))
         with suppress(UserError):
             _record(log, sentence)
         _leave(sentence, 1 if full else 70)

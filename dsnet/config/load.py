@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
+from dsnet.config import EXTERNAL, Section, explain
 from dsnet.config.cohort import (
     Annotations,
     Clinical,
@@ -20,9 +21,7 @@ from dsnet.config.cohort import (
     Split,
 )
 from dsnet.config.detector import Detector, Train
-from dsnet.config.evaluate import Baseline, Evaluate, Leakage
-from dsnet.config.output import Deidentify, PhiCheck, Report
-from dsnet.config.section import EXTERNAL, Section, explain
+from dsnet.config.evaluate import Baseline, Deidentify, Evaluate, Leakage, PhiCheck, Report
 from dsnet.errors import UserError
 
 FOLDERS = ("cohort", "results", "private", "external")

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config.output import Deidentify, Ocr
+from dsnet.config.evaluate import Deidentify, Ocr
 from dsnet.deidentify.burned_in import (
     LETTERS,
     Reason,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from dsnet.audit.explain import count_of
-from dsnet.config.output import FIGURES
+from dsnet.config.evaluate import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate.metrics import DEFINITIONS
 from dsnet.results import Results

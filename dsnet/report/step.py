@@ -25,8 +25,8 @@ from dsnet.report.provenance import Record, read_records
 from dsnet.results import Json, Results
 from dsnet.slices.store import SliceStore
 from dsnet.slices.thumbnails import RULE
+from dsnet.source_digest import commit
 from dsnet.step import run
-from dsnet.train.manifest import commit
 
 SCRIPTS = ("table.js", "grid.js", "patient.js", "start.js")
 """In the order in which they stand on the page."""

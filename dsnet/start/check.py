@@ -5,7 +5,6 @@ on, so that what follows needs no second implementation of any rule.
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from itertools import groupby
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -49,67 +48,13 @@ from dsnet.results import SOURCE, Results
 from dsnet.schemas import CLASSES
 from dsnet.slices.step import build, store_tasks
 from dsnet.split.assign import assign_patients, describe_patients
+from dsnet.start.faults import Checked, Weight, sorted_faults
 
-Weight = Literal["stop", "loss", "note"]
-"""The run would stop; patients or files would be lost; something to know."""
-
-WEIGHTS: Final[tuple[Weight, ...]] = ("stop", "loss", "note")
-
-_NUMBER: Final = re.compile(r"\d+")
 _LISTED: Final = 6
 """Names of a kind (kernels, criteria) that one line lists."""
 
 _NOT_DECODED: Final = Evidence(-1000.0, 1500.0, 0, 0.0, 0.0, 0.0, "")
 """Stands for the pixels of a file of which the header alone is read: they exclude nothing."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong in one way, in one place or in many.
-
-    Attributes
-    ----------
-    weight : {"stop", "loss", "note"}
-    error : UserError
-        The first.
-    others : tuple of UserError
-        Those that differ from it in their row alone.
-    """
-
-    weight: Weight
-    error: UserError
-    others: tuple[UserError, ...] = ()
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What a cohort would become.
-
-    Attributes
-    ----------
-    faults : tuple of Fault
-        Worst first.
-    files, patients : int
-        Files below ``dicom/``, and patients of their headers.
-    included : dict of str to int
-        Patients by class, of those that no criterion excludes.
-    images : dict of str to int
-        Labelled images by subset; empty where there can be no split.
-    excluded : dict of str to int
-        Patients by the criterion that excludes them.
-    """
-
-    faults: tuple[Fault, ...]
-    files: int = 0
-    patients: int = 0
-    included: dict[str, int] | None = None
-    images: dict[str, int] | None = None
-    excluded: dict[str, int] | None = None
-
-    @property
-    def stops(self) -> bool:
-        """Whether the workflow would stop."""
-        return any(fault.weight == "stop" for fault in self.faults)
 
 
 def check_cohort(config: Config, *, pixels: bool = False, external: bool = False) -> Checked:
@@ -131,14 +76,14 @@ def check_cohort(config: Config, *, pixels: bool = False, external: bool = False
         private = _private(config)
         index, identities, kernels = _index(folder, config, private, pixels=pixels)
     except UserError as error:
-        return Checked(_sorted([*notes, ("stop", error)]))
+        return Checked(sorted_faults([*notes, ("stop", error)]))
     notes += [*_missing(folder, config), *_unread(index), *_kernels(index, kernels, config)]
     with collect_errors() as stops:  # causes before what follows from them
         read = _read(folder, config, index, identities)
         checked = _outcome(folder, config, private, read, pixels=pixels, external=external)
     notes += _near_misses(read.unmatched)
     notes += [(fault.weight, fault.error) for fault in checked.faults]
-    return replace(checked, faults=_sorted([*notes, *(("stop", error) for error in stops)]))
+    return replace(checked, faults=sorted_faults([*notes, *(("stop", error) for error in stops)]))
 
 
 @dataclass(frozen=True)
@@ -220,7 +165,7 @@ def _outcome(
             with TemporaryDirectory() as scratch, collectable():
                 build(Path(scratch) / "slices.npy", tasks, config.slices)
         else:
-            grid = _sorted(list(_beyond_grid(labels, read.index, config.slices)))
+            grid = sorted_faults(list(_beyond_grid(labels, read.index, config.slices)))
             checked = replace(checked, faults=grid)
         if external:
             checked = replace(checked, images={"test": int(labels["image_key"].nunique())})
@@ -448,14 +393,3 @@ def _near_misses(unmatched: Sequence[UnmatchedId]) -> Iterator[tuple[Weight, Use
                     private=", ".join(names),
                 ),
             )
-
-
-def _sorted(found: Sequence[tuple[Weight, UserError]]) -> tuple[Fault, ...]:
-    """Return the faults, worst first, those together that differ in numbers alone."""
-    alike: dict[tuple[object, ...], list[UserError]] = {}
-    once = {(weight, str(error), error.private): (weight, error) for weight, error in found}
-    for weight, error in once.values():  # a table that two functions read shows its faults twice
-        texts = (error.where, error.expected, error.came, error.remedy)
-        alike.setdefault((weight, *(_NUMBER.sub("#", text) for text in texts)), []).append(error)
-    faults = [Fault(key[0], group[0], tuple(group[1:])) for key, group in alike.items()]  # type: ignore[arg-type]  # the weight
-    return tuple(sorted(faults, key=lambda fault: WEIGHTS.index(fault.weight)))

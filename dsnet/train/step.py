@@ -11,9 +11,7 @@ import json
 import math
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import groupby
@@ -31,8 +29,8 @@ from dsnet import slice_tables as schemas
 from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.attention import project_gammas, residuals
 from dsnet.detect.backbone import ATTENTION_PREFIX
-from dsnet.detect.dataset import Example, Negatives, SliceDataset
-from dsnet.detect.device import reproducible, this_machine
+from dsnet.detect.dataset import Negatives, SliceDataset
+from dsnet.detect.device import replace_layers, reproducible, this_machine
 from dsnet.detect.heads import class_loss
 from dsnet.detect.inference import branch_shares, predict
 from dsnet.detect.model import build, frozen_norm, trainable_layers
@@ -42,34 +40,31 @@ from dsnet.evaluate.average_precision import ap50
 from dsnet.evaluate.scene import scene
 from dsnet.files import read_json, sha256, write_json
 from dsnet.slice_tables import is_leaky
+from dsnet.source_digest import commit, versions
 from dsnet.step import run
-from dsnet.train.augment import augment
 from dsnet.train.checkpoints import RunFolder, run_folder, save
-from dsnet.train.cpu_layers import replace_layers
 from dsnet.train.data import (
     Stream,
+    augment,
     class_weights,
     device_share,
     epoch_batches,
     epoch_images,
     image_classes,
+    loaded,
     negatives_per_batch,
+    on_device,
     torch_seed,
     with_negatives,
 )
 from dsnet.train.launch import device_count, launched, open_fabric, share_norms
-from dsnet.train.manifest import describe
 
 Row = dict[str, Any]
 """One epoch of the history, under `schemas.HISTORY`."""
 
-Change = Callable[..., tuple[Tensor, Tensor]]
-"""From an image in HU, its boxes and ``index`` to what the network sees in an epoch."""
-
 _CHECKPOINT_FORMAT = 3  # a checkpoint of another is not resumed
 _DATA = ("cohort", "synthetic", "size_px", "pixel_mm")
 _VALIDATION = {"validation_map": "map", "validation_box_ap50": "box_ap50"}
-_LOADING_THREADS = 4
 _DROPS = (0.60, 0.85)  # of all steps; torchvision's reference drops after 16 and 22 of 26 epochs
 
 
@@ -203,7 +198,8 @@ def train(
             "backbone_layers_trained": trainable_layers(detector, variant.backbone),
             "norms_frozen": frozen_norm(detector),
         }
-        write_json(manifest, describe(**record, result=result))
+        made_by = {"commit": commit(), "versions": versions()}
+        write_json(manifest, {**made_by, **record, "result": result})
         folder.clear()
 
 
@@ -287,14 +283,14 @@ def train_one_epoch(
     losses: list[dict[str, float]] = []
     unread: tuple[list[str], dict[str, Tensor]] | None = None
     model.train()
-    for number, examples in enumerate(_loaded(training, shares, change, fabric.device)):
+    for number, examples in enumerate(loaded(training, shares, change, fabric.device)):
         rate = learning_rate(epoch * len(batches) + number, config.epochs * len(batches), config)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate"]
         # torchvision samples proposals from torch's global generator.
         torch.manual_seed(torch_seed(Stream.PROPOSALS, seed, epoch, number * world + rank))
         optimizer.zero_grad()
-        by_name: dict[str, Tensor] = model(*_on_device(examples, fabric.device))
+        by_name: dict[str, Tensor] = model(*on_device(examples, fabric.device))
         fabric.backward(torch.stack(list(by_name.values())).sum())
         if config.gradient_clip > 0:
             fabric.clip_gradients(
@@ -318,46 +314,6 @@ def train_one_epoch(
     means = {name: sum(one[name] for one in losses) / len(losses) for name in losses[0]}
     means = {"loss": sum(means.values()), **means}
     return {**means, "learning_rate": rate}
-
-
-def _loaded(
-    training: SliceDataset, shares: Sequence[Sequence[int]], change: Change, device: torch.device
-) -> Iterator[list[Example]]:
-    """Yield the examples of each batch; beside a GPU, those of the next are made meanwhile."""
-
-    def load(share: Sequence[int]) -> list[Example]:
-        return [training.augmented(i, partial(change, index=i)) for i in share]
-
-    if device.type == "cpu":  # which has no time to spare
-        yield from map(load, shares)
-        return
-    with ThreadPoolExecutor(_LOADING_THREADS) as pool:
-        ahead = deque(pool.submit(load, share) for share in shares[:_LOADING_THREADS])
-        for share in [*shares[_LOADING_THREADS:], *[None] * len(ahead)]:
-            examples = ahead.popleft().result()
-            if share is not None:
-                ahead.append(pool.submit(load, share))
-            yield examples
-
-
-def _on_device(
-    examples: Sequence[Example], device: torch.device
-) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Return the images and targets on `device`, each kind sent at once."""
-    counts = [len(example.labels) for example in examples]
-    images, boxes, labels = (
-        values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
-        for values in (
-            torch.stack([example.image for example in examples]),
-            torch.cat([example.boxes for example in examples]),
-            torch.cat([example.labels for example in examples]),
-        )
-    )
-    targets = [
-        {"boxes": own, "labels": label}
-        for own, label in zip(torch.split(boxes, counts), torch.split(labels, counts), strict=True)
-    ]
-    return list(images), targets
 
 
 def _read(image_keys: list[str], losses: dict[str, Tensor], epoch: int) -> dict[str, float]:

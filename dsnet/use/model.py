@@ -1,5 +1,7 @@
 """A trained detector with all that its use needs to know: reading it, exporting it, its card."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,17 +13,18 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from dsnet import __version__
+from dsnet.config import Section, explain
 from dsnet.config.cohort import Exclude, Ingest
 from dsnet.config.detector import Detector, Variant
 from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.config.load import Config
-from dsnet.config.section import Section, explain
 from dsnet.errors import UserError
 from dsnet.evaluate.calibration import fit_temperature
 from dsnet.evaluate.grading import localised_boxes
 from dsnet.evaluate.provenance import Grid
 from dsnet.evaluate.scene import read_scenes
 from dsnet.files import read_json, sha256, write_text
+from dsnet.processes import cpus
 from dsnet.results import Results
 
 NOT_A_DEVICE = "Not a medical device: for research only, never for the care of a patient."
@@ -31,7 +34,7 @@ ONNX = ".onnx"
 Detections = list[dict[str, NDArray[Any]]]
 Detect = Callable[[NDArray[np.int16]], Detections]
 """From HU, int16 (images, size_px, size_px), to ``boxes``, ``labels``, ``scores`` and
-``probabilities`` of each image, as `dsnet.detect.model_file.TorchDetector` returns them."""
+``probabilities`` of each image, as `dsnet.detect.export.TorchDetector` returns them."""
 
 
 class Facts(Section):
@@ -105,17 +108,15 @@ class Model:
         """The network as a function from HU to detections; loaded when it is first asked for."""
         facts = self.facts
         if self.source.suffix == ONNX:
-            from dsnet.use.onnx_model import OnnxDetector  # noqa: PLC0415 - an extra
-
             return OnnxDetector(self.source)
-        from dsnet.detect.model_file import TorchDetector  # noqa: PLC0415 - torch, here alone
+        from dsnet.detect.export import TorchDetector  # noqa: PLC0415 - torch, here alone
 
         return TorchDetector(self.network(), facts.detector.windows)
 
     def network(self) -> Any:
         """Return the detector as torch has it, with its weights; not of an ONNX file."""
+        from dsnet.detect.export import read_model  # noqa: PLC0415 - as above
         from dsnet.detect.model import build  # noqa: PLC0415 - torch, where a network is asked for
-        from dsnet.detect.model_file import read_model  # noqa: PLC0415 - as above
         from dsnet.detect.weights import load_trained  # noqa: PLC0415 - as above
 
         network = build(self.facts.detector, self.facts.variant, **self.facts.grid)
@@ -153,11 +154,9 @@ def load_model(model: Path | str, config: Config | None = None) -> Model:
     if path.is_dir():
         return Model(_facts_of_run(path, config), sha256(_weights(path)), path)
     if path.suffix == ONNX:
-        from dsnet.use.onnx_model import read_onnx  # noqa: PLC0415 - an extra
-
         facts, digest = read_onnx(path)
     else:
-        from dsnet.detect.model_file import read_model  # noqa: PLC0415 - torch, for a model alone
+        from dsnet.detect.export import read_model  # noqa: PLC0415 - torch, for a model alone
 
         facts, _, digest = read_model(path)
     try:
@@ -195,13 +194,13 @@ def export_model(run: Path, output: Path, config: Config, *, licence: str | None
     if licence:
         facts = facts.model_copy(update={"licence": licence})
     if output.suffix == ONNX:
-        from dsnet.detect.onnx_export import export_onnx  # noqa: PLC0415 - torch and an extra
+        from dsnet.detect.export import export_onnx  # noqa: PLC0415 - torch and an extra
 
         network = Model(facts, "", run).network()
         windows = facts.detector.windows
         digest = export_onnx(output, facts.model_dump(mode="json"), network, windows)
     else:
-        from dsnet.detect.model_file import write_model  # noqa: PLC0415 - torch, for a model alone
+        from dsnet.detect.export import write_model  # noqa: PLC0415 - torch, for a model alone
         from dsnet.detect.weights import read_state  # noqa: PLC0415 - as above
 
         digest = write_model(output, facts.model_dump(mode="json"), read_state(_weights(run)))
@@ -358,3 +357,81 @@ def _metric_rows(metrics: dict[str, Any] | None) -> str:
         shown = "undefined" if value is None else f"{value:.3f}"
         rows.append(f"| {_ON_CARD[key]} | {shown} | {bounds} |")
     return "\n".join(rows)
+
+
+_FORMAT, _VERSION = "dsnet model", "2"  # as dsnet.detect.export, which imports torch
+_ERRORS_ONLY = 3
+
+
+def read_onnx(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the facts and the SHA-256 of an ONNX file that ``dsnet export`` wrote.
+
+    Raises
+    ------
+    UserError
+        If onnx is not installed, or the file is not one of these, or not whole.
+    """
+    onnx = _package("onnx")
+    try:
+        model = onnx.load(path)
+    except FileNotFoundError as error:
+        raise _refused(path, "no file", "correct the path") from error
+    except Exception as error:  # protobuf's DecodeError has another base in each version
+        raise _refused(path, "something else, or a file cut short", "copy it again") from error
+    known = {entry.key: entry.value for entry in model.metadata_props}
+    if known.get("format") != _FORMAT:
+        raise _refused(path, "another ONNX file", "name a file that dsnet export wrote")
+    if known["version"] != _VERSION:
+        remedy = "use the version of dsnet that wrote it, or export the training again"
+        raise _refused(path, f"format version {known['version']}", remedy)
+    digest = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
+    digest.update(known["facts"].encode())
+    if digest.hexdigest() != known["sha256"]:
+        raise _refused(path, "content that does not fit its SHA-256", "copy it again")
+    facts: dict[str, Any] = json.loads(known["facts"])
+    return facts, known["sha256"]
+
+
+class OnnxDetector:
+    """A detector in onnxruntime as a function from HU to detections.
+
+    Parameters
+    ----------
+    path : Path
+        As `dsnet.detect.export.export_onnx` wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        runtime = _package("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = cpus()
+        options.log_severity_level = _ERRORS_ONLY
+        providers = runtime.get_available_providers()
+        self._session = runtime.InferenceSession(str(path), options, providers=providers)
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, hu: NDArray[np.int16]) -> list[dict[str, NDArray[Any]]]:
+        """Return the detections on each image, as `dsnet.detect.export.TorchDetector`."""
+        values = self._session.run(None, {"hu": hu.astype(np.float32)})
+        outputs = dict(zip(self._names, values, strict=True))
+        counts = outputs.pop("counts")
+        return [
+            {name: values[image, :count] for name, values in outputs.items()}
+            for image, count in enumerate(counts)
+        ]
+
+
+def _package(name: str) -> Any:
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise UserError(
+            "a model as ONNX",
+            expected=f"the package {name}",
+            came="none",
+            remedy="install the extra: pip install dsnet[onnx]",
+        ) from error
+
+
+def _refused(path: Path, came: str, remedy: str) -> UserError:
+    return UserError(path.name, expected="an ONNX file of dsnet", came=came, remedy=remedy)

@@ -1,15 +1,87 @@
-"""What ``dsnet check`` prints, one line for each fault and fact."""
+"""The faults of a cohort, what it would become, and how ``dsnet check`` prints both."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
 
 from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
-from dsnet.start.check import Checked, Fault
-from dsnet.start.cost import Cost
+from dsnet.errors import UserError
+
+if TYPE_CHECKING:  # torch, where the cost is asked for
+    from dsnet.start.cost import Cost
+
+Weight = Literal["stop", "loss", "note"]
+"""The run would stop; patients or files would be lost; something to know."""
+
+WEIGHTS: Final[tuple[Weight, ...]] = ("stop", "loss", "note")
+
+_NUMBER: Final = re.compile(r"\d+")
 
 _HEAD = {"stop": "STOPS", "loss": "LOSES", "note": "NOTE "}
 _EXAMPLES = 3
 """Further rows that are named where a fault stands in many."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong in one way, in one place or in many.
+
+    Attributes
+    ----------
+    weight : {"stop", "loss", "note"}
+    error : UserError
+        The first.
+    others : tuple of UserError
+        Those that differ from it in their row alone.
+    """
+
+    weight: Weight
+    error: UserError
+    others: tuple[UserError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a cohort would become.
+
+    Attributes
+    ----------
+    faults : tuple of Fault
+        Worst first.
+    files, patients : int
+        Files below ``dicom/``, and patients of their headers.
+    included : dict of str to int
+        Patients by class, of those that no criterion excludes.
+    images : dict of str to int
+        Labelled images by subset; empty where there can be no split.
+    excluded : dict of str to int
+        Patients by the criterion that excludes them.
+    """
+
+    faults: tuple[Fault, ...]
+    files: int = 0
+    patients: int = 0
+    included: dict[str, int] | None = None
+    images: dict[str, int] | None = None
+    excluded: dict[str, int] | None = None
+
+    @property
+    def stops(self) -> bool:
+        """Whether the workflow would stop."""
+        return any(fault.weight == "stop" for fault in self.faults)
+
+
+def sorted_faults(found: Sequence[tuple[Weight, UserError]]) -> tuple[Fault, ...]:
+    """Return the faults, worst first, those together that differ in numbers alone."""
+    alike: dict[tuple[object, ...], list[UserError]] = {}
+    once = {(weight, str(error), error.private): (weight, error) for weight, error in found}
+    for weight, error in once.values():  # a table that two functions read shows its faults twice
+        texts = (error.where, error.expected, error.came, error.remedy)
+        alike.setdefault((weight, *(_NUMBER.sub("#", text) for text in texts)), []).append(error)
+    faults = [Fault(key[0], group[0], tuple(group[1:])) for key, group in alike.items()]  # type: ignore[arg-type]  # the weight
+    return tuple(sorted(faults, key=lambda fault: WEIGHTS.index(fault.weight)))
 
 
 def fault_lines(checked: Checked, *, show_private: bool) -> Iterator[str]:
@@ -33,7 +105,7 @@ def _more(fault: Fault) -> str:
 
 
 def summary_lines(
-    checked: Checked, config: Config, cost: Cost | None, *, pixels: bool
+    checked: Checked, config: Config, cost: "Cost | None", *, pixels: bool
 ) -> Iterator[str]:
     """Yield what would become of the cohort, and what Table 1 would take."""
     if not checked.files:
