@@ -51,21 +51,18 @@ class Machine:
 def this_machine(wanted: Wanted = "32") -> Machine:
     """Return the first CUDA device, else the CPU, with the precision `wanted`."""
     used = device()
+    if used.type == "cuda":
+        name = torch.cuda.get_device_name(used)
+    else:
+        lines = [line for line in _cpu_info() if line.startswith("model name")]
+        name = lines[0].partition(":")[2].strip() if lines else "CPU"
     threads = min(torch.get_num_threads(), cpus())
-    return Machine(used, device_name(used), threads, _precision(wanted, used))
+    return Machine(used, name, threads, _precision(wanted, used))
 
 
 def device() -> torch.device:
     """Return the first CUDA device, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def device_name(used: torch.device) -> str:
-    """Return the product name of `used`."""
-    if used.type == "cuda":
-        return torch.cuda.get_device_name(used)
-    names = [line for line in _cpu_info() if line.startswith("model name")]
-    return names[0].partition(":")[2].strip() if names else "CPU"
 
 
 def _precision(wanted: Wanted, used: torch.device) -> Precision:

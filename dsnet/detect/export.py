@@ -20,12 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.image_list import ImageList
 
 from dsnet.config.detector import Window
-from dsnet.detect.dataset import apply_windows, windowed
+from dsnet.detect.dataset import apply_windows
 from dsnet.detect.device import device
 from dsnet.detect.inference import detect, freeze
 from dsnet.errors import UserError
@@ -163,16 +161,10 @@ class OneImage(nn.Module):
         The outputs are those of `Heads.detect`, filled with zeros to the largest number of
         detections; the count, int64 (), says how many there are.
         """
-        network = self.network
-        height, width = size = hu.shape[0], hu.shape[1]
-        step = network.transform.size_divisible
-        batch = network.transform.normalize(windowed(hu, self._windows)[None])
-        batch = functional.pad(batch, (0, -width % step, 0, -height % step))
-        features = network.backbone(batch)
-        if isinstance(features, Tensor):
-            features = {"0": features}
-        proposals, _ = network.rpn(ImageList(batch, [size]), features)
-        heads = network.roi_heads
+        size = hu.shape[0], hu.shape[1]
+        images = apply_windows(hu, self._windows)[None]
+        features, proposals, _ = self.network.propose(images, [size])
+        heads = self.network.roi_heads
         pooled = heads.box_head(heads.box_roi_pool(features, proposals, [size]))
         logits, deltas = heads.box_predictor(pooled)
         boxes = heads.box_coder.decode_single(deltas, proposals[0])

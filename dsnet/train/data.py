@@ -9,7 +9,7 @@ noise on air stays air.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from functools import partial
@@ -23,9 +23,6 @@ from dsnet.config.detector import Train
 from dsnet.detect.dataset import Example, SliceDataset
 from dsnet.slice_tables import CLASSES
 from dsnet.slices.store import AIR_HU
-
-Change = Callable[..., tuple[Tensor, Tensor]]
-"""From an image in HU, its boxes and ``index`` to what the network sees in an epoch."""
 
 _LOADING_THREADS = 4
 
@@ -169,11 +166,6 @@ def least_images(devices: int) -> int:
     return 2 if devices == 1 else 4
 
 
-def device_share(batch: Sequence[int], rank: int, devices: int) -> list[int]:
-    """Return the images of a batch that device `rank` of `devices` sees; together they see all."""
-    return list(batch[rank::devices])
-
-
 _ATTEMPTS = (1.0, 0.5, 0.25)  # shares of a change that would push a box off the grid
 
 
@@ -237,10 +229,11 @@ def rotate(hu: Tensor, boxes: Tensor, *, angle_deg: float, scale: float) -> tupl
     """
     if angle_deg == 0 and scale == 1:
         return hu, boxes
+    limits = torch.tensor(hu.shape).flip(0).repeat(2)
     for share in _ATTEMPTS:
         matrix = _matrix(angle_deg * share, 1 + (scale - 1) * share)
         moved = _moved(boxes, matrix, hu.shape)
-        if _on_grid(moved, hu.shape):
+        if ((moved >= 0) & (moved <= limits)).all():
             return _resampled(hu, matrix), moved
     return hu, boxes
 
@@ -259,12 +252,6 @@ def _moved(boxes: Tensor, matrix: Tensor, shape: torch.Size) -> Tensor:
     return torch.cat([centre - half, centre + half], dim=1)
 
 
-def _on_grid(boxes: Tensor, shape: torch.Size) -> bool:
-    height, width = shape
-    limits = torch.tensor([width, height, width, height])
-    return bool(((boxes >= 0) & (boxes <= limits)).all())
-
-
 def _resampled(hu: Tensor, matrix: Tensor) -> Tensor:
     """Return the image with `matrix` applied to its content, linear between pixels."""
     height, width = hu.shape
@@ -277,12 +264,19 @@ def _resampled(hu: Tensor, matrix: Tensor) -> Tensor:
 
 
 def loaded(
-    training: SliceDataset, shares: Sequence[Sequence[int]], change: Change, device: torch.device
+    training: SliceDataset,
+    shares: Sequence[Sequence[int]],
+    config: Train,
+    device: torch.device,
+    *,
+    seed: int,
+    epoch: int,
 ) -> Iterator[list[Example]]:
     """Yield the examples of each batch; beside a GPU, those of the next are made meanwhile."""
+    change = partial(augment, config=config, seed=seed, epoch=epoch)
 
     def load(share: Sequence[int]) -> list[Example]:
-        return [training.augmented(i, partial(change, index=i)) for i in share]
+        return [training.augmented(index, partial(change, index=index)) for index in share]
 
     if device.type == "cpu":  # which has no time to spare
         yield from map(load, shares)

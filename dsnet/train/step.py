@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -45,9 +44,7 @@ from dsnet.step import run
 from dsnet.train.checkpoints import RunFolder, run_folder, save
 from dsnet.train.data import (
     Stream,
-    augment,
     class_weights,
-    device_share,
     epoch_batches,
     epoch_images,
     image_classes,
@@ -278,12 +275,12 @@ def train_one_epoch(
     size = config.batch_size - each
     batches = epoch_batches(images, size, seed=seed, epoch=epoch, devices=world)
     batches = with_negatives(batches, len(training), count, each, seed=seed, epoch=epoch)
-    shares = [device_share(batch, rank, world) for batch in batches]
-    change = partial(augment, config=config, seed=seed, epoch=epoch)
+    shares = [batch[rank::world] for batch in batches]  # together, all devices see all images
     losses: list[dict[str, float]] = []
     unread: tuple[list[str], dict[str, Tensor]] | None = None
     model.train()
-    for number, examples in enumerate(loaded(training, shares, change, fabric.device)):
+    examples_of = loaded(training, shares, config, fabric.device, seed=seed, epoch=epoch)
+    for number, examples in enumerate(examples_of):
         rate = learning_rate(epoch * len(batches) + number, config.epochs * len(batches), config)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate"]
