@@ -1,4 +1,4 @@
-"""The command line: ``dsnet``."""
+"""The command line: ``dsnet``. A command imports what it alone needs, since pandas loads slowly."""
 
 import os
 import subprocess
@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 
 from dsnet import __version__
-from dsnet.config.load import Config, check_yaml, config_files, load
-from dsnet.errors import UserError, read_failures
+from dsnet.config.load import Config, config_files, read_config
+from dsnet.errors import UserError, failure_lines, read_failures
 from dsnet.results import SOURCE, Results
 from dsnet.step import reporting
 
@@ -82,7 +82,7 @@ def init(
     ] = False,
 ) -> None:
     """Lay out a cohort folder, and a config of your own for it: config/local.yaml."""
-    from dsnet.start.project import lay_out  # noqa: PLC0415 - for this command alone
+    from dsnet.start.project import lay_out
 
     with reporting():
         for line in lay_out(folder, paper=paper):
@@ -100,12 +100,12 @@ def check(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """List all faults of the cohort at once, before anything runs; status 1 if one stops it."""
-    from dsnet.start.check import check_cohort  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.start.faults import fault_lines, summary_lines  # noqa: PLC0415 - as above
+    from dsnet.start.check import check_cohort
+    from dsnet.start.faults import fault_lines, summary_lines
 
     with reporting(show_private=show_private):
         _check_terminal(show_private)
-        config = _config(configfile)
+        config = read_config(configfile)
         stops = False
         for name in ("", *config.external):
             own = config.of_external(name) if name else config
@@ -116,7 +116,7 @@ def check(
                 typer.echo(line)
             cost = None
             if checked.images and not checked.stops and not name:
-                from dsnet.start.cost import cost_of_table1  # noqa: PLC0415 - torch, here alone
+                from dsnet.start.cost import cost_of_table1
 
                 cost = cost_of_table1(config, checked.images)
             for line in summary_lines(checked, own, cost, pixels=pixels):
@@ -130,20 +130,9 @@ def check(
 def why(configfile: ConfigFile = CONFIG) -> None:
     """Print how the last run of the workflow failed, with private detail on a terminal."""
     with reporting():
-        last = read_failures(_config(configfile).private)
-        is_private = sys.stdout.isatty()
-        for failure in last:
-            typer.echo(f"{failure.log}: {failure.sentence}" if failure.log else failure.sentence)
-            if failure.private:
-                typer.echo(f"    {failure.private if is_private else _ON_A_TERMINAL}")
-        if not last:
-            typer.echo(
-                "No step of the last run left an error; one that stops snakemake before its first "
-                "step is its last line, and dsnet check says more of the cohort's."
-            )
-
-
-_ON_A_TERMINAL = "(whose data these are is shown on a terminal only)"
+        last = read_failures(read_config(configfile).private)
+        for line in failure_lines(last, show_private=sys.stdout.isatty()):
+            typer.echo(line)
 
 
 @app.command()
@@ -156,10 +145,10 @@ def phantom(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Make the built-in synthetic cohort."""
-    from dsnet.phantom.step import make_phantom  # noqa: PLC0415 - SciPy, for this command alone
+    from dsnet.phantom.step import make_phantom
 
     with reporting():
-        params = _config(configfile).phantom
+        params = read_config(configfile).phantom
         if seed is not None:
             params = type(params).model_validate({**params.model_dump(), "seed": seed})
         make_phantom(params, cohort, answers)
@@ -168,10 +157,10 @@ def phantom(
 @app.command()
 def criteria(configfile: ConfigFile = CONFIG) -> None:
     """Print every exclusion criterion with its threshold, reason and source."""
-    from dsnet.audit.view import criteria_view  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.audit.view import criteria_view
 
     with reporting():
-        Console().print(criteria_view(_config(configfile).exclude))
+        Console().print(criteria_view(read_config(configfile).exclude))
 
 
 @app.command()
@@ -192,11 +181,11 @@ def audit(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Show which files and patients were excluded, and why."""
-    from dsnet.audit import view  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.audit import view
 
     with reporting(show_private=show_private):
         _check_terminal(show_private)
-        config = _config(configfile, results)
+        config = read_config(configfile, results)
         read = Results(results or config.results)
         limit = None if every else view.LIMIT
         if patient:
@@ -227,10 +216,10 @@ def review_list(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Write the images that a reader should look at, ready to fill in and to use as review.csv."""
-    from dsnet.audit.review import write_review_list  # noqa: PLC0415 - pandas, for this command
+    from dsnet.audit.review import write_review_list
 
     with reporting():
-        config = _config(configfile, results)
+        config = read_config(configfile, results)
         seed = config.train.seeds[0]
         rows = write_review_list(
             output,
@@ -251,10 +240,10 @@ def deidentify(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Write the included slices as DICOM without identity (PS3.15); pixels are read on request."""
-    from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - pydicom, here alone
+    from dsnet.deidentify.step import write_deidentified
 
     with reporting():
-        config = _config(configfile, results)
+        config = read_config(configfile, results)
         folder = results or config.results
         out = output or folder / "deidentified"
         write_deidentified(
@@ -284,11 +273,11 @@ def phi_check(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Search outputs for every identifying value met at ingestion; status 1 if there is one."""
-    from dsnet.phi.step import check, unread_sources  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.phi.step import check, unread_sources
 
     with reporting(show_private=show_private):
         _check_terminal(show_private)
-        config = _config(configfile, results)
+        config = read_config(configfile, results)
         folder = results or config.results
         written = report or folder / "phi_check.json"
         owner = Results(folder)
@@ -315,11 +304,11 @@ def withdraw(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """List everywhere a patient stands; with --yes, remove it and leave the files out for good."""
-    from dsnet.audit import withdrawal  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415 - likewise
+    from dsnet.audit import withdrawal
+    from dsnet.cohort.folder import CohortFolder
 
     with reporting():
-        config = _config(configfile, results)
+        config = read_config(configfile, results)
         folder = Results(results or config.results)
         private = folder.private(config.private)
         who = withdrawal.find_patient(folder, private, config.private, patient)
@@ -370,10 +359,10 @@ def report(
     Works as soon as there is a ledger; the page says what was not made yet. A shareable page goes
     to a folder of its own, shareable/.
     """
-    from dsnet.report.step import report as write  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.report.step import report as write
 
     with reporting():
-        config = _config(configfile, results)
+        config = read_config(configfile, results)
         folder = results or config.results
         page = (folder / "shareable" if shareable else folder) / "report.html"
         if shareable:
@@ -386,7 +375,7 @@ def report(
 
 def _check_shareable(page: Path, config: Config, results: Path) -> None:
     """Search the page's folder for identities; remove the page if there is one."""
-    from dsnet.phi.step import check  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.phi.step import check
 
     try:
         check(
@@ -409,10 +398,10 @@ def show(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Print a table with intervals and the paper's figures."""
-    from dsnet.tables import show as tables  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.tables import show as tables
 
     with reporting():
-        folder = results or _config(configfile).results
+        folder = results or read_config(configfile).results
         path = folder / f"table{table}.csv"
         if table == 3:
             tables.show_literature(table=path)
@@ -429,10 +418,10 @@ def export(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Write a trained detector as one file that stands alone, and its model card."""
-    from dsnet.use.model import export_model  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.use.model import export_model
 
     with reporting():
-        model = export_model(run, output, _config(configfile), licence=licence)
+        model = export_model(run, output, read_config(configfile), licence=licence)
         card = output.with_suffix(".md")
         typer.echo(f"{output}: SHA-256 of its content {model.sha256}; card {card}")
 
@@ -460,15 +449,15 @@ def predict(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Find and grade the vertebrae of studies without annotations and DXA. No medical device."""
-    from dsnet.use.levels import parse_levels  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.use.model import load_model  # noqa: PLC0415 - as above
-    from dsnet.use.predict import predict as predicted  # noqa: PLC0415 - as above
-    from dsnet.use.study import read_study  # noqa: PLC0415 - as above
+    from dsnet.use.levels import parse_levels
+    from dsnet.use.model import load_model
+    from dsnet.use.predict import predict as predicted
+    from dsnet.use.study import read_study
 
     with reporting():
         source = parse_levels(levels, span, anchor, annotations)
         own = configfile or config_files()[0].exists()
-        loaded = load_model(model, _config(configfile) if own else None)
+        loaded = load_model(model, read_config(configfile) if own else None)
         study = read_study(*studies, ingest=loaded.facts.ingest, patient_name=name or None)
         result = predicted(loaded, study, levels=source, force=force)
         result.save(output, dicom=dicom)
@@ -483,19 +472,11 @@ def compare(
     results_b: Annotated[Path, typer.Argument(help="Another one.")],
 ) -> None:
     """Set two runs side by side: settings that differ, metrics, patients whose grade changed."""
-    from dsnet.use.runs import compare_results  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.use.runs import compare_results
 
     with reporting():
-        found = compare_results(results_a, results_b)
-        for title, table in (
-            ("Settings that differ", found.settings),
-            ("Metrics on the test subsets, with 95 % intervals", found.metrics.round(4)),
-            ("Test patients of both whose grade changed", found.grades),
-        ):
-            typer.echo(f"{title}: {len(table) or 'none'}")
-            typer.echo(table.to_csv(index=False) if len(table) else "")
-        for run, count in found.shared_patients.items():
-            typer.echo(f"{run}: {count} test patients of both")
+        for line in compare_results(results_a, results_b).lines():
+            typer.echo(line)
 
 
 @app.command()
@@ -504,8 +485,8 @@ def tensorboard(
     output: Annotated[Path, typer.Option(help="Folder to write, for tensorboard --logdir.")],
 ) -> None:
     """Write losses and validation of all trainings, also of those under way, for TensorBoard."""
-    from dsnet.use.runs import log_trainings  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.use.runs import tensorboard as loggers  # noqa: PLC0415 - as above
+    from dsnet.use.runs import log_trainings
+    from dsnet.use.runs import tensorboard as loggers
 
     with reporting():
         for run, epochs in log_trainings(results, loggers(output)).items():
@@ -521,36 +502,15 @@ def adopt(
 
     Everything that is there is taken, with or without the raw data; what is missing stays missing.
     """
-    from dsnet.start.project import check_recorded  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.start.project import check_recorded
 
     with reporting():
-        config = _config(configfile)
+        config = read_config(configfile)
         check_recorded(config.cohort)
         command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", target]
         if configfile:
             command += ["--configfile", *map(str, configfile)]
         raise SystemExit(subprocess.run(command, check=False).returncode)
-
-
-def _config(files: list[Path], results: Path | None = None) -> Config:
-    """Return the config, or that of the external cohort which `results` is of."""
-    # Snakemake's own reading and merging, so that both always see the same config.
-    from snakemake.common.configfile import load_configfile  # noqa: PLC0415 - slow to import
-    from snakemake.utils import update_config  # noqa: PLC0415 - as above
-
-    values: dict[str, object] = {}
-    every = [*config_files(), *files]
-    for path in every:
-        if not path.exists():
-            raise UserError(
-                str(path),
-                expected="the config file",
-                came="no file",
-                remedy="call dsnet in the project's folder, or name one with --configfile",
-            )
-        check_yaml(path)
-        update_config(values, load_configfile(path))
-    return load(values, every).of_results(results)
 
 
 def _check_terminal(show_private: bool) -> None:

@@ -152,3 +152,17 @@ def failures_summary(failures: list[Failure]) -> str:
     if any(Path(failure.log).stem in _COHORT_STEPS for failure in failures):
         lines.append(CHECK)
     return "".join(f"{line}\n" for line in lines)
+
+
+def failure_lines(failures: list[Failure], *, show_private: bool) -> Iterator[str]:
+    """Yield what ``dsnet why`` prints, private detail under each failure if it may be shown."""
+    for failure in failures:
+        yield f"{failure.log}: {failure.sentence}" if failure.log else failure.sentence
+        if failure.private:
+            hidden = "(whose data these are is shown on a terminal only)"
+            yield f"    {failure.private if show_private else hidden}"
+    if not failures:
+        yield (
+            "No step of the last run left an error; one that stops snakemake before its first "
+            "step is its last line, and dsnet check says more of the cohort's."
+        )

@@ -3,6 +3,7 @@
 Those of `dsnet.slice_tables` are named here, too.
 """
 
+import pandas as pd
 import pandera.pandas as pa
 
 from dsnet.slice_tables import (
@@ -67,10 +68,18 @@ __all__ = [
     "SUBSETS",
     "SUPPRESSION_IOU",
     "THUMBNAILS",
+    "empty",
     "is_leaky",
     "read",
     "write",
 ]
+
+
+def empty(schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Return a table under `schema` that has no rows."""
+    types = {name: column.dtype.type for name, column in schema.columns.items()}
+    return pd.DataFrame(columns=list(types)).astype(types)
+
 
 INDEX = table(
     "index.parquet",

@@ -53,16 +53,11 @@ def closure(module: str) -> list[Path]:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += [*_parents(name), *_imports(name)]
+            # Its package's ``__init__`` runs before a module.
+            waiting += [*filter(None, [name.rpartition(".")[0]]), *_imports(name)]
     sources = {_path(name) for name in seen}
     data = {path for source in sources if source.name != "__init__.py" for path in _data(source)}
     return sorted(sources | data)
-
-
-def _parents(name: str) -> Iterator[str]:
-    """Yield the packages whose ``__init__`` runs before a module."""
-    parts = name.split(".")
-    yield from (".".join(parts[:stop]) for stop in range(1, len(parts)))
 
 
 @cache
@@ -110,14 +105,12 @@ def _path(name: str) -> Path:
 @cache
 def _data(source: Path) -> tuple[Path, ...]:
     """Return the files that are not Python beside a module and in folders without modules."""
-    folders = [path for path in source.parent.iterdir() if path.is_dir() and _holds_data(path)]
     files = [path for path in source.parent.iterdir() if path.is_file()]
-    files += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    for folder in source.parent.iterdir():
+        is_package = (folder / "__init__.py").exists()
+        if folder.is_dir() and not is_package and folder.name != "__pycache__":
+            files += [path for path in folder.rglob("*") if path.is_file()]
     return tuple(path for path in files if path.suffix not in (".py", ".pyc"))
-
-
-def _holds_data(folder: Path) -> bool:
-    return folder.name != "__pycache__" and not (folder / "__init__.py").exists()
 
 
 @cache

@@ -153,6 +153,40 @@ def load(values: Mapping[str, Any], files: Sequence[Path] = ()) -> Config:
         ) from error
 
 
+def read_config(files: list[Path], results: Path | None = None) -> Config:
+    """Return the config as the workflow reads it.
+
+    Parameters
+    ----------
+    files : list of Path
+        As of ``--configfile``, above those of `config_files`.
+    results : Path, optional
+        A results folder; if it is of an external cohort, the config is that cohort's.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or wrong.
+    """
+    # Snakemake's own reading and merging, so that both always see the same config.
+    from snakemake.common.configfile import load_configfile  # noqa: PLC0415 - slow to import
+    from snakemake.utils import update_config  # noqa: PLC0415 - as above
+
+    values: dict[str, object] = {}
+    every = [*config_files(), *files]
+    for path in every:
+        if not path.exists():
+            raise UserError(
+                str(path),
+                expected="the config file",
+                came="no file",
+                remedy="call dsnet in the project's folder, or name one with --configfile",
+            )
+        check_yaml(path)
+        update_config(values, load_configfile(path))
+    return load(values, every).of_results(results)
+
+
 def _set_in(files: Sequence[Path], key: tuple[str | int, ...], value: Any) -> str:
     """Return the last file and its line that set a key, or "" where ``--config`` gave its value."""
     for path in reversed(files):

@@ -84,19 +84,16 @@ def cost_of_table1(config: Config, images: Mapping[str, int]) -> Cost:
     seconds = params.epochs * (epoch + look / params.validate_every)
     weights = _FLOAT_BYTES * one.parameters
     store = _PIXEL_BYTES * sum(images.values()) * grid.size_px**2
+    folders = (config.results, *config.results.resolve().parents)
+    there = next(folder for folder in folders if folder.exists())
     return Cost(
         hours=ceil(trainings / at_once) * seconds / 3600,
         disk_bytes=store + weights * (trainings + at_once * _CHECKPOINT),
-        free_bytes=shutil.disk_usage(_existing(config.results)).free,
+        free_bytes=shutil.disk_usage(there).free,
         trainings=trainings,
         at_once=at_once,
         machine=f"{one.device}, {count_of(one.threads, 'thread')} each, {one.precision}",
     )
-
-
-def _existing(path: Path) -> Path:
-    """Return the folder itself, or the nearest one above it that is there."""
-    return next(one for one in (path, *path.resolve().parents) if one.exists())
 
 
 _BODY_MM = (45.0, 33.0)

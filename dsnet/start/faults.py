@@ -87,21 +87,18 @@ def sorted_faults(found: Sequence[tuple[Weight, UserError]]) -> tuple[Fault, ...
 def fault_lines(checked: Checked, *, show_private: bool) -> Iterator[str]:
     """Yield the faults, worst first; private detail under each, if wanted."""
     for fault in checked.faults:
-        yield f"{_HEAD[fault.weight]} {fault.error}{_more(fault)}"
+        more = ""
+        if fault.others:
+            rows = ", ".join(error.where for error in fault.others[:_EXAMPLES])
+            dots = " ..." if len(fault.others) > _EXAMPLES else ""
+            more = f" ({len(fault.others):,} more like it: {rows}{dots})"
+        yield f"{_HEAD[fault.weight]} {fault.error}{more}"
         if show_private:
             errors = (fault.error, *fault.others)
             private = dict.fromkeys(error.private for error in errors if error.private)
             yield from (f"        {detail}" for detail in private)
     if not show_private and any(fault.error.private for fault in checked.faults):
         yield "On a private terminal, dsnet check --show-private adds IDs, names and paths."
-
-
-def _more(fault: Fault) -> str:
-    if not fault.others:
-        return ""
-    rows = ", ".join(error.where for error in fault.others[:_EXAMPLES])
-    more = " ..." if len(fault.others) > _EXAMPLES else ""
-    return f" ({len(fault.others):,} more like it: {rows}{more})"
 
 
 def summary_lines(

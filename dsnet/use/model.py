@@ -287,6 +287,12 @@ def model_card(model: Model) -> str:
     """Return the model card as Markdown, made of nothing but the facts of the model."""
     facts = model.facts
     rows = "\n".join(f"| {name} | {value} |" for name, value in _card_rows(model).items())
+    negatives = (
+        "It has seen slices without L1 to L4 in training (`train.negatives`)."
+        if facts.train.get("negatives")
+        else "It has never seen a slice without L1 to L4: boxes on other levels get scores as high "
+        "as on lumbar ones."
+    )
     return f"""# Model card: {facts.name}
 
 **{facts.notice}**
@@ -308,7 +314,7 @@ the exclusion criteria of the training refuse are refused here, too.
 ## Limits
 
 - The labels are WHO classes of DXA T-scores: the model can be no better than DXA.
-- {_negatives(facts)}
+- {negatives}
 - Other scanners, kernels, ages and diseases than the training cohort's are untested.
 """
 
@@ -336,15 +342,6 @@ def _card_rows(model: Model) -> dict[str, str]:
         "Made with": f"dsnet {facts.dsnet}, commit {facts.commit}",
         "Licence of the weights": facts.licence,
     }
-
-
-def _negatives(facts: Facts) -> str:
-    if facts.train.get("negatives"):
-        return "It has seen slices without L1 to L4 in training (`train.negatives`)."
-    return (
-        "It has never seen a slice without L1 to L4: boxes on other levels get scores as high as "
-        "on lumbar ones."
-    )
 
 
 def _metric_rows(metrics: dict[str, Any] | None) -> str:

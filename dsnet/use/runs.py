@@ -160,6 +160,18 @@ class Comparison:
     grades: pd.DataFrame
     shared_patients: dict[str, int]
 
+    def lines(self) -> Iterator[str]:
+        """Yield what ``dsnet compare`` prints."""
+        for title, table in (
+            ("Settings that differ", self.settings),
+            ("Metrics on the test subsets, with 95 % intervals", self.metrics.round(4)),
+            ("Test patients of both whose grade changed", self.grades),
+        ):
+            yield f"{title}: {len(table) or 'none'}"
+            yield table.to_csv(index=False) if len(table) else ""
+        for run, count in self.shared_patients.items():
+            yield f"{run}: {count} test patients of both"
+
 
 def compare_results(a: Path | str, b: Path | str) -> Comparison:
     """Return what differs between two results folders.
