@@ -213,7 +213,7 @@ def reference_loop(
         ]
         images = [example.image.to(device) for example in some]
         targets = [
-            {name: values.to(device) for name, values in example.target().items()}
+            {"boxes": example.boxes.to(device), "labels": example.labels.to(device)}
             for example in some
         ]
         half = arguments.precision == "bf16"

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import typer
 import yaml
 from pydantic import Field, ValidationError
 
@@ -90,6 +91,20 @@ DEMO = Path("config", "config.yaml")
 
 LOCAL = Path("config", "local.yaml")
 """A user's own settings above the demo's; written by ``dsnet init``, and not of the project."""
+
+
+ConfigFile = Annotated[
+    list[Path],
+    typer.Option(
+        "--configfile",
+        help="As for snakemake: above config/config.yaml and config/local.yaml, and a later one "
+        "above an earlier one.",
+    ),
+]
+"""An option of commands."""
+
+CONFIG: Final[list[Path]] = []
+"""Its default: no file."""
 
 
 def config_files(folder: Path = Path()) -> list[Path]:

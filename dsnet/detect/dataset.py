@@ -39,10 +39,6 @@ class Example:
     boxes: Tensor
     labels: Tensor
 
-    def target(self) -> dict[str, Tensor]:
-        """Return the boxes and labels as torchvision's detectors want them."""
-        return {"boxes": self.boxes, "labels": self.labels}
-
 
 class Negatives(Dataset[Example]):
     """The images of one subset that show no body of L1 to L4; there may be none.

@@ -209,16 +209,14 @@ def _beyond_grid(
     for weight, where, how in ways:
         if where.any():
             size_px = 32 * ceil(needed.max() / params.pixel_mm / 32)
-            yield (
-                weight,
-                UserError(
-                    "config slices",
-                    expected=f"boxes within {grid}",
-                    came=f"{int(where.sum()):,} of {len(boxes):,} {how}",
-                    remedy=f"set slices.size_px to {size_px}, or have dsnet check --pixels look "
-                    "where the body is: the workflow stops at a box that the grid cuts",
-                ),
+            error = UserError(
+                "config slices",
+                expected=f"boxes within {grid}",
+                came=f"{int(where.sum()):,} of {len(boxes):,} {how}",
+                remedy=f"set slices.size_px to {size_px}, or have dsnet check --pixels look "
+                "where the body is: the workflow stops at a box that the grid cuts",
             )
+            yield weight, error
 
 
 def read_header(path: str, thresholds: Thresholds, limits: Limits, *, decode: bool = True) -> Facts:
@@ -266,19 +264,17 @@ def _index(
 def _strangers(folder: CohortFolder) -> Iterator[tuple[Weight, UserError]]:
     for name, near in folder.strangers():
         known = f"an entry that is nearly called {near}" if near else "an entry that is not read"
-        yield (
-            "stop" if folder.lacks(near) else "loss" if near else "note",
-            UserError(
-                "cohort folder",
-                expected="dicom/, annotations/, dxa, clinical and review (.csv or .xlsx) and "
-                "cohort.json alone",
-                came=known,
-                remedy=f"rename it to {near}"
-                if near
-                else "move it elsewhere, or let it lie: phi-check searches it",
-                private=name,
-            ),
+        error = UserError(
+            "cohort folder",
+            expected="dicom/, annotations/, dxa, clinical and review (.csv or .xlsx) and "
+            "cohort.json alone",
+            came=known,
+            remedy=f"rename it to {near}"
+            if near
+            else "move it elsewhere, or let it lie: phi-check searches it",
+            private=name,
         )
+        yield "stop" if folder.lacks(near) else "loss" if near else "note", error
 
 
 def _missing(folder: CohortFolder, config: Config) -> Iterator[tuple[Weight, UserError]]:
@@ -301,30 +297,25 @@ def _missing(folder: CohortFolder, config: Config) -> Iterator[tuple[Weight, Use
         except UserError:  # two tables of a name, or one in another format: reading it says so
             continue
         if not there:
-            yield (
-                weight,
-                UserError(
-                    "cohort folder",
-                    expected=what,
-                    came="none",
-                    remedy=f"bring it; without it {consequence}",
-                ),
+            error = UserError(
+                "cohort folder",
+                expected=what,
+                came="none",
+                remedy=f"bring it; without it {consequence}",
             )
+            yield weight, error
 
 
 def _unread(index: pd.DataFrame) -> Iterator[tuple[Weight, UserError]]:
     counts = index.loc[index["fault"] != "", "fault"].value_counts()
     for fault, number in counts.items():
-        yield (
-            "note",
-            UserError(
-                "dicom/",
-                expected="DICOM files that can be read",
-                came=f"others ({fault}: {number:,})",
-                remedy="nothing need be done if they are no images: each is excluded with this "
-                "reason",
-            ),
+        error = UserError(
+            "dicom/",
+            expected="DICOM files that can be read",
+            came=f"others ({fault}: {number:,})",
+            remedy="nothing need be done if they are no images: each is excluded with this reason",
         )
+        yield "note", error
 
 
 def _kernels(
@@ -339,18 +330,16 @@ def _kernels(
     counts = Counter(zip(unknown["vendor"], unknown["kernel"], strict=True)).most_common()
     listed = [f"{name} of {vendor} ({n:,} files)" for (vendor, name), n in counts]
     then = {"review": "flags", "exclude": "excludes", "keep": "keeps"}[rule.unknown_kernel]
-    yield (
-        "loss" if rule.unknown_kernel == "exclude" else "note",
-        UserError(
-            "dicom/",
-            expected="reconstruction kernels of the vendor table",
-            came=", ".join(listed[:_LISTED])
-            + (f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""),
-            remedy="name those that are made for bone in "
-            f"exclude.criteria.not_bone_kernel.bone_kernels; else the rule {then} their files",
-            private=", ".join(f"{row.kernel} is {row.text}" for row in texts.itertuples()),
-        ),
+    error = UserError(
+        "dicom/",
+        expected="reconstruction kernels of the vendor table",
+        came=", ".join(listed[:_LISTED])
+        + (f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""),
+        remedy="name those that are made for bone in "
+        f"exclude.criteria.not_bone_kernel.bone_kernels; else the rule {then} their files",
+        private=", ".join(f"{row.kernel} is {row.text}" for row in texts.itertuples()),
     )
+    yield "loss" if rule.unknown_kernel == "exclude" else "note", error
 
 
 def _near_misses(unmatched: Sequence[UnmatchedId]) -> Iterator[tuple[Weight, UserError]]:
@@ -364,17 +353,15 @@ def _near_misses(unmatched: Sequence[UnmatchedId]) -> Iterator[tuple[Weight, Use
     for (side, how), group in groupby(sorted(near), key=lambda item: item[:2]):
         pairs = [(one, other) for _, _, one, other in group]
         ids = {one for one, _ in pairs}
-        yield (
-            "loss",
-            UserError(
-                "dicom/" if side == "ct" else side,
-                expected="each patient under one ID in headers and tables",
-                came=f"IDs that differ from another one by {how} alone: {len(ids):,}",
-                remedy="write both alike (patient_id as text keeps its zeros), or leave them if "
-                "they are two patients; an ID without its partner counts as no_dxa",
-                private="; ".join(f"{one} ~ {other}" for one, other in pairs),
-            ),
+        error = UserError(
+            "dicom/" if side == "ct" else side,
+            expected="each patient under one ID in headers and tables",
+            came=f"IDs that differ from another one by {how} alone: {len(ids):,}",
+            remedy="write both alike (patient_id as text keeps its zeros), or leave them if "
+            "they are two patients; an ID without its partner counts as no_dxa",
+            private="; ".join(f"{one} ~ {other}" for one, other in pairs),
         )
+        yield "loss", error
     counts = Counter(one.side for one in unmatched if not one.near)
     for side, came, follows in (
         ("ct", "patients of the CT without a row in the DXA table", "it is excluded (no_dxa)"),
@@ -383,13 +370,11 @@ def _near_misses(unmatched: Sequence[UnmatchedId]) -> Iterator[tuple[Weight, Use
     ):
         if counts[side]:
             names = [one.patient_id for one in unmatched if one.side == side and not one.near]
-            yield (
-                "loss" if side == "ct" else "note",
-                UserError(
-                    "dicom/" if side == "ct" else side,
-                    expected="the same patients in headers and tables",
-                    came=f"{came}: {counts[side]:,}",
-                    remedy=f"bring what such a patient lacks, or leave it: {follows}",
-                    private=", ".join(names),
-                ),
+            error = UserError(
+                "dicom/" if side == "ct" else side,
+                expected="the same patients in headers and tables",
+                came=f"{came}: {counts[side]:,}",
+                remedy=f"bring what such a patient lacks, or leave it: {follows}",
+                private=", ".join(names),
             )
+            yield "loss" if side == "ct" else "note", error
