@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -285,75 +286,20 @@ _ON_CARD = {
 
 def model_card(model: Model) -> str:
     """Return the model card as Markdown, made of nothing but the facts of the model."""
-    facts = model.facts
-    rows = "\n".join(f"| {name} | {value} |" for name, value in _card_rows(model).items())
-    negatives = (
-        "It has seen slices without L1 to L4 in training (`train.negatives`)."
-        if facts.train.get("negatives")
-        else "It has never seen a slice without L1 to L4: boxes on other levels get scores as high "
-        "as on lumbar ones."
+    return render("card.md.jinja", facts=model.facts, sha256=model.sha256, statistics=_ON_CARD)
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template with values; a name without a value is an error, HTML is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dsnet.use"),
+        autoescape=jinja2.select_autoescape(("html.jinja",), default_for_string=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    return f"""# Model card: {facts.name}
-
-**{facts.notice}**
-
-| | |
-|---|---|
-{rows}
-
-## Intended use
-
-Research on grading bone density at L1 to L4 on unenhanced axial CT with a bone kernel. An axial
-slice does not show its level: levels come from a mask, from the user or from counting. Series that
-the exclusion criteria of the training refuse are refused here, too.
-
-## Evaluation on the test subset of the training cohort
-
-{_metric_rows(facts.metrics)}
-
-## Limits
-
-- The labels are WHO classes of DXA T-scores: the model can be no better than DXA.
-- {negatives}
-- Other scanners, kernels, ages and diseases than the training cohort's are untested.
-"""
-
-
-def _card_rows(model: Model) -> dict[str, str]:
-    facts = model.facts
-    counts = facts.boxes_per_class or {}
-    windows = ", ".join(f"{one.centre_hu:g}/{one.width_hu:g}" for one in facts.detector.windows)
-    edge = f"{facts.size_px} x {facts.size_px} pixels of {facts.pixel_mm:g} mm"
-    fitted = f"fitted on {facts.temperature_boxes} localised boxes of the validation subset"
-    return {
-        "Detector": f"Faster R-CNN, {facts.variant.backbone}, attention {facts.variant.attention}",
-        "Parameters": str(facts.result.get("parameters", "not recorded")),
-        "Trained on": f"{facts.cohort} ({'synthetic' if facts.synthetic else 'patients'})"
-        + (", LEAKY: split by image" if facts.leaky else ""),
-        "Annotated boxes": ", ".join(f"{n} {name}" for name, n in counts.items()) or "not recorded",
-        "Epoch": f"{facts.result.get('epoch')} of {facts.result.get('epochs')}",
-        "First weights": str(facts.start["source"]),
-        "Input": f"{edge} about the body; HU windows (centre/width) {windows}",
-        "Operating point": f"probability of an object of at least {facts.evaluate.score:g}",
-        "Temperature": "none: probabilities are not calibrated"
-        if facts.temperature is None
-        else f"{facts.temperature:.3f}, {fitted}, which also chose the epoch",
-        "SHA-256 of the content": model.sha256,
-        "Made with": f"dsnet {facts.dsnet}, commit {facts.commit}",
-        "Licence of the weights": facts.licence,
-    }
-
-
-def _metric_rows(metrics: dict[str, Any] | None) -> str:
-    if not metrics:
-        return "Not recorded: the training was read without its results folder."
-    rows = ["| | value | 95 % interval |", "|---|---|---|"]
-    for key, values in metrics.items():
-        value, low, high = (values.get(name) for name in ("value", "low", "high"))
-        bounds = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-        shown = "undefined" if value is None else f"{value:.3f}"
-        rows.append(f"| {_ON_CARD[key]} | {shown} | {bounds} |")
-    return "\n".join(rows)
+    return environment.get_template(template).render(values)
 
 
 _FORMAT, _VERSION = "dsnet model", "2"  # as dsnet.detect.export, which imports torch

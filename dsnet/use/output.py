@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
@@ -18,6 +17,7 @@ from dsnet.figures.style import CLASS_LOOKS
 from dsnet.files import whole, write_csv, write_json, write_text
 from dsnet.schemas import BOX
 from dsnet.slices.thumbnails import bone_window
+from dsnet.use.model import render
 from dsnet.use.predict import Result, image_of
 
 FORMAT_VERSION = 1
@@ -209,15 +209,8 @@ def _page(result: Result, pictures: dict[int, str], objects: list[str]) -> str:
     predicted = slices[slices["status"] == "predicted"]
     looked_at = predicted.index[predicted["look_at"] != ""]
     reasons = excluded.groupby(["patient", "code", "criterion", "reason", "evidence"], dropna=False)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dsnet.use"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("predictions.html.jinja").render(
+    return render(
+        "predictions.html.jinja",
         result=result,
         model=result.model,
         objects=objects,
