@@ -177,7 +177,7 @@ def train(
         epoch = best_epoch(rows, params)
         if epoch < len(rows):
             network.load_state_dict(read_state(folder.weights(epoch)))
-        attention = _attention_facts(network.to(machine.device), validation)
+        shares = branch_shares(network.to(machine.device), validation)
         network.cpu()
         save(network.state_dict(), weights)
         columns = list(schemas.HISTORY.columns)
@@ -191,7 +191,8 @@ def train(
             "class_weights": class_weight and dict(zip(schemas.CLASSES, class_weight, strict=True)),
             "seconds": round(sum(row["seconds"] for row in rows), 1),
             **_sizes(network),
-            **attention,
+            "gamma": {name: branch.gamma.item() for name, branch in residuals(network).items()},
+            "branch_share": shares,
             "backbone_layers_trained": trainable_layers(detector, variant.backbone),
             "norms_frozen": frozen_norm(detector),
         }
@@ -434,15 +435,6 @@ def _sizes(network: nn.Module) -> dict[str, int]:
         "parameters_attention": sum(
             weight.numel() for name, weight in every if ATTENTION_PREFIX in name
         ),
-    }
-
-
-def _attention_facts(network: FasterRCNN, dataset: SliceDataset) -> dict[str, Any]:
-    """Return each gamma, and the size of its branch relative to its input on `dataset`."""
-    branches = residuals(network)
-    return {
-        "gamma": {name: branch.gamma.item() for name, branch in branches.items()},
-        "branch_share": branch_shares(network, dataset) if branches else {},
     }
 
 
