@@ -409,8 +409,7 @@ def identify(
             remedy="move the folders of all but one of them away, or set the config key results "
             "to the results of the one that is meant",
         )
-    cohort_id = candidates[0] if candidates else new_cohort_id()
-    return open_private(private, cohort_id, create=True)
+    return open_private(private, candidates[0] if candidates else new_cohort_id(), create=True)
 
 
 def check_source(folder: Path, private: Path, cohort: Path) -> None:
