@@ -86,14 +86,14 @@ def overlay_figure(result: Result, row: int) -> Figure:
     return figure
 
 
-def overlay(result: Result, row: int, edge_px: int = _EDGE_PX) -> Image.Image:
-    """Return the picture of one slice with its boxes, in RGB, `edge_px` squared.
+def overlay(result: Result, row: int) -> Image.Image:
+    """Return the picture of one slice with its boxes, in RGB.
 
     A class differs in colour, and its text says it.
     """
     grid, hu = image_of(result.model, result.study, row)
-    scale = edge_px / len(hu)
-    picture = Image.fromarray(bone_window(hu)).resize((edge_px, edge_px), Image.Resampling.LANCZOS)
+    scale = _EDGE_PX / len(hu)
+    picture = Image.fromarray(bone_window(hu)).resize((_EDGE_PX,) * 2, Image.Resampling.LANCZOS)
     picture = picture.convert("RGB")
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(12)
@@ -106,7 +106,7 @@ def overlay(result: Result, row: int, edge_px: int = _EDGE_PX) -> Image.Image:
         draw.rectangle(inner, None, colour, 2)
         label, level = box["label"], box["level"]
         text = f"{level} {label} {box[f'p_{label}']:.2f}".strip()
-        at = (min(edges[0], edge_px - 150), max(edges[1] - 3, 16))
+        at = (min(edges[0], _EDGE_PX - 150), max(edges[1] - 3, 16))
         draw.rectangle(draw.textbbox(at, text, font=font, anchor="lb"), fill=_GROUND)
         draw.text(at, text, fill=_INK, font=font, anchor="lb")
     return picture
