@@ -116,8 +116,8 @@ class Model:
 
     def network(self) -> Any:
         """Return the detector as torch has it, with its weights; not of an ONNX file."""
-        from dsnet.detect.export import read_model  # noqa: PLC0415 - as above
-        from dsnet.detect.model import build  # noqa: PLC0415 - torch, where a network is asked for
+        from dsnet.detect.export import read_model  # noqa: PLC0415 - torch, where it is asked for
+        from dsnet.detect.model import build  # noqa: PLC0415 - as above
         from dsnet.detect.weights import load_trained  # noqa: PLC0415 - as above
 
         network = build(self.facts.detector, self.facts.variant, **self.facts.grid)
