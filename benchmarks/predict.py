@@ -34,8 +34,8 @@ from dsnet.detect.export import export_onnx, write_model
 from dsnet.detect.inference import detect
 from dsnet.detect.model import build
 from dsnet.processes import cpus
-from dsnet.use.model import Facts, Model
 from dsnet.use.predict import image_of
+from dsnet.use.trained import Facts, Model
 
 BATCH = 8
 """Images at a time, as `dsnet.predict`."""

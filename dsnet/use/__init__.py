@@ -20,7 +20,7 @@ def export(
     configfile: ConfigFile = CONFIG,
 ) -> Iterator[str]:
     """Write a trained detector as one file that stands alone, and its model card."""
-    from dsnet.use.model import export_model
+    from dsnet.use.trained import export_model
 
     model = export_model(run, output, read_config(configfile), licence=licence)
     card = output.with_suffix(".md")
@@ -50,9 +50,9 @@ def predict_studies(
 ) -> Iterator[str]:
     """Find and grade the vertebrae of studies without annotations and DXA. No medical device."""
     from dsnet.use.levels import parse_levels
-    from dsnet.use.model import load_model
     from dsnet.use.predict import predict
     from dsnet.use.study import read_study
+    from dsnet.use.trained import load_model
 
     source = parse_levels(levels, span, anchor, annotations)
     own = configfile or config_files()[0].exists()

@@ -17,8 +17,8 @@ from dsnet.figures.style import CLASS_LOOKS
 from dsnet.files import whole, write_csv, write_json, write_text
 from dsnet.schemas import BOX
 from dsnet.slices.thumbnails import bone_window
-from dsnet.use.model import render
 from dsnet.use.predict import Result, image_of
+from dsnet.use.trained import render
 
 FORMAT_VERSION = 1
 """Of ``predictions.json`` (docs/predict.md)."""

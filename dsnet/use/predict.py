@@ -28,8 +28,8 @@ from dsnet.slice_tables import FILE_KEY
 from dsnet.slices.grid import Grid
 from dsnet.slices.image import ImageError, read_hu, render
 from dsnet.use.levels import LUMBAR, LevelSource, assign, read_annotations
-from dsnet.use.model import NOT_A_DEVICE, Detections, Model, load_model
 from dsnet.use.study import Study
+from dsnet.use.trained import NOT_A_DEVICE, Detections, Model, load_model
 
 if TYPE_CHECKING:  # DICOM objects and figures are made on request
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ from dsnet.detect.export import TorchDetector
 from dsnet.detect.model import build
 from dsnet.errors import UserError
 from dsnet.evaluate.scene import iou
-from dsnet.use.model import OnnxDetector, read_onnx
+from dsnet.use.trained import OnnxDetector, read_onnx
 
 pytestmark = pytest.mark.slow
 
