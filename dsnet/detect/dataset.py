@@ -178,7 +178,7 @@ def apply_windows(hu: Tensor | NDArray[np.int16], windows: Sequence[Window]) -> 
     >>> apply_windows(hu, [Window(centre_hu=300, width_hu=1500)])[0]
     tensor([[0.0000, 0.5000, 1.0000, 1.0000]])
     """
-    values = torch.as_tensor(hu, dtype=torch.float32)
+    values = hu if isinstance(hu, Tensor) else torch.from_numpy(hu.astype(np.float32))
     channels = []
     for window in windows:
         low_hu = window.centre_hu - window.width_hu / 2
