@@ -18,7 +18,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from ingest import template, write_slices
+from ingest import ingestion, template, write_slices
 from pydicom.uid import ExplicitVRLittleEndian
 from rich.console import Console
 from rich.table import Table
@@ -61,9 +61,10 @@ def measure(folder: Path, files: int) -> dict[str, str]:
         for number in range(PER_PATIENT):
             (cohort / "dicom" / f"P{patient:06d}" / f"IM{number:05d}").touch()
     remember(cohort, private)
-    cells = {"ingest, nothing new": ingest(folder)}
+    step = ingestion(Path("cohort"), Path())
+    cells = {"ingest, nothing new": run(folder, "python", *step)}
     write_slices(cohort / "dicom" / "new", partial(template, ExplicitVRLittleEndian), PER_PATIENT)
-    cells["ingest, one new patient"] = ingest(folder)
+    cells["ingest, one new patient"] = run(folder, "python", *step)
     write_tables(cohort, files // PER_PATIENT)
     config = {"cohort": str(cohort), "private": str(private), "results": "results"}
     (folder / "config").mkdir()
@@ -144,18 +145,11 @@ def facts_of(file: ScannedFile, number: int, base: header.Header) -> Facts:
         geometry_fault="",
         plane=f"-180.0 -180.0 {number}.0 1.0 0.0 0.0 0.0 1.0 0.0",
     )
-    pixel_hash = hashlib.sha256(file.relative.encode()).hexdigest()
+    pixel_hash = hashlib.sha256(file.relative.encode()).hexdigest()[:32]
     evidence = Evidence(-1024.0, 1900.0, 0, 0.0, 0.0, 12.5, pixel_hash)
     values = [Value(f"Shared{n}", "text", f"{patient} {n}") for n in range(SHARED_VALUES)]
     values += [Value(f"Own{n}", "uid", f"{series_uid}.{number}.{n}") for n in range(OWN_VALUES)]
     return Facts("", head, evidence, tuple(values))
-
-
-def ingest(folder: Path) -> str:
-    """Return CPU seconds and largest memory of the ingestion step and its processes."""
-    step = ("-m", "dsnet.ingest.step", "--cohort", "cohort", "--ingest", "{}")
-    tables = ("--index", "results/cohort/index.parquet", "--source", "results/cohort/source.json")
-    return run(folder, "python", *step, *tables, "--private", "private")
 
 
 def run(folder: Path, program: str, *arguments: str) -> str:

@@ -128,10 +128,7 @@ def plain(folder: Path) -> float:
 
 def ours(cohort: Path, out: Path) -> tuple[float, int]:
     """Return the CPU seconds of the ingestion step and its largest resident memory, in bytes."""
-    results = out / "results" / "cohort"
-    command = [sys.executable, "-m", "dsnet.ingest.step", "--cohort", str(cohort)]
-    command += ["--ingest", f'{{"processes": {CORES}}}', "--private", str(out / "private")]
-    command += ["--index", str(results / "index.parquet"), "--source", str(results / "source.json")]
+    command = [sys.executable, *ingestion(cohort, out, f'{{"processes": {CORES}}}')]
     before = children_s()
     process = psutil.Popen(command)
     peak_bytes = 0
@@ -144,6 +141,20 @@ def ours(cohort: Path, out: Path) -> tuple[float, int]:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return children_s() - before, peak_bytes
+
+
+def ingestion(cohort: Path, out: Path, params: str = "{}") -> list[str]:
+    """Return Python's arguments for the ingestion step, which writes below `out`."""
+    tables = out / "results" / "cohort"
+    options = {
+        "cohort": cohort,
+        "ingest": params,
+        "private": out / "private",
+        "index": tables / "index.parquet",
+        "source": tables / "source.json",
+    }
+    listed = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    return ["-m", "dsnet.ingest.step", *listed]
 
 
 def children_s() -> float:

@@ -9,7 +9,6 @@ does beside detecting depends on the number of boxes, which the title says.
 """
 
 import argparse
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRLittleEndian
 from rich.console import Console
 from rich.table import Table
-from training import FIELD_MM, reference
+from training import FIELD_MM, quartiles, reference
 
 import dsnet
 from dsnet.config.detector import Detector, Variant
@@ -163,12 +162,6 @@ def timed(ways: dict[str, Pass], images: int, rounds: int) -> Table:
         ratios = [one / other for one, other in zip(values, first, strict=True)]
         table.add_row(name, *quartiles(values, 1), *quartiles(ratios, 2))
     return table
-
-
-def quartiles(values: list[float], digits: int) -> list[str]:
-    """Return the median and the quartiles."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return [f"{middle:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}"]
 
 
 if __name__ == "__main__":

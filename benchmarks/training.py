@@ -112,9 +112,14 @@ def measure(
 def ratios(ours: list[float], theirs: list[float]) -> list[str]:
     """Return the medians in ms, and the median ratio with its quartiles."""
     each = [other / own for own, other in zip(ours, theirs, strict=True)]
-    low, middle, high = statistics.quantiles(each, n=4)
     medians = [f"{1000 * statistics.median(values):.1f}" for values in (ours, theirs)]
-    return [*medians, f"{middle:.2f}", f"{low:.2f} to {high:.2f}"]
+    return [*medians, *quartiles(each, 2)]
+
+
+def quartiles(values: list[float], digits: int) -> list[str]:
+    """Return the median and the quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return [f"{middle:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}"]
 
 
 def made_dataset(folder: Path, arguments: argparse.Namespace, config: Detector) -> SliceDataset:

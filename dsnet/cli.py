@@ -228,7 +228,7 @@ def review_list(
     configfile: ConfigFile = CONFIG,
 ) -> Iterator[str]:
     """Write the images that a reader should look at, ready to fill in and to use as review.csv."""
-    from dsnet.audit.review import write_review_list
+    from dsnet.audit.contact_sheet import write_review_list
 
     config = read_config(configfile, results)
     seed = config.train.seeds[0]
@@ -404,15 +404,15 @@ def show(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Print a table with intervals and the paper's figures."""
-    from dsnet.tables import show as tables
+    from dsnet.tables import detectors, literature
 
     folder = results or read_config(configfile).results
     path = folder / f"table{table}.csv"
     if table == 3:
-        tables.show_literature(table=path)
+        literature.show(table=path)
     else:
         summary = "metrics.json" if table == 1 else "table2.json"
-        tables.show(table=path, summary=folder / summary)
+        detectors.show(table=path, summary=folder / summary)
 
 
 for _name, _function in COMMANDS.items():

@@ -176,8 +176,8 @@ INDEX = table(
         "metal_area_mm2": NUMBER,
         "metal_fraction": NUMBER,
         "dense_area_mm2": NUMBER,
-        # SHA-256 of the decoded pixels and their shape; "" when not decoded.
-        "pixel_hash": text_column("[0-9a-f]{64}", blank=True),
+        # BLAKE3 of stored values, shape and rescale (`PixelHash`); "" when not decoded.
+        "pixel_hash": text_column("[0-9a-f]{32}", blank=True),
     },
 )
 
@@ -198,8 +198,8 @@ MAP = table(
         "sop_instance_uid": text_column(blank=True),
         # AcquisitionDate (0008,0022), else SeriesDate, else StudyDate, as YYYY-MM-DD.
         "ct_date": text_column(blank=True),
-        # SHA-256 of the decoded pixels and their shape; "" when not decoded.
-        "pixel_hash": text_column("[0-9a-f]{64}", blank=True),
+        # BLAKE3 of stored values, shape and rescale (`PixelHash`); "" when not decoded.
+        "pixel_hash": text_column("[0-9a-f]{32}", blank=True),
         # Nine numbers separated by blanks: ImagePositionPatient (0020,0032) in mm, then
         # ImageOrientationPatient (0020,0037); "" where the header lacks one of them.
         "plane": text_column(blank=True),

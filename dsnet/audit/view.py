@@ -11,8 +11,17 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dsnet.audit.explain import Explanation, count_of, explain
-from dsnet.audit.lookup import criterion_rows, file_rows, flow_rows, patient_rows, with_paths
+from dsnet.audit.explain import (
+    Explanation,
+    count_of,
+    criterion_rows,
+    explain,
+    file_rows,
+    flow_rows,
+    patient_rows,
+    title_of_cohort,
+    with_paths,
+)
 from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude
 from dsnet.exclude.criteria import criteria_table
@@ -106,7 +115,7 @@ def patient_view(
     """Return why a patient is in or out, and what would have to change.
 
     Every file is listed under `show_private`, and without a `limit`; else those alike together.
-    See `dsnet.audit.lookup.patient_rows`.
+    See `dsnet.audit.explain.patient_rows`.
     """
     rows = patient_rows(results, patient, private)
     if show_private:
@@ -153,9 +162,7 @@ def file_view(
 
 def flow_view(flow: Json) -> Table:
     """Return the flow as a table that says when the cohort is synthetic."""
-    cohort = flow["cohort"]
-    synthetic = " - SYNTHETIC, not patients" if cohort["synthetic"] else ""
-    title = f"Cohort {cohort['name']}{synthetic}"
+    title = f"Cohort {title_of_cohort(flow['cohort'])}"
     caption = "flagged (for review), not evaluated (for want of data): of the files included"
     # Narrow, so that a terminal of eighty characters cuts no number short.
     table = Table(title=Text(title), caption=caption, box=SIMPLE_HEAD, padding=0, show_edge=False)
@@ -200,7 +207,6 @@ def _explanation(one: Explanation, cohort: Json) -> list[RenderableType]:
             limit = f" ({rule['threshold']})" if rule["threshold"] else ""
             facts.add_row("", Text(f"{rule['code']} {rule['slug']}{limit}"))
             facts.add_row("", Text(f"    to change: {rule['remedy']}"))
-    synthetic = " - SYNTHETIC, not patients" if cohort["synthetic"] else ""
     files = Table(box=SIMPLE_HEAD, padding=0)
     for head in ("files", "criterion", "evidence", "first of them"):
         files.add_column(head, no_wrap=head != "evidence", overflow="fold")
@@ -210,7 +216,7 @@ def _explanation(one: Explanation, cohort: Json) -> list[RenderableType]:
         files.add_row(*map(Text, cells))
     more = len(one.outcomes) - _OUTCOMES
     left_out = [Text(f"{more:,} more outcomes; --all lists every file.")] if more > 0 else []
-    title = Text(f"{one.patient_key}: {one.status.upper()}   cohort {cohort['name']}{synthetic}")
+    title = Text(f"{one.patient_key}: {one.status.upper()}   cohort {title_of_cohort(cohort)}")
     return [title, facts, files, *left_out]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.audit.lookup import patient_rows
+from dsnet.audit.explain import patient_rows
 from dsnet.dicom.scan import native
 from dsnet.files import whole, write_csv, write_parquet
 from dsnet.ingest.cache import open_cache
@@ -32,6 +32,7 @@ _KEY = re.compile(rb"[EFIPS]-[0-9a-f]{16}")
 _ALL_SUBSETS = frozenset(schemas.SUBSETS)
 """Where the patient counts as being if the split of a model is gone."""
 
+_MODELS = {"models", "checkpoints"}
 _LOCK = "busy"
 """A training's lock, which it removes itself."""
 
@@ -122,7 +123,7 @@ def traces(results: Results, patient: Patient) -> list[Trace]:
             continue
         if patient.key in relative.parts:
             found[path] = "a de-identified image"
-        elif _is_model(relative):
+        elif _MODELS & set(relative.parts) or relative.match("model*.json"):
             if own & {"train", "validation"}:
                 found[path] = "a model trained on the patient"
         elif "predictions" in relative.parts and own & {"validation", "test"}:
@@ -145,11 +146,6 @@ def _split_folder(relative: Path) -> Path:
     """Return where the split of a file of the results lies, below the results folder."""
     parts = relative.parts[1:] if relative.parts[0] == "checkpoints" else relative.parts
     return Path(*parts[:3]) if parts[0] == "leakage" else SOURCE.parent
-
-
-def _is_model(relative: Path) -> bool:
-    folders = {"models", "checkpoints"}
-    return bool(folders & set(relative.parts)) or relative.match("model*.json")
 
 
 def _mentions(path: Path, keys: frozenset[str]) -> int:

@@ -64,10 +64,9 @@ def agree(
     }
     rows = []
     for name in ("internal", *(cohorts or ())):
-        folder = results if name == "internal" else results / "external" / name
-        if name == "internal":
-            tested = own[own["subset"] == "test"]
-        else:
+        folder, tested = results, own[own["subset"] == "test"]
+        if name != "internal":
+            folder = results / "external" / name
             measured = schemas.read(schemas.FEATURES, folder / "baseline" / "features.csv")
             tested = patient_scores(measured, folder / "cohort" / "labels.csv")
         predicted = intercept + slope * tested["core_mean_hu"].to_numpy()
@@ -122,16 +121,12 @@ def agreement(predicted: Floats, measured: Floats) -> dict[str, Any]:
     of_limit = quantile * deviation * np.sqrt(1 / count + _NORMAL**2 / (2 * (count - 1)))
     reach = _NORMAL / np.sqrt(count - 3)
     z = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+    lower, upper = bias - _NORMAL * deviation, bias + _NORMAL * deviation
     figures = {
         "r": (r, np.tanh(z - reach), np.tanh(z + reach)),
         "bias": (bias, bias - of_bias, bias + of_bias),
-        **{
-            name: (limit, limit - of_limit, limit + of_limit)
-            for name, limit in (
-                ("lower_limit", bias - _NORMAL * deviation),
-                ("upper_limit", bias + _NORMAL * deviation),
-            )
-        },
+        "lower_limit": (lower, lower - of_limit, lower + of_limit),
+        "upper_limit": (upper, upper - of_limit, upper + of_limit),
     }
     for name, values in figures.items():
         for bound, value in zip(("", "_low", "_high"), values, strict=True):

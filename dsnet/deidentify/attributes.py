@@ -109,24 +109,10 @@ _VENDORS = {
     "canon": "CANON",
 }
 
-_BODY_PARTS = (
-    "ABDOMEN",
-    "ABDOMENPELVIS",
-    "CHEST",
-    "CHESTABDOMEN",
-    "CHESTABDPELVIS",
-    "CSPINE",
-    "HEAD",
-    "LSPINE",
-    "LSSPINE",
-    "NECK",
-    "PELVIS",
-    "SPINE",
-    "SSPINE",
-    "TLSPINE",
-    "TSPINE",
-    "WHOLEBODY",
-)
+_BODY_PARTS = """
+ABDOMEN ABDOMENPELVIS CHEST CHESTABDOMEN CHESTABDPELVIS CSPINE HEAD LSPINE LSSPINE NECK PELVIS
+SPINE SSPINE TLSPINE TSPINE WHOLEBODY
+"""
 _POSITIONS = tuple(f"{end}{side}" for end in ("HF", "FF") for side in ("S", "P", "DR", "DL"))
 _DIRECTIONS = re.compile(r"[APRLHF]{1,3}")
 
@@ -134,10 +120,9 @@ _DIRECTIONS = re.compile(r"[APRLHF]{1,3}")
 def words(*terms: str) -> Form:
     """Return the form of a single term of a list."""
 
-    def apply(values: Values, patient: Patient) -> Values:
-        del patient
-        listed = [term for term in (str(value).strip() for value in values) if term in terms]
-        return listed if len(listed) == len(values) == 1 else []
+    def apply(values: Values, _: Patient) -> Values:
+        text = _single(values)
+        return [text] if text in terms else []
 
     return Form("one of " + ", ".join(terms), apply)
 
@@ -145,8 +130,7 @@ def words(*terms: str) -> Form:
 def numbers(low: float, high: float, *, count: int = 1, most: int = 0, whole: bool = False) -> Form:
     """Return the form of `count` numbers, or of one to `most`, from `low` to `high`."""
 
-    def apply(values: Values, patient: Patient) -> Values:
-        del patient
+    def apply(values: Values, _: Patient) -> Values:
         checked = [_number(value) for value in values]
         right = 1 <= len(values) <= most if most else len(values) == count
         inside = all(low <= number <= high for number in checked)
@@ -168,71 +152,56 @@ def _number(value: Any) -> float:
     return float(text)
 
 
-def _integers_of_two_bytes(values: Values, patient: Patient) -> Values:
+def _single(values: Values) -> str:
+    """Return the text of a single value, "" for several or none."""
+    return str(values[0]).strip() if len(values) == 1 else ""
+
+
+def _integers_of_two_bytes(values: Values, _: Patient) -> Values:
     """Keep stored values; where the VR depends on another attribute, they are still bytes."""
-    del patient
     fits = [isinstance(one, int) or (isinstance(one, bytes) and len(one) == 2) for one in values]
     return values if fits == [True] else []
 
 
-def _key(values: Values, patient: Patient) -> Values:
-    del values
-    return [patient.key]
-
-
-def _nothing(values: Values, patient: Patient) -> Values:
-    del values, patient
-    return []
-
-
 def _uid(values: Values, patient: Patient) -> Values:
-    text = str(values[0]).strip() if len(values) == 1 else ""
+    text = _single(values)
     return [patient.uid(text)] if text else []
 
 
-def _sop_class(values: Values, patient: Patient) -> Values:
-    del values, patient
-    return [CTImageStorage]
-
-
-def _modality(values: Values, patient: Patient) -> Values:
-    del values, patient
-    return ["CT"]
-
-
 def _date(values: Values, patient: Patient) -> Values:
-    moved = shifted(str(values[0]).strip(), patient.shift_days) if len(values) == 1 else ""
+    moved = shifted(_single(values), patient.shift_days)
     return [moved] if moved else []
 
 
 def _date_time(values: Values, patient: Patient) -> Values:
-    text = str(values[0]).strip() if len(values) == 1 else ""
-    moved, time = shifted(text[:8], patient.shift_days), _TIME.fullmatch(text[8:14])
-    return [moved + "".join(part or "00" for part in time.groups())] if moved and time else []
+    text = _single(values)
+    moved, time = shifted(text[:8], patient.shift_days), _whole_seconds(text[8:14])
+    return [moved + time] if moved and time else []
 
 
-def _time(values: Values, patient: Patient) -> Values:
-    del patient
-    time = _TIME.fullmatch(str(values[0]).strip()) if len(values) == 1 else None
-    return ["".join(part or "00" for part in time.groups())] if time else []
+def _time(values: Values, _: Patient) -> Values:
+    time = _whole_seconds(_single(values))
+    return [time] if time else []
 
 
-def _age(values: Values, patient: Patient) -> Values:
-    del patient
-    age = _AGE.fullmatch(str(values[0]).strip()) if len(values) == 1 else None
+def _whole_seconds(text: str) -> str:
+    time = _TIME.fullmatch(text)
+    return "".join(part or "00" for part in time.groups()) if time else ""
+
+
+def _age(values: Values, _: Patient) -> Values:
+    age = _AGE.fullmatch(_single(values))
     if not age:
         return []
     return ["090Y" if age[2] == "Y" and int(age[1]) > _OLDEST_YEARS else age[0]]
 
 
-def _description(values: Values, patient: Patient) -> Values:
-    del patient
+def _description(values: Values, _: Patient) -> Values:
     text = clean(" ".join(map(str, values)))
     return [text] if text else []
 
 
-def _vendor(values: Values, patient: Patient) -> Values:
-    del patient
+def _vendor(values: Values, _: Patient) -> Values:
     name = _VENDORS.get(vocabulary.vendor(" ".join(map(str, values))))
     return [name] if name else []
 
@@ -245,14 +214,12 @@ def _kernel(values: Values, patient: Patient) -> Values:
     return [patient.kernel("\\".join(map(str, values)))] if name else []
 
 
-def _contrast(values: Values, patient: Patient) -> Values:
-    del patient
+def _contrast(values: Values, _: Patient) -> Values:
     text = " ".join(map(str, values)).strip()
     return ["CONTRAST" if vocabulary.names_contrast(text) else "NONE"] if text else []
 
 
-def _image_type(values: Values, patient: Patient) -> Values:
-    del patient
+def _image_type(values: Values, _: Patient) -> Values:
     pixels, examination, kind = [str(value).strip().upper() for value in (*values, "", "", "")][:3]
     return [
         pixels if pixels in ("ORIGINAL", "DERIVED") else "DERIVED",
@@ -261,8 +228,7 @@ def _image_type(values: Values, patient: Patient) -> Values:
     ]
 
 
-def _orientation(values: Values, patient: Patient) -> Values:
-    del patient
+def _orientation(values: Values, _: Patient) -> Values:
     texts = [str(value).strip() for value in values]
     return texts if len(texts) == 2 and all(map(_DIRECTIONS.fullmatch, texts)) else []
 
@@ -299,7 +265,8 @@ def shifted(text: str, days: int) -> str:
     return f"{day.year:04}{day:%m%d}" if day else ""
 
 
-_EMPTY = Form("always empty", _nothing)
+_EMPTY = Form("always empty", lambda *_: [])
+_PSEUDONYM = Form("replaced by the pseudonym", lambda _, patient: [patient.key])
 _KEYED = Form("replaced by a keyed UID", _uid)
 _DAYS = Form("a valid date; moved by the patient's number of days", _date)
 _TIME_OF_DAY = Form("a time of day, without fractions of a second", _time)
@@ -315,7 +282,7 @@ _MM = numbers(-5000, 5000)
 
 ATTRIBUTES = (
     Attribute("ImageType", "1", _IMAGE_TYPE),
-    Attribute("SOPClassUID", "1", Form("CT Image Storage", _sop_class)),
+    Attribute("SOPClassUID", "1", Form("CT Image Storage", lambda *_: [CTImageStorage])),
     Attribute("SOPInstanceUID", "1", _KEYED),
     Attribute("StudyDate", "2", _DAYS),
     Attribute("SeriesDate", "3", _DAYS),
@@ -327,20 +294,20 @@ ATTRIBUTES = (
     Attribute("AcquisitionTime", "3", _TIME_OF_DAY),
     Attribute("ContentTime", "3", _TIME_OF_DAY),
     Attribute("AccessionNumber", "2", _EMPTY),
-    Attribute("Modality", "1", Form("CT", _modality)),
+    Attribute("Modality", "1", Form("CT", lambda *_: ["CT"])),
     Attribute("Manufacturer", "2", Form("the usual name of a known vendor", _vendor)),
     Attribute("ReferringPhysicianName", "2", _EMPTY),
     Attribute("StudyDescription", "3", _TEXT),
     Attribute("SeriesDescription", "3", _TEXT),
-    Attribute("PatientName", "2", Form("replaced by the pseudonym", _key)),
-    Attribute("PatientID", "2", Form("replaced by the pseudonym", _key)),
+    Attribute("PatientName", "2", _PSEUDONYM),
+    Attribute("PatientID", "2", _PSEUDONYM),
     Attribute("PatientBirthDate", "2", _EMPTY),
     Attribute("PatientSex", "2", words("F", "M", "O")),
     Attribute("PatientAge", "3", Form("an age; over 89 years, 090Y", _age)),
     Attribute("PatientSize", "3", numbers(0.2, 2.6)),
     Attribute("PatientWeight", "3", numbers(0.2, 500)),
     Attribute("ContrastBolusAgent", "3", Form("CONTRAST or NONE, by what it says", _contrast)),
-    Attribute("BodyPartExamined", "3", words(*_BODY_PARTS)),
+    Attribute("BodyPartExamined", "3", words(*_BODY_PARTS.split())),
     Attribute("SliceThickness", "2", numbers(0, 100)),
     Attribute("KVP", "2", numbers(10, 400)),
     Attribute("SpacingBetweenSlices", "3", numbers(-100, 100)),

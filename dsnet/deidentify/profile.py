@@ -159,7 +159,6 @@ def remove_identity(dataset: Dataset, keys: Keys, secret: Secret) -> None:
     if "PixelData" in dataset:
         cut(dataset, dataset.file_meta.TransferSyntaxUID)
     _mark(dataset)
-    _replace_meta(dataset)
 
 
 def _kept(dataset: Dataset, patient: Patient) -> Dataset:
@@ -232,26 +231,21 @@ def _rules_for(dataset: Dataset) -> dict[tuple[int, ...], Rule]:
 
 
 def _mark(dataset: Dataset) -> None:
+    """Say what was done; replace preamble and file meta information, which may hold any text."""
+    options = []
+    for code in _OPTIONS:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
+        item.CodeMeaning = code.meaning
+        options.append(item)
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = list(METHOD)
-    dataset.DeidentificationMethodCodeSequence = Sequence([_item(code) for code in _OPTIONS])
+    dataset.DeidentificationMethodCodeSequence = options
     dataset.LongitudinalTemporalInformationModified = "MODIFIED"
-
-
-def _item(code: Any) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
-    item.CodeMeaning = code.meaning
-    return item
-
-
-def _replace_meta(dataset: Dataset) -> None:
-    """Replace preamble and file meta information: both may contain arbitrary text."""
-    syntax = dataset.file_meta.TransferSyntaxUID
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(dataset.SOPClassUID)
     meta.MediaStorageSOPInstanceUID = UID(dataset.SOPInstanceUID)
-    meta.TransferSyntaxUID = syntax
+    meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     dataset.file_meta, dataset.preamble = meta, bytes(128)
 
 

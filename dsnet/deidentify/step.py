@@ -1,9 +1,8 @@
 """The de-identification step: every included slice as a DICOM file without identity."""
 
-import hashlib
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,12 +11,11 @@ import pydicom
 from pandera.pandas import DataFrameSchema
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
-from rich.progress import track
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.evaluate import Deidentify, Ocr
-from dsnet.deidentify.burned_in import (
+from dsnet.deidentify.pixel_data import (
     LETTERS,
     Reason,
     has_letters_outside_body,
@@ -28,28 +26,17 @@ from dsnet.deidentify.burned_in import (
 from dsnet.deidentify.profile import FormError, Keys, Secret, remove_identity, texts
 from dsnet.dicom import header
 from dsnet.dicom.identifying import Value
-from dsnet.dicom.pixels import PixelError, decode, feed
+from dsnet.dicom.pixels import PixelError, PixelHash, decode
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native
 from dsnet.errors import UserError
 from dsnet.files import sha256, whole
-from dsnet.processes import cpus, open_pool
+from dsnet.processes import cpus, each_result
 from dsnet.results import Results
 from dsnet.step import run
 
 _FEW = 20
 _CHUNK = 16
-_UNWRITABLE = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    TypeError,
-    ValueError,
-)
-"""What pydicom raises for a file that is no longer what ingestion read, or that it cannot write."""
 
 
 class Task(NamedTuple):
@@ -122,7 +109,10 @@ def write_deidentified(
     out: list[tuple[str, ...]] = []
     removed: set[tuple[str, ...]] = set()
     targets: set[str] = set()
-    for written in _progress(_written(tasks, work, deidentify.processes or cpus()), tasks):
+    chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
+    processes = 1 if len(tasks) <= _FEW else deidentify.processes or cpus()
+    done = each_result(work, chunks, processes, "writing slices")
+    for written in chain.from_iterable(done):
         keys = written.task.keys
         if written.reason:
             out.append((keys.image, written.task.file_key, written.reason))
@@ -191,19 +181,6 @@ def _tasks(rows: pd.DataFrame, paths: pd.DataFrame, dicom: Path, out: Path) -> l
     ]
 
 
-def _written(
-    tasks: Sequence[Task], work: Callable[[Sequence[Task]], list[Written]], processes: int
-) -> Iterator[Written]:
-    chunks = [tasks[start : start + _CHUNK] for start in range(0, len(tasks), _CHUNK)]
-    if processes == 1 or len(tasks) <= _FEW:
-        for chunk in chunks:
-            yield from work(chunk)
-        return
-    with open_pool(processes) as pool:
-        for written in pool.map(work, chunks):
-            yield from written
-
-
 def _write_chunk(chunk: Sequence[Task], secret: Secret, ocr: Ocr) -> list[Written]:
     """Write a few slices; what was removed is returned once, since slices share most of it."""
     written, removed = [], set[tuple[str, Value]]()
@@ -231,7 +208,7 @@ def write_slice(task: Task, secret: Secret, ocr: Ocr = "none") -> Written:
                 dataset.save_as(temporary, enforce_file_format=True)
         except FormError:
             return Written(task, reason=Reason.FORM)
-        except (*_UNWRITABLE, PixelError):
+        except (*header.CONVERSION_ERRORS, PixelError):  # no longer what ingestion read, or odd
             return Written(task, reason=Reason.UNREADABLE)
     return Written(task, sha256(target), flag, removed=removed)
 
@@ -244,9 +221,9 @@ def _look_at(dataset: Dataset, pixel_hash: str, ocr: Ocr) -> tuple[Reason | None
     if reason is not None:
         return reason, ""
     frames = list(decode(dataset))
-    digest = hashlib.sha256()
+    digest = PixelHash(facts)
     for frame in frames:
-        feed(digest, frame, facts)
+        digest.add(frame)
     if len(frames) > 1 or digest.hexdigest() != pixel_hash:
         return Reason.CHANGED, ""
     hu = frames[0] * facts.slope + facts.intercept
@@ -264,11 +241,6 @@ def _remove_stale(out: Path, kept: set[str]) -> None:
     for folder in (*out.glob("P-*/S-*"), *out.glob("P-*")):
         if not any(folder.iterdir()):
             folder.rmdir()
-
-
-def _progress(written: Iterator[Written], tasks: Sequence[Task]) -> Iterator[Written]:
-    """Show a progress bar on the terminal; in a log it would be noise."""
-    yield from track(written, "writing slices", len(tasks), disable=not sys.stderr.isatty())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Slices of one series share nearly all elements of their headers byte by byte, and a header has a
 hundred of them. Here each element is cut out of the file as bytes, and what the same bytes meant on
-an earlier slice is looked up.
+an earlier slice is looked up. Elements that two files had one after another, all of them alike, are
+a run: the next file is compared with it as a whole.
 
 Nothing unusual is decided here. `split` gives up a file where it meets anything that writers of
 whole DICOM files do not write, and pydicom reads that file; what an element means, pydicom alone
@@ -10,10 +11,12 @@ says (`meaning`).
 """
 
 import io
+import re
 import struct
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -43,6 +46,11 @@ _HAS_LONG_LENGTH = {vr.encode(): vr in EXPLICIT_VR_LENGTH_32 for vr in STANDARD_
 _TRAILER = {False: b"\xfc\xff\xfc\xffOB" + bytes(6), True: b"\xfc\xff\xfc\xff" + bytes(4)}
 """An empty DataSetTrailingPadding (FFFC,FFFC), by whether it has no VR."""
 
+_UID = re.compile(rb"[0-9.]{1,64}\0?")
+_DECIMAL = rb" *[+-]?[0-9]{1,9}(\.[0-9]{0,12})? *"
+_DECIMALS = re.compile(_DECIMAL + rb"(\\" + _DECIMAL + rb")*")
+"""Of what these describe, Python and pydicom make the same; anything else is left to pydicom."""
+
 _LARGE_BYTES = 1 << 16
 _MOST_READ, _MOST_CONVERTED = 256, 1024
 """Elements of earlier files whose meaning is remembered, none of them large: more than the slices
@@ -52,8 +60,33 @@ _ERRORS = (LookupError, NotImplementedError, OSError, RecursionError, TypeError,
 """What pydicom raises for bytes that are no element."""
 
 
+_MOST_CHANGED, _MOST_RUNS = 8, 64
+"""Elements that change from one slice to the next, and runs; with more, learning begins again."""
+
+
 class _UnusualError(Exception):
     """Raised for what pydicom must read."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """Successive elements that several files share; only itself is equal to it.
+
+    Attributes
+    ----------
+    content : bytes
+        As they lie in the files.
+    encoded : dict of int to bytes
+        Each element by its tag.
+    implicit : bool
+    character_set : bytes
+        SpecificCharacterSet (0008,0005) of those files, which decides what their text means.
+    """
+
+    content: bytes
+    encoded: dict[int, bytes]
+    implicit: bool
+    character_set: bytes
 
 
 class Elements:
@@ -67,6 +100,8 @@ class Elements:
     implicit : bool
         Whether they have no VR.
     file_meta : Elements, optional
+    pieces : sequence of Run or int, optional
+        The elements as runs and, of those that are in none, tags, in their order.
     """
 
     def __init__(
@@ -75,32 +110,34 @@ class Elements:
         *,
         implicit: bool,
         file_meta: "Elements | None" = None,
+        pieces: Sequence[Run | int] | None = None,
     ) -> None:
         self.encoded, self.implicit, self.file_meta = encoded, implicit, file_meta
+        self.pieces = tuple(encoded) if pieces is None else pieces
         self.character_set = bytes(encoded.get(_CHARACTER_SET, b""))
 
     def __contains__(self, keyword: str) -> bool:
         return _tag(keyword) in self.encoded
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Elements) and self._identity == other._identity
+    def marks(self, tags: frozenset[int]) -> tuple[object, ...]:
+        """Return what is equal for files in which the elements of these tags are equal.
 
-    def __hash__(self) -> int:
-        return hash(self._identity)
-
-    @property
-    def _identity(self) -> tuple[object, ...]:
-        return tuple(self.encoded.values()), self.implicit, self.file_meta
-
-    def subset(self, keywords: Iterable[str]) -> "Elements":
-        """Return some of the elements, with SpecificCharacterSet (0008,0005)."""
-        tags = (_CHARACTER_SET, *map(_tag, keywords))
-        encoded = {tag: self.encoded[tag] for tag in tags if tag in self.encoded}
-        meta = None if self.file_meta is None else self.file_meta.subset(keywords)
-        return Elements(encoded, implicit=self.implicit, file_meta=meta)
+        Large elements, and pixel data of any size, count by their tag alone.
+        """
+        own: list[object] = [self.implicit]
+        for piece in self.pieces:
+            if isinstance(piece, Run):
+                own.append(piece)
+            elif piece in tags:
+                one = self.encoded[piece]
+                own.append(one if isinstance(one, bytes) and piece != _PIXEL_DATA else piece)
+        return (*own, None if self.file_meta is None else self.file_meta.marks(tags))
 
     def get(self, keyword: str) -> Any:
-        """Return the value of an element, None where it is absent, as ``Dataset.get`` does."""
+        """Return the value of an element, None where it is absent, as ``Dataset.get`` does.
+
+        Decimal strings come as numbers that have lost how they were written.
+        """
         encoded = self.encoded.get(_tag(keyword))
         if encoded is None:
             return None
@@ -129,6 +166,37 @@ class Elements:
         return dataset
 
 
+Result = TypeVar("Result")
+_OfElements = Callable[[Elements], Result]
+
+
+def remembered(*keywords: str) -> Callable[[_OfElements[Result]], _OfElements[Result]]:
+    """Decorate a function of a few elements: it is not called again where they are the same.
+
+    Parameters
+    ----------
+    *keywords : str
+        The elements that it looks at; pixel data, and more than 64 KB, it may not read.
+    """
+
+    def decorate(function: _OfElements[Result]) -> _OfElements[Result]:
+        tags = frozenset((_CHARACTER_SET, *map(_tag, keywords)))
+        results: dict[tuple[object, ...], Result] = {}
+
+        @wraps(function)
+        def wrapper(elements: Elements) -> Result:
+            marks = elements.marks(tags)
+            if marks not in results:
+                if len(results) >= _MOST_READ:
+                    results.clear()
+                results[marks] = function(elements)
+            return results[marks]
+
+        return wrapper
+
+    return decorate
+
+
 def split(content: bytes) -> Elements | None:
     """Return the elements of a file, None where anything about it is unusual.
 
@@ -151,17 +219,83 @@ def _split(content: bytes) -> Elements:
     if syntax not in _SYNTAXES:
         raise _UnusualError
     implicit = syntax == ImplicitVRLittleEndian
-    encoded, offset = _walk(content, offset, implicit=implicit)
+    known = _KNOWN[implicit]
+    known.begin()
+    encoded, offset = _walk(content, offset, implicit=implicit, known=known)
     is_whole = offset == len(content) and min(encoded) > _LAST_OF_META
     if not is_whole or not encoded.keys().isdisjoint(_FLOAT_PIXELS):
         raise _UnusualError
-    elements = Elements(encoded, implicit=implicit, file_meta=file_meta)
+    elements = Elements(encoded, implicit=implicit, file_meta=file_meta, pieces=known.pieces)
     elements.get("SpecificCharacterSet")  # pydicom does not read a file if that has no meaning
+    known.learn(elements)
     return elements
 
 
+class _Known:
+    """The runs of earlier files: they decide how fast a file is split, and not into what.
+
+    An element that has changed from one file to the next is in no run. Where many have changed,
+    another series has begun, and learning begins again.
+
+    Attributes
+    ----------
+    pieces : list of Run or int
+        Of the file that is being split, as for `Elements`.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, bytes] = {}
+        self._varying = {_CHARACTER_SET}
+        self._by_start: dict[bytes, Run] = {}
+        self.pieces: list[Run | int] = []
+
+    def begin(self) -> None:
+        """Begin a file."""
+        self.pieces = []
+
+    def at(self, content: bytes, offset: int, tag: int, character_set: object) -> Run | None:
+        """Return the run that lies at an offset, None where the element there stands alone."""
+        run = self._by_start.get(content[offset : offset + _START.size])
+        if run and (
+            run.character_set != character_set or not content.startswith(run.content, offset)
+        ):
+            run = None
+        self.pieces.append(run or tag)
+        return run
+
+    def learn(self, elements: Elements) -> None:
+        """Make runs of what stood alone in this whole file, and is as it was in the file before."""
+        encoded, before = elements.encoded, self._before
+        alone = (piece for piece in self.pieces if isinstance(piece, int))
+        new = {tag: one for tag in alone if isinstance(one := encoded[tag], bytes)}
+        changed = {tag for tag, one in new.items() if before.get(tag, one) != one} - self._varying
+        if len(changed) > _MOST_CHANGED or len(self._by_start) > _MOST_RUNS:
+            self._before = {tag: one for tag, one in encoded.items() if isinstance(one, bytes)}
+            self._varying, self._by_start = {_CHARACTER_SET}, {}
+            return
+        self._varying |= changed
+        alike: dict[int, bytes] = {}
+        for piece in (*self.pieces, None):
+            if piece in new and piece in before and piece not in self._varying:
+                alike[piece] = new[piece]
+            elif alike:
+                content = b"".join(alike.values())
+                run = Run(content, alike, elements.implicit, elements.character_set)
+                self._by_start[content[: _START.size]] = run
+                alike = {}
+        before.update(new)
+
+
+_KNOWN = {implicit: _Known() for implicit in (False, True)}
+
+
 def _walk(
-    content: bytes, offset: int, *, implicit: bool, last: int = _LAST
+    content: bytes,
+    offset: int,
+    *,
+    implicit: bool,
+    last: int = _LAST,
+    known: _Known | None = None,
 ) -> tuple[dict[int, bytes | memoryview], int]:
     """Return the elements from an offset up to the tag `last`, and where they end."""
     found: dict[int, bytes | memoryview] = {}
@@ -171,6 +305,13 @@ def _walk(
         tag = group << 16 | number
         if tag > last:
             break
+        if tag <= previous:
+            raise _UnusualError
+        run = known and known.at(content, offset, tag, found.get(_CHARACTER_SET, b""))
+        if run:
+            found.update(run.encoded)
+            previous, offset = next(reversed(run.encoded)), offset + len(run.content)
+            continue
         value = offset + 8
         if implicit:
             (length,) = _LENGTH.unpack_from(content, offset + 4)
@@ -180,7 +321,7 @@ def _walk(
             (length,) = _LENGTH.unpack_from(content, value)
             value += 4
         end = value + length if length != _UNDEFINED else _after_items(content, value, implicit)
-        if tag <= previous or end > size:
+        if end > size:
             raise _UnusualError
         found[tag] = view[offset:end] if end - offset > _LARGE_BYTES else content[offset:end]
         if length == _UNDEFINED and not (tag == _PIXEL_DATA and vr in _PIXEL_VRS and not implicit):
@@ -233,6 +374,19 @@ def meaning(encoded: bytes, implicit: bool, character_set: bytes) -> Dataset:
     return (_read if is_large else _read_once)(encoded, implicit, character_set)
 
 
+def raw_value(encoded: bytes, implicit: bool) -> tuple[str | None, bytes] | None:
+    """Return VR and value of an element as bytes; None if it is blank or has no known length.
+
+    pydicom's reader takes ten times as long, which counts for what differs from file to file.
+    """
+    has_long_length = implicit or _HAS_LONG_LENGTH[encoded[4:6]]
+    start = 12 if has_long_length and not implicit else 8
+    value = encoded[start:]
+    if not value or (has_long_length and encoded[start - 4 : start] == _LENGTH.pack(_UNDEFINED)):
+        return None
+    return None if implicit else encoded[4:6].decode(), value
+
+
 def _read(encoded: bytes, implicit: bool, character_set: bytes) -> Dataset:
     stream = io.BytesIO(character_set + encoded + _TRAILER[implicit])
     return read_dataset(stream, implicit, True)
@@ -243,6 +397,13 @@ _read_once = lru_cache(_MOST_READ)(_read)
 
 @lru_cache(_MOST_CONVERTED)
 def _value(keyword: str, encoded: bytes, implicit: bool, character_set: bytes) -> Any:
+    if raw := raw_value(encoded, implicit):
+        vr, content = raw
+        vr = vr or dictionary_VR(_tag(keyword))
+        if vr == "UI" and _UID.fullmatch(content):
+            return content.rstrip(b"\0").decode()
+        if vr == "DS" and _DECIMALS.fullmatch(content):
+            return [float(one) for one in content.split(b"\\")]
     return meaning(encoded, implicit, character_set).get(keyword)
 
 

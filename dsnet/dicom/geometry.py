@@ -7,6 +7,8 @@ C.7.6.2: never from file names, InstanceNumber or SliceLocation.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ _ORTHONORMAL_TOLERANCE = 0.01
 """On lengths and on the cosine between row and column: some writers keep two decimals."""
 
 _LARGEST_PIXEL_MM = 10.0
+_MOST_DIRECTIONS = 256
+"""Orientations that are remembered; the slices of a series share theirs."""
+
 _SAME_POSITION_MM = 0.01
 _IRREGULAR_SHARE = 0.1
 
@@ -26,8 +31,7 @@ _DIRECTIONS = (("L", "R"), ("P", "A"), ("H", "F"))
 """Letters of PatientOrientation (0020,0020) along x, y and z, and against them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plane:
+class Plane(NamedTuple):
     """One slice's plane.
 
     Attributes
@@ -98,24 +102,27 @@ def plane(
         of the orientation, since some exports shear a tilted stack and call it axial, and at most
         90, since no gantry tilts further.
     """
-    normal = _normal(orientation)
-    tilt_deg = position_mm = rotation_deg = math.nan
-    letters = ""
-    if normal is not None:
-        from_axis = math.degrees(math.acos(min(1.0, abs(normal[2]))))
-        gantry = abs(gantry_tilt_deg)
-        tilt_deg = max(from_axis, gantry) if gantry <= _LARGEST_TILT_DEG else from_axis
-        letters, rotation_deg = _nearest_axes(orientation)
-        if len(position) == 3:
-            position_mm = _dot(normal, position)
-    return Plane(
-        orientation=letters,
-        rotation_deg=rotation_deg,
-        tilt_deg=tilt_deg,
-        position_mm=position_mm,
-        normal="" if normal is None else " ".join(f"{round(x, 2) + 0.0:.2f}" for x in normal),
+    normal, shared = _directions(tuple(orientation), gantry_tilt_deg)
+    return shared._replace(
+        position_mm=_dot(normal, position) if normal and len(position) == 3 else math.nan,
         fault=_fault(orientation, position, spacing_mm, orthogonal=normal is not None),
     )
+
+
+@lru_cache(_MOST_DIRECTIONS)
+def _directions(
+    orientation: tuple[float, ...], gantry_tilt_deg: float
+) -> tuple[tuple[float, float, float] | None, Plane]:
+    """Return the normal and the plane of all slices of an orientation, its position left blank."""
+    normal = _normal(orientation)
+    if normal is None:
+        return None, Plane("", math.nan, math.nan, math.nan, "", "")
+    from_axis = math.degrees(math.acos(min(1.0, abs(normal[2]))))
+    gantry = abs(gantry_tilt_deg)
+    letters, rotation_deg = _nearest_axes(orientation)
+    tilt_deg = max(from_axis, gantry) if gantry <= _LARGEST_TILT_DEG else from_axis
+    text = " ".join(f"{round(x, 2) + 0.0:.2f}" for x in normal)
+    return normal, Plane(letters, rotation_deg, tilt_deg, math.nan, text, "")
 
 
 def stack(positions_mm: NDArray[np.float64]) -> Stack:

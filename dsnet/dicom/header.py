@@ -3,7 +3,6 @@
 import math
 import struct
 from datetime import date
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydicom.dataset import Dataset
@@ -12,7 +11,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from dsnet.dicom import vocabulary
-from dsnet.dicom.elements import Elements
+from dsnet.dicom.elements import Elements, remembered
 from dsnet.dicom.geometry import plane
 
 KEYWORDS = (
@@ -139,7 +138,7 @@ def read(dataset: Dataset | Elements) -> Header:
     dataset : pydicom.Dataset or Elements
         With its file meta information and the elements of `KEYWORDS`.
     """
-    shared = _shared(dataset.subset(_SHARED)) if isinstance(dataset, Elements) else _read(dataset)
+    shared = _shared(dataset) if isinstance(dataset, Elements) else _read(dataset)
     spacing_mm = _numbers(dataset, "PixelSpacing", 2)
     orientation = _numbers(dataset, "ImageOrientationPatient", 6)
     position_mm = _numbers(dataset, "ImagePositionPatient", 3)
@@ -205,8 +204,7 @@ def _read(dataset: Dataset | Elements) -> Header:
     )
 
 
-_shared = lru_cache(maxsize=256)(_read)
-"""`_read` for elements that are the same as before, byte by byte."""
+_shared = remembered(*_SHARED)(_read)
 
 
 def sop_class_uid(dataset: Dataset | Elements) -> str:

@@ -18,7 +18,7 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag
 
-from dsnet.dicom.elements import Elements, meaning
+from dsnet.dicom.elements import Elements, Run, meaning, raw_value
 from dsnet.dicom.header import CONVERSION_ERRORS
 from dsnet.dicom.ps315 import attributes, is_graphic
 
@@ -46,9 +46,12 @@ _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 """The tag (FFFE,E000), little-endian and big-endian."""
 
 
+_EMPTY = Dataset()
+"""What stands for the dataset of an element that needs none to be converted."""
+
 _cached: dict[tuple[object, ...], tuple["Value", ...]] = {}
 """What the bytes of an element hold: slices of a series share most of them, sequences above all."""
-_MOST_CACHED = 2048
+_MOST_CACHED, _MOST_RUNS = 2048, 256
 _LARGEST_VALUE = 1 << 16
 """Bytes of an element that is searched or cached; larger ones are images, curves and sequences, of
 which the sequences alone are searched."""
@@ -105,11 +108,25 @@ def iso_date(text: str) -> str:
 
 def _by_element(elements: Elements) -> Iterator[tuple[Value, ...]]:
     implicit, character_set = elements.implicit, elements.character_set
-    for tag, encoded in elements.encoded.items():
+    for piece in elements.pieces:
+        if isinstance(piece, Run):
+            yield _of_run(piece)
+            continue
+        encoded = elements.encoded[piece]
         if isinstance(encoded, bytes):
-            yield _of_bytes(tag, encoded, implicit, character_set)
-        elif _matters(tag, None if implicit else str(encoded[4:6], "ascii")):  # a large sequence
-            yield _of_bytes.__wrapped__(tag, bytes(encoded), implicit, character_set)
+            yield _of_bytes(piece, encoded, implicit, character_set)
+        elif _matters(piece, None if implicit else str(encoded[4:6], "ascii")):  # a large sequence
+            yield _of_bytes.__wrapped__(piece, bytes(encoded), implicit, character_set)
+
+
+@lru_cache(_MOST_RUNS)
+def _of_run(run: Run) -> tuple[Value, ...]:
+    """Return the values of the elements of a run, each once."""
+    of_elements = (
+        _of_bytes(tag, encoded, run.implicit, run.character_set)
+        for tag, encoded in run.encoded.items()
+    )
+    return tuple(dict.fromkeys(chain.from_iterable(of_elements)))
 
 
 @lru_cache(_MOST_CACHED)
@@ -117,6 +134,12 @@ def _of_bytes(tag: int, encoded: bytes, implicit: bool, character_set: bytes) ->
     """Return the values of an element as it lies in the file."""
     if not _matters(tag, None if implicit else encoded[4:6].decode("ascii")):
         return ()
+    raw = raw_value(encoded, implicit)
+    if raw is not None and _is_plain(raw[1]):
+        vr, content = raw
+        element = RawDataElement(BaseTag(tag), vr, len(content), content, 0, implicit, True)
+        if not _is_sequence(element):
+            return tuple(_of_element(_EMPTY, element))
     one = meaning(encoded, implicit, character_set)
     return tuple(chain.from_iterable(_by_data_element(one)))
 
@@ -241,8 +264,7 @@ def _values(dataset: Dataset, element: Any, kind: str, form: Form) -> Iterator[V
 
 def _texts(dataset: Dataset, element: Any) -> list[str]:
     raw: Any = element.value
-    plain = isinstance(element, RawDataElement) and isinstance(raw, bytes) and raw.isascii()
-    if plain and b"\x1b" not in raw:  # which would switch to another character set
+    if isinstance(element, RawDataElement) and isinstance(raw, bytes) and _is_plain(raw):
         text: str = raw.decode("ascii")
         return text.split("\\")
     try:
@@ -251,6 +273,11 @@ def _texts(dataset: Dataset, element: Any) -> list[str]:
         return [raw.decode("latin-1")] if isinstance(raw, bytes) else []
     many = content if isinstance(content, MultiValue | list) else [content]
     return ["" if one is None else str(one) for one in many]
+
+
+def _is_plain(raw: bytes) -> bool:
+    """Return whether text is the same in every character set; an escape would switch to another."""
+    return raw.isascii() and b"\x1b" not in raw
 
 
 def _is_sequence(element: Any) -> bool:

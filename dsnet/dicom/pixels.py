@@ -1,6 +1,5 @@
 """From pixel data to evidence: HU range, saturation, metal, and a hash that finds copies."""
 
-import hashlib
 import math
 import re
 import struct
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from blake3 import blake3
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 from scipy import ndimage
 
-from dsnet.dicom.elements import Elements
+from dsnet.dicom.elements import Elements, remembered
 from dsnet.dicom.header import Header, transfer_syntax_uid, value
 
 KEYWORDS = (
@@ -57,6 +57,8 @@ _FASTEST_PLUGIN = {JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
 time. For the other syntaxes pydicom's order is that of speed (`docs/performance.md`)."""
 
 _NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
+_HASH_BYTES = 16
 
 _NEIGHBOURS_8 = np.ones((3, 3), bool)
 
@@ -124,8 +126,7 @@ class Evidence(NamedTuple):
     dense_area_mm2 : float
         The same at `Thresholds.cement_hu`.
     pixel_hash : str
-        SHA-256 over shape, stored values and rescale, equal for equal images regardless
-        of transfer syntax, bits allocated and signedness.
+        As `PixelHash` gives it.
     """
 
     hu_min: float
@@ -154,10 +155,10 @@ def examine(
     PixelError
         As `decode` does.
     """
-    digest = hashlib.sha256()
+    digest = PixelHash(header)
     frames = 0
     for stored in decode(dataset, largest_bytes):
-        ends = feed(digest, stored, header)
+        ends = digest.add(stored)
         frames += 1
     if frames == 0:
         raise PixelError("cut_pixels")
@@ -222,13 +223,35 @@ def _only_frame(elements: Elements) -> NDArray[Any] | None:
 
     Nearly all uncompressed CT images are that, and pydicom takes half a millisecond to see it.
     """
+    form = _native_form(elements)
+    content = elements.pixel_bytes() if form else None
+    if form is None or content is None or len(content) != 2 * form.rows * form.columns:
+        return None
+    frame: NDArray[Any] = np.frombuffer(content, "<i2" if form.signed else "<u2")
+    frame = frame.reshape(form.rows, form.columns)
+    low, high = _ends(frame)
+    lowest = -(1 << form.bits_stored - 1) if form.signed else 0
+    if not lowest <= low <= high < lowest + (1 << form.bits_stored):
+        unused_bits = 16 - form.bits_stored  # set, though they have no meaning (PS3.5 8.1.1)
+        frame = frame << unused_bits >> unused_bits
+    return frame
+
+
+class _NativeForm(NamedTuple):
+    rows: int
+    columns: int
+    bits_stored: int
+    signed: bool
+
+
+@remembered("TransferSyntaxUID", *KEYWORDS)
+def _native_form(elements: Elements) -> _NativeForm | None:
+    """Return how an uncompressed grey image of 16 bits lies in its bytes, None of any other."""
     rows, columns = value(elements, "Rows"), value(elements, "Columns")
     bits_stored, signed = value(elements, "BitsStored"), value(elements, "PixelRepresentation")
-    content = elements.pixel_bytes() if transfer_syntax_uid(elements) in _NATIVE else None
     if (
-        content is None
-        or not (isinstance(rows, int) and isinstance(columns, int))
-        or not 0 < 2 * rows * columns == len(content)
+        transfer_syntax_uid(elements) not in _NATIVE
+        or not (isinstance(rows, int) and isinstance(columns, int) and rows > 0 and columns > 0)
         or value(elements, "SamplesPerPixel") != 1
         or value(elements, "NumberOfFrames") not in (None, 1)
         or value(elements, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2")
@@ -237,13 +260,7 @@ def _only_frame(elements: Elements) -> NDArray[Any] | None:
         or signed not in (0, 1)
     ):
         return None
-    frame: NDArray[Any] = np.frombuffer(content, "<i2" if signed else "<u2").reshape(rows, columns)
-    low, high = _ends(frame)
-    lowest = -(1 << bits_stored - 1) if signed else 0
-    if not lowest <= low <= high < lowest + (1 << bits_stored):
-        unused_bits = 16 - bits_stored  # set, though they have no meaning (PS3.5 8.1.1)
-        frame = frame << unused_bits >> unused_bits
-    return frame
+    return _NativeForm(rows, columns, bits_stored, bool(signed))
 
 
 def _frames(decoder: Decoder, dataset: Dataset) -> Iterator[NDArray[Any]]:
@@ -257,18 +274,50 @@ def _frames(decoder: Decoder, dataset: Dataset) -> Iterator[NDArray[Any]]:
     return (frame for frame, _ in decoder.iter_array(dataset, **options))
 
 
-def pixel_hash(dataset: Dataset, header: Header) -> str:
-    """Return the SHA-256 of the decoded pixels and their shape, as in the index.
+class PixelHash:
+    """What two images have in common that are equal: a digest of stored values, shape and rescale.
 
-    Raises
-    ------
-    PixelError
-        As `decode`.
+    Equal for equal images regardless of transfer syntax, bits allocated and signedness. BLAKE3,
+    since SHA-256 took longer than all else that ingestion does for an uncompressed slice.
+
+    Parameters
+    ----------
+    header : Header
+        Its rescale.
     """
-    digest = hashlib.sha256()
-    for frame in decode(dataset):
-        feed(digest, frame, header)
-    return digest.hexdigest()
+
+    def __init__(self, header: Header) -> None:
+        self._rescale = f"{header.slope!r} {header.intercept!r}"
+        self._digest = blake3()
+
+    def add(self, stored: NDArray[Any]) -> tuple[int, int]:
+        """Add a frame: as the smallest signed integers that hold it, little-endian.
+
+        Returns
+        -------
+        low, high : int
+            The smallest and the largest value of the frame.
+
+        Raises
+        ------
+        PixelError
+            ``decode_error`` where 64 bits with a sign do not hold it: no image has such values.
+        """
+        low, high = _ends(stored)
+        widths = (bits for bits in (16, 32, 64) if -(1 << bits - 1) <= low <= high < 1 << bits - 1)
+        bits = next(widths, None)
+        if bits is None:
+            raise PixelError("decode_error")
+        width = np.dtype(f"<i{bits // 8}")
+        if stored.dtype == np.dtype(f"<u{bits // 8}"):
+            stored = stored.view(width)  # no value uses the sign: the same bytes without a copy
+        self._digest.update(f"{stored.shape} {self._rescale}\n".encode())
+        self._digest.update(np.ascontiguousarray(stored, width).data.cast("B"))
+        return low, high
+
+    def hexdigest(self) -> str:
+        """Return the digest of all frames, 32 hexadecimal digits."""
+        return self._digest.hexdigest(_HASH_BYTES)
 
 
 def measure(
@@ -294,16 +343,29 @@ def measure(
         padding when it lies below -1024 HU: not every scanner declares what it fills with.
     thresholds : Thresholds
     """
-    inside = _inside(stored, header, padding)
     low, high = ends
+    fills = [padding] if padding is not None else []
+    corner = int(stored[0, 0])
+    if corner * header.slope + header.intercept < _AIR_FLOOR_HU:
+        fills.append((corner, corner))
+    fills = sorted((first, last) for first, last in fills if first <= high and last >= low)
+    inside = None
+    floor = low - 1  # values up to it are padding
+    for first, last in fills:
+        if first > floor + 1:  # tissue lies between
+            inside = _outside(stored, fills)
+            break
+        floor = max(floor, last)
+    if (high <= floor) if inside is None else not inside.any():
+        return Evidence(math.nan, math.nan, 0, 0.0, 0.0, 0.0, "")
     if inside is not None:
-        if not inside.any():
-            return Evidence(math.nan, math.nan, 0, 0.0, 0.0, 0.0, "")
         low = int(np.where(inside, stored, high).min())
         high = int(np.where(inside, stored, low).max())
+    elif low <= floor:
+        low = _least_above(stored, floor, high)
 
     def at_least(hu: float) -> NDArray[np.bool_] | None:
-        least = math.ceil(round((hu - header.intercept) / header.slope, 6))
+        least = max(math.ceil(round((hu - header.intercept) / header.slope, 6)), low)
         if high < least:  # as on most slices
             return None
         dense = stored >= least
@@ -337,19 +399,21 @@ def _largest_mm2(mask: NDArray[np.bool_] | None, pixel_mm2: float) -> float:
     return float(np.bincount(labels.ravel())[1:].max() * pixel_mm2)
 
 
-def _inside(
-    stored: NDArray[Any], header: Header, padding: tuple[int, int] | None
-) -> NDArray[np.bool_] | None:
-    """Return which pixels are no padding, None where all are."""
-    corner = int(stored[0, 0])
-    fills = [padding] if padding is not None else []
-    if corner * header.slope + header.intercept < _AIR_FLOOR_HU:
-        fills.append((corner, corner))
-    inside = None
+def _outside(stored: NDArray[Any], fills: list[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Return which pixels lie in none of some ranges of values."""
+    outside = np.ones(stored.shape, bool)
     for first, last in fills:
-        outside = (stored >= first) & (stored <= last)
-        inside = ~outside if inside is None else inside & ~outside
-    return inside
+        outside &= (stored < first) | (stored > last)
+    return outside
+
+
+def _least_above(stored: NDArray[Any], floor: int, high: int) -> int:
+    """Return the smallest value above `floor`, where `high`, the largest one, is above it."""
+    if stored.itemsize == 2 and stored.dtype.isnative:
+        # Modulo 2**16 the values up to the floor come to lie behind all others.
+        steps = stored.view(np.uint16) - np.uint16(floor + 1 & 0xFFFF)
+        return floor + 1 + int(steps.min())
+    return int(np.where(stored > floor, stored, high).min())
 
 
 def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:
@@ -358,6 +422,10 @@ def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:
     The VR does not say it: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
     files carry no VR at all.
     """
+    return _shared_padding(dataset) if isinstance(dataset, Elements) else _padding(dataset)
+
+
+def _padding(dataset: Dataset | Elements) -> tuple[int, int] | None:
     signed = value(dataset, "PixelRepresentation") == 1
     ends = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
@@ -370,30 +438,9 @@ def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:
     return (min(ends), max(ends)) if ends else None
 
 
-def feed(digest: Any, stored: NDArray[Any], header: Header) -> tuple[int, int]:
-    """Add a frame to a digest: as the smallest signed integers that hold it, little-endian.
-
-    Returns
-    -------
-    low, high : int
-        The smallest and the largest value of the frame.
-
-    Raises
-    ------
-    PixelError
-        ``decode_error`` where 64 bits with a sign do not hold it: no image has such values.
-    """
-    low, high = _ends(stored)
-    widths = (bits for bits in (16, 32, 64) if -(1 << bits - 1) <= low <= high < 1 << bits - 1)
-    bits = next(widths, None)
-    if bits is None:
-        raise PixelError("decode_error")
-    width = np.dtype(f"<i{bits // 8}")
-    digest.update(f"{stored.shape} {header.slope!r} {header.intercept!r}\n".encode())
-    if stored.dtype == np.dtype(f"<u{bits // 8}"):
-        stored = stored.view(width)  # no value uses the sign, hence the same bytes without a copy
-    digest.update(np.ascontiguousarray(stored, width))
-    return low, high
+_shared_padding = remembered("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")(
+    _padding
+)
 
 
 def _syntax(dataset: Dataset | Elements) -> str:

@@ -29,7 +29,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dsnet.dicom import header, identifying, pixels, ps315, vocabulary
-from dsnet.dicom.elements import Elements, split
+from dsnet.dicom.elements import Elements, remembered, split
 from dsnet.dicom.header import Header
 from dsnet.dicom.identifying import Value
 from dsnet.dicom.pixels import Evidence, PixelError, Thresholds
@@ -73,6 +73,9 @@ An OSError with a number is the system's and not caught (`_raise_if_of_system`).
 
 _MACHINE = frozenset({errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 """Numbers of system errors that say nothing of the file that was being read."""
+
+_IGNORE_ALL = ("ignore", None, Warning, None, 0)
+"""What ``warnings.simplefilter("ignore")`` puts before all other filters."""
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -218,7 +221,10 @@ def _read(
             yield Facts("too_large")
             return
         dataset, cut = load(stream, every=True, pixel_data=decode and not too_large)
-    fault = _header_fault(dataset, prefixed=prefixed)
+    if isinstance(dataset, Elements):
+        fault = _shared_fault(dataset)
+    else:
+        fault = _header_fault(dataset, prefixed=prefixed)
     if fault:
         yield Facts(fault)
         return
@@ -325,10 +331,21 @@ def _header_fault(dataset: Dataset | Elements, *, prefixed: bool) -> str:
     return "cut_header" if not uid or sop_class.endswith("Image Storage") else ""
 
 
+@remembered("SOPClassUID", "MediaStorageSOPClassUID", "PixelData", *_IMAGE_PIXEL)
+def _shared_fault(elements: Elements) -> str:
+    return _header_fault(elements, prefixed=True)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Withhold warnings and log records: pydicom's quote header values."""
+    """Withhold warnings and log records: pydicom's quote header values.
+
+    Entering it again within itself costs nothing.
+    """
     before = logging.root.manager.disable
+    if before >= logging.CRITICAL and warnings.filters[:1] == [_IGNORE_ALL]:
+        yield
+        return
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():

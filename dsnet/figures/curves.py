@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dsnet.figures.style import (
+from dsnet.figures import (
     BLACK,
     COLUMN_MM,
     GREY,
@@ -27,7 +27,7 @@ from dsnet.figures.style import (
 )
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import Entry, Json, evaluation_note, is_baseline, read_report, title_of
+from dsnet.tables import Entry, Json, evaluation_note, is_baseline, read_entry, title_of
 
 _FIRST = "Curves and bands of the first seed"
 _BANDS = (
@@ -116,7 +116,7 @@ def write_curves(*, variants: list[str], baselines: list[str], metrics: Path, fo
         Where the figures go.
     """
     entries, others = (
-        [Entry(name, read_report(metrics, name, "curves", "bands", "decision")) for name in names]
+        [read_entry(name, metrics, "curves", "bands", "decision") for name in names]
         for names in (variants, baselines)
     )
     with styled():
@@ -145,7 +145,7 @@ def _caption(name: str, entries: Sequence[Entry]) -> Caption:
         boxes=counts["boxes"],
         prevalence=100 * (report["decision"]["prevalence"] or 0),
         levels=sum(map(sum, report["confusion"]["level"]["counts"])),
-        banded=" and ".join(title_of(name) for name in _banded(entries)),
+        banded=" and ".join(title_of(entry.name) for entry in _banded(entries)),
         mean="of the same training" if seeds == 1 else f"the mean over {seeds} trainings",
     )
     return Caption(title, filled, evaluation_note(report))
@@ -210,16 +210,16 @@ def froc(entries: Sequence[Entry]) -> Figure:
     """Return the share of vertebrae localised against false boxes, by image and by patient."""
     figure, rows = panels(2, 1, height_mm=135, width_mm=COLUMN_MM)
     for [panel], unit in zip(rows, ("image", "patient"), strict=True):
-        false, risen, reached = f"false_per_{unit}", 0.0, 1.0
+        false, rises = f"false_per_{unit}", [(1.0, 0.0)]
         _bands(panel, entries, "froc", unit)
         for entry in entries:
-            curve, band = (entry.report[kind]["froc"][unit] for kind in ("curves", "bands"))
+            curve = entry.report["curves"]["froc"][unit]
             _line(panel, entry, curve[false], curve["sensitivity"], stair=True)
-            seen = [_rise(curve[false], curve["sensitivity"])]
-            if entry.name in _banded(entries):
-                seen.append(_rise(band[false], band["low"]))
-            for at_zero, last in seen:
-                risen, reached = max(risen, last), min(reached, at_zero)
+            rises.append(_rise(curve[false], curve["sensitivity"]))
+        for entry in _banded(entries):
+            band = entry.report["bands"]["froc"][unit]
+            rises.append(_rise(band[false], band["low"]))
+        reached, risen = min(at_zero for at_zero, _ in rises), max(last for _, last in rises)
         panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         panel.set(title=f"by {unit}", xlabel=f"false boxes per {unit}", ylabel="sensitivity")
         panel.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -234,7 +234,6 @@ def froc(entries: Sequence[Entry]) -> Figure:
 def decision(entries: Sequence[Entry]) -> Figure:
     """Return the net benefit of each method against DXA for all and for none."""
     figure, [[panel]] = panels(1, 1, height_mm=90, width_mm=COLUMN_MM)
-    banded = _banded(entries)
     for entry in entries:
         curve, look = entry.report["decision"], look_of(entry.name)
         at, value, low, high = (
@@ -242,7 +241,7 @@ def decision(entries: Sequence[Entry]) -> Figure:
             for key in ("threshold", "value", "low", "high")
         )
         _line(panel, entry, at.tolist(), value.tolist())
-        if entry.name in banded:
+        if entry in _banded(entries):
             panel.fill_between(at, low, high, color=look.colour, alpha=0.15, linewidth=0)
     shared = entries[0].report["decision"]
     thresholds, everyone = (
@@ -328,18 +327,16 @@ def _line(
     )
 
 
-def _banded(entries: Sequence[Entry]) -> list[str]:
+def _banded(entries: Sequence[Entry]) -> list[Entry]:
     """Return the methods with a band: the first and last detector, more could not be separated."""
-    detectors = [entry.name for entry in entries if not is_baseline(entry.name)]
-    return list(dict.fromkeys([detectors[0], detectors[-1]]))
+    detectors = [entry for entry in entries if not is_baseline(entry.name)]
+    return [detectors[0], detectors[-1]] if len(detectors) > 1 else detectors
 
 
 def _bands(panel: Axes, entries: Sequence[Entry], *keys: str) -> None:
     """Draw the bands of `_banded`; `keys` lead to a band within ``bands`` of a report."""
     step: Any = "post" if keys[0] == "froc" else None
-    for entry in entries:
-        if entry.name not in _banded(entries):
-            continue
+    for entry in _banded(entries):
         band = entry.report["bands"]
         for key in keys:
             band = band[key]
@@ -348,12 +345,10 @@ def _bands(panel: Axes, entries: Sequence[Entry], *keys: str) -> None:
         look = look_of(entry.name)
         x, low, high = (np.array(values, dtype=np.float64) for values in band.values())
         panel.fill_between(x, low, high, step=step, color=look.colour, alpha=0.15, linewidth=0)
-        for edge in (low, high):
-            style: dict[str, Any] = {
-                "linewidth": 0.5,
-                "drawstyle": f"steps-{step}" if step else "default",
-            }
-            panel.plot(x, edge, color=look.colour, linestyle=look.line, **style)
+        edge: dict[str, Any] = {"color": look.colour, "linestyle": look.line, "linewidth": 0.5}
+        edge["drawstyle"] = f"steps-{step}" if step else "default"
+        panel.plot(x, low, **edge)
+        panel.plot(x, high, **edge)
 
 
 def _dots(panel: Axes, entry: Entry, x: _Points, y: _Points, count: Sequence[int]) -> None:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from dsnet import schemas
 from dsnet.config.detector import Window
 from dsnet.evaluate.provenance import data_note, read_grid, read_provenance
-from dsnet.figures.style import BLACK, CLASS_LOOKS, Caption, panels, save, styled
+from dsnet.figures import BLACK, CLASS_LOOKS, Caption, panels, save, styled
 from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 from dsnet.step import run
-from dsnet.tables.methods import title_of
+from dsnet.tables import title_of
 
 BONE = Window()
 """The bone window of docs/interpretations.md#21."""
@@ -148,7 +148,9 @@ def choose(store: SliceStore, image_keys: Collection[str]) -> list[Chosen]:
             continue
         boxes = zip(store.boxes(row), store.labels(row), store.levels(row), strict=True)
         for box, label, level in boxes:
-            key = _key(store.image(row), box)
+            hu = store.image(row)
+            edges = tuple(float(edge) for edge in box)
+            key = core_hu(hu, box), edges, hashlib.sha256(hu.tobytes()).hexdigest()
             candidates.setdefault((CLASSES[label - 1], level), []).append((key, row))
     chosen = []
     for label in CLASSES:
@@ -207,11 +209,6 @@ def detections_figure(strips: Sequence[Strip], titles: Sequence[str], pixel_mm: 
         panel.set_title(title)
     _scale(axes[0][0], pixel_mm)
     return figure
-
-
-def _key(hu: NDArray[np.int16], box: NDArray[np.float32]) -> _Key:
-    edges = tuple(float(edge) for edge in box)
-    return core_hu(hu, box), edges, hashlib.sha256(hu.tobytes()).hexdigest()
 
 
 def _middle(low: float, high: float, size_px: int) -> NDArray[np.int64]:

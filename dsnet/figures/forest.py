@@ -8,11 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dsnet.figures.style import BLACK, GREY, Caption, letter, look_of, panels, save, styled
-from dsnet.files import read_json
+from dsnet.figures import BLACK, GREY, Caption, letter, look_of, panels, save, styled
 from dsnet.step import run
-from dsnet.tables.methods import Entry, evaluation_note, read_csv, read_report, title_of
-from dsnet.tables.paper import reported
+from dsnet.tables import Entry, evaluation_note, read_csv, read_entry, title_of
+from dsnet.tables.literature import reported
 
 TITLE = "Map of each detector, and what attention adds to it"
 TEXT = (
@@ -56,12 +55,7 @@ def write_forest(
         Where the figure goes.
     """
     entries = [
-        Entry(
-            name,
-            read_report(metrics, name),
-            read_json(models / name / f"seed{seeds[0]}" / "manifest.json")["result"],
-        )
-        for name in variants
+        read_entry(name, metrics, run=models / name / f"seed{seeds[0]}") for name in variants
     ]
     rows = read_csv(differences)
     with styled():

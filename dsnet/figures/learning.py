@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dsnet import schemas
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.figures.style import (
+from dsnet.figures import (
     ATTENTION_LOOKS,
     Caption,
     letter,
@@ -21,7 +21,7 @@ from dsnet.figures.style import (
     styled,
 )
 from dsnet.step import run
-from dsnet.tables.methods import title_of
+from dsnet.tables import title_of
 
 _NAMES = {"none": "no attention"}
 
@@ -63,8 +63,12 @@ def write_learning(
         )
         for name in variants
     }
+    sizes = {
+        str(subset): f"{rows['patient_key'].nunique()} patients, {len(rows)} slices"
+        for subset, rows in schemas.read(schemas.SPLIT, split).groupby("subset")
+    }
     text = TEXT.format(
-        **_sizes(schemas.read(schemas.SPLIT, split)),
+        **sizes,
         seeds=f"One training each, seed {seeds[0]}."
         if len(seeds) == 1
         else f"Lines: mean over the seeds {', '.join(map(str, seeds))}; bands: their range.",
@@ -72,14 +76,6 @@ def write_learning(
     with styled():
         caption = Caption(TITLE, text, data_note(read_provenance(digest, split)))
         save(learning_figure(histories), folder, "learning", caption)
-
-
-def _sizes(split: pd.DataFrame) -> dict[str, str]:
-    """Return the patients and slices of each subset, in words."""
-    return {
-        str(subset): f"{rows['patient_key'].nunique()} patients, {len(rows)} slices"
-        for subset, rows in split.groupby("subset")
-    }
 
 
 def learning_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:

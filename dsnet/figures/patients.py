@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dsnet import schemas
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.figures.style import CLASS_LOOKS, COLUMN_MM, Caption, letter, panels, save, styled
+from dsnet.figures import CLASS_LOOKS, COLUMN_MM, Caption, letter, panels, save, styled
 from dsnet.schemas import CLASSES, SUBSETS, is_leaky
 from dsnet.step import run
 

@@ -200,8 +200,11 @@ class Cache:
         time_ns = file.mtime_ns
         if facts.fault in _PASSING or facts.fault_class:
             time_ns = _READ_AGAIN
-        numbers = np.fromiter(map(self._number, facts.identifying), np.int32).tobytes()
-        return file.relative, file.size, time_ns, self._settings, _as_json(facts), numbers
+        numbers = list(map(self._numbers.get, facts.identifying))
+        if None in numbers:
+            numbers = list(map(self._number, facts.identifying))
+        blob = np.array(numbers, np.int32).tobytes()
+        return file.relative, file.size, time_ns, self._settings, _as_json(facts), blob
 
     def _number(self, value: Value) -> int:
         number = self._numbers.get(value)

@@ -23,10 +23,13 @@ from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import ScannedFile
 from dsnet.errors import UserError
-from dsnet.processes import cpus, limit_memory, silence, without_main
+from dsnet.processes import cpus, limit_memory, prepare, without_main
 
 _CHUNK = 32
-"""Files that travel to a process, and are committed to the cache, together."""
+"""Files that travel to a process together."""
+
+_ANSWER_S = 0.1
+"""A process answers at least that often: what it has read since is lost if it dies."""
 
 _FEW = 64
 """Files up to which a second process takes longer to start than to read its share."""
@@ -116,7 +119,10 @@ def read_all(
                 worker.attend(answered=worker.pipe in ready)
                 if worker.is_idle:
                     chunks.extendleft(worker.left_over())
-                    yield worker.take_done()
+                    done = worker.take_done()
+                    if chunks:  # it reads while the caller keeps what it has read
+                        worker.start(chunks.popleft())
+                    yield done
     finally:
         for worker in workers:
             worker.stop()
@@ -125,7 +131,8 @@ def read_all(
 class _Worker:
     """A reading process, the jobs that it still owes, and the facts that it has returned.
 
-    A process that ends, or is stopped after its time, is replaced by another one.
+    A process that ends, or is stopped after its time, is replaced by another one. If it owed
+    several files each of them is read again in a chunk of its own, which shows the one to blame.
 
     Parameters
     ----------
@@ -170,23 +177,24 @@ class _Worker:
                 self._lose("timeout")
             return
         try:
-            answer = self.pipe.recv()
+            answers = self.pipe.recv()
         except (EOFError, OSError):
             self._died()
             return
         self._is_ready = True
         self.deadline = time.monotonic() + self._seconds
-        if isinstance(answer, _Packed):
-            job, facts = self._owed.popleft(), answer.unpack(self._values)
-            if job.fault:
-                facts = replace(facts, fault=job.fault, fault_class=job.fault_class)
-            self._done.append((job.file, facts))
-        elif isinstance(answer, str):
-            self._blame(answer)
-        elif isinstance(answer, Exception):
-            if reader.is_of_machine(answer):
+        for answer in answers:
+            if isinstance(answer, _Packed):
+                job, facts = self._owed.popleft(), answer.unpack(self._values)
+                if job.fault:
+                    facts = replace(facts, fault=job.fault, fault_class=job.fault_class)
+                self._done.append((job.file, facts))
+            elif isinstance(answer, str):
+                self._blame(answer)
+            elif reader.is_of_machine(answer):
                 raise _machine_error(_cause(answer), self._owed[0].file.path) from answer
-            raise answer
+            else:
+                raise answer
 
     def left_over(self) -> list[list[_Job]]:
         """Return, once, the chunks that must be read again."""
@@ -218,21 +226,16 @@ class _Worker:
         status = self._process.exitcode or 0
         if not self._is_ready:
             raise _machine_error(f"{_name_of(status)} as a reading process started")
-        if status == _KILLED and not self._owed[0].killed:
-            self._owed[0] = replace(self._owed[0], killed=True)
-            self._lose()
-        else:
-            self._lose("memory_limit" if status == _KILLED else "decode_error", _name_of(status))
+        if len(self._owed) == 1 and status == _KILLED and not self._owed[0].killed:
+            self._again.append([replace(self._owed.popleft(), killed=True)])
+        self._lose("memory_limit" if status == _KILLED else "decode_error", _name_of(status))
 
-    def _lose(self, fault: str = "", fault_class: str = "") -> None:
-        """Replace the process; blame the file in progress if there is a fault."""
-        if fault:
+    def _lose(self, fault: str, fault_class: str = "") -> None:
+        """Replace the process, and blame the file that it owed if that was a single one."""
+        if len(self._owed) == 1:
             self._blame(fault, fault_class)
-        elif self._owed:
-            self._again.append([self._owed.popleft()])
-        if self._owed:
-            self._again.append(list(self._owed))
-            self._owed.clear()
+        self._again += [[job] for job in self._owed]
+        self._owed.clear()
         self.stop()
         self._spawn()
 
@@ -276,36 +279,50 @@ class _Packed(NamedTuple):
         known = len(sent)
         new = [value for value in facts.identifying if value not in sent]
         sent.update(zip(new, count(known)))
-        positions = [sent[value] for value in facts.identifying]
+        positions = list(map(sent.__getitem__, facts.identifying))
         return cls(replace(facts, identifying=()), known, new, positions)
 
     def unpack(self, values: list[Value]) -> Facts:
         """Return the facts; `values` is the list, and takes the new ones."""
         values[self.known :] = self.new
-        own = tuple(values[position] for position in self.positions)
+        own = tuple(map(values.__getitem__, self.positions))
         return replace(self.facts, identifying=own)
 
 
 def _serve(pipe: Connection, read: ReadFile, thresholds: Thresholds, limits: Limits) -> None:
-    """Answer chunks of paths with facts, one message per file; what a process does."""
-    silence()
+    """Answer chunks of paths with facts, several files in a message; what a process does."""
+    prepare()
     sent: dict[Value, int] = {}
-    pipe.send(None)
-    while True:
-        try:
-            chunk = pipe.recv()
-        except EOFError:
-            return
-        for path, decode in chunk:
-            answer = _answer(read, path, thresholds, limits, decode=decode)
-            pipe.send(_Packed.pack(answer, sent) if isinstance(answer, Facts) else answer)
+    pipe.send([])
+    with reader.quiet():
+        while True:
+            try:
+                chunk = pipe.recv()
+            except EOFError:
+                return
+            limited = limit_memory(limits.memory_bytes)
+            answers, last_s = [], time.monotonic()
+            for number, (path, decode) in enumerate(chunk, start=1):
+                answer = _answer(read, path, thresholds, limits, decode=decode, limited=limited)
+                answers.append(_Packed.pack(answer, sent) if isinstance(answer, Facts) else answer)
+                if number == len(chunk) or time.monotonic() - last_s > _ANSWER_S:
+                    pipe.send(answers)
+                    answers, last_s = [], time.monotonic()
 
 
 def _answer(
-    read: ReadFile, path: str, thresholds: Thresholds, limits: Limits, *, decode: bool
+    read: ReadFile,
+    path: str,
+    thresholds: Thresholds,
+    limits: Limits,
+    *,
+    decode: bool,
+    limited: bool,
 ) -> Facts | str | Exception:
-    """Return the facts of a file, a fault that its limits explain, or an exception to be raised."""
-    limited = limit_memory(limits.memory_bytes)
+    """Return the facts of a file, a fault that its limits explain, or an exception to be raised.
+
+    `limited` says whether memory is.
+    """
     try:
         return read(path, thresholds, limits, decode=decode)
     except MemoryError as error:

@@ -12,23 +12,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from dsnet import schemas
-from dsnet.baseline.models import Multinomial, class_indices
+from dsnet.baseline.step import class_indices, class_probability, fit_multinomial
 from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.evaluate.grading import Units, areas, pool, shares
 from dsnet.evaluate.provenance import read_provenance
 from dsnet.evaluate.resampling import COVERAGE, estimate
 from dsnet.evaluate.scene import Floats
 from dsnet.files import write_json
-from dsnet.leakage.nearest import Nearest
+from dsnet.leakage.nearest import fit_nearest
 from dsnet.leakage.trial import shuffled, shuffled_within
 from dsnet.schemas import FEATURES, FEATURES_HU
 from dsnet.step import run
 
-MODELS: dict[str, Callable[[pd.DataFrame], Multinomial | Nearest]] = {
-    "multinomial": Multinomial.fit,
-    "nearest": Nearest.fit,
+MODELS: dict[str, Callable[[pd.DataFrame], Pipeline]] = {
+    "multinomial": fit_multinomial,
+    "nearest": fit_nearest,
 }
 
 
@@ -104,16 +105,12 @@ def shuffles(
     rng = np.random.default_rng([params.seed, 3])
     values: dict[str, list[dict[str, float]]] = {model: [] for model in MODELS}
     for _ in range(params.shuffles):
-        labels = (
-            shuffled(rows, rng)
-            if everybody
-            else shuffled_within(rows, rows["subset"], ("train", "validation"), rng)
-        )
+        labels = shuffled(rows, rng) if everybody else shuffled_within(rows, rows["subset"], rng)
         relabelled = rows.assign(label=labels)
         is_test = relabelled["subset"] == "test"
         test, others = relabelled[is_test], relabelled[~is_test]
         for model, fit in MODELS.items():
-            values[model].append(_grades(test, fit(others).probability(test), evaluation))
+            values[model].append(_grades(test, class_probability(fit(others), test), evaluation))
     return {
         model: {name: np.array([one[name] for one in every]) for name in every[0]}
         for model, every in values.items()
@@ -151,14 +148,16 @@ def _grades(test: pd.DataFrame, probability: Floats, evaluation: Evaluate) -> di
 
 
 def _counts(test: pd.DataFrame) -> dict[str, Any]:
-    boxes = test["label"].value_counts()
-    patients = test.groupby("patient_key")["label"].first().value_counts()
+    by_class = [
+        {name: int((labels == name).sum()) for name in schemas.CLASSES}
+        for labels in (test["label"], test.groupby("patient_key")["label"].first())
+    ]
     return {
         "patients": int(test["patient_key"].nunique()),
         "images": int(test["image_key"].nunique()),
         "boxes": len(test),
-        "boxes_by_class": {name: int(boxes.get(name, 0)) for name in schemas.CLASSES},
-        "patients_by_class": {name: int(patients.get(name, 0)) for name in schemas.CLASSES},
+        "boxes_by_class": by_class[0],
+        "patients_by_class": by_class[1],
     }
 
 

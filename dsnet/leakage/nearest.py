@@ -4,46 +4,37 @@ A model that only remembers. Nobody needs it to grade bone. It shows what memory
 patient's other slices are in training it retrieves them, and with them the label, true or shuffled.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dsnet import schemas
-from dsnet.baseline.models import class_indices, hu, training_rows
-from dsnet.baseline.step import baseline_metrics
+from dsnet.baseline.step import (
+    baseline_metrics,
+    class_indices,
+    class_probability,
+    hu,
+    training_rows,
+)
 from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.provenance import read_provenance
-from dsnet.evaluate.scene import Floats, Integers
 from dsnet.files import write_json
-from dsnet.schemas import BOX, CLASSES, FEATURES, FEATURES_HU, SLICES
+from dsnet.schemas import BOX, FEATURES, FEATURES_HU, SLICES
 from dsnet.step import run
 
 
-@dataclass(frozen=True)
-class Nearest:
-    """A fitted model; `pipeline` standardises the features and holds the training rows."""
+def fit_nearest(features: pd.DataFrame) -> Pipeline:
+    """Return standardisation and the training rows, under the rules of `training_rows`.
 
-    pipeline: Pipeline
-
-    @classmethod
-    def fit(cls, features: pd.DataFrame) -> "Nearest":
-        """Return the model of the training rows, under the rules of `training_rows`."""
-        train, _ = training_rows(features)
-        model = make_pipeline(StandardScaler(), KNeighborsClassifier(n_neighbors=1))
-        return cls(model.fit(hu(train), class_indices(train)))
-
-    def probability(self, features: pd.DataFrame) -> Floats:
-        """Return 1 for the class of the nearest row and 0 for the others, float64 (n, 3)."""
-        if features.empty:
-            return np.zeros((0, len(CLASSES)))
-        predicted: Integers = self.pipeline.predict(hu(features))
-        return np.eye(len(CLASSES))[predicted]
+    It is applied with `dsnet.baseline.step.class_probability`: 1 for the class of the nearest row.
+    """
+    train, _ = training_rows(features)
+    model = make_pipeline(StandardScaler(), KNeighborsClassifier(n_neighbors=1))
+    return model.fit(hu(train), class_indices(train))
 
 
 def grade_nearest(
@@ -84,9 +75,10 @@ def grade_nearest(
             remedy="run the workflow, which makes both from the same cohort",
         )
     measured = measured.dropna(subset=list(FEATURES_HU))
-    model = Nearest.fit(measured[measured["subset"] != "test"])
+    model = fit_nearest(measured[measured["subset"] != "test"])
+    probability = class_probability(model, measured)
     content = baseline_metrics(
-        measured, model.probability(measured), evaluation, boxes=boxes, split=split, given=True
+        measured, probability, evaluation, boxes=boxes, split=split, given=True
     )
     write_json(metrics, {**read_provenance(digest, split), **content})
 

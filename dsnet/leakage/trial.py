@@ -72,7 +72,7 @@ def prepare(
     elif trial == "patient/shuffled":
         subset = rows["image_key"].map(images.set_index("image_key")["subset"])
         rng = np.random.default_rng([params.seed, 2])
-        rows = rows.assign(label=shuffled_within(rows, subset, ("train", "validation"), rng))
+        rows = rows.assign(label=shuffled_within(rows, subset, rng))
         facts["cohort"] = f"{facts['cohort']}, training labels shuffled"
     else:
         raise UserError(
@@ -128,11 +128,11 @@ def shuffled(rows: pd.DataFrame, rng: np.random.Generator) -> "pd.Series[str]":
 
 
 def shuffled_within(
-    rows: pd.DataFrame, subset: "pd.Series[str]", names: tuple[str, ...], rng: np.random.Generator
+    rows: pd.DataFrame, subset: "pd.Series[str]", rng: np.random.Generator
 ) -> "pd.Series[str]":
-    """Return the labels, those of each subset in `names` shuffled among its own patients."""
+    """Return the labels, those of training and of validation shuffled among its own patients."""
     labels = rows["label"].copy()
-    for name in names:
+    for name in ("train", "validation"):
         members = subset == name
         labels[members] = shuffled(rows[members], rng)
     return labels

@@ -1,32 +1,41 @@
-"""The planted cases: at least one for every exclusion criterion, and what must not exclude.
+"""The plan of the cohort: a case for every exclusion criterion, and for what must not exclude.
 
 A case lists only how its patient differs from an ordinary one. The criterion of a case in
 `EXCLUDED` is the first that its patient fails; patients with a case in `KEPT` stay in, and some
 have extra files that must be excluded.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage
 from scipy import ndimage
 
-from dsnet.config.cohort import Criteria
-from dsnet.phantom.examination import Examination, save, set_pixels
+from dsnet.config.cohort import Criteria, Phantom
+from dsnet.phantom.examination import VENDORS, Examination, Protocol, save, set_pixels
+from dsnet.phantom.person import BOUNDARY_TENTHS
 from dsnet.phantom.raster import Plane
-from dsnet.schemas import LEVELS
+from dsnet.schemas import CLASSES, LEVELS
 
 ORDER = tuple(Criteria.model_fields)
 """Criteria in the order in which they count."""
 
 Dxa = Literal["once", "twice", "none", "no_score", "no_date"]
-
 _DATES = ("SeriesDate", "AcquisitionDate", "ContentDate")
 _HU_SCALE = ("RescaleSlope", "RescaleIntercept", "RescaleType")
+
+# Those that are slow to compress, less often.
+_SYNTAX_CYCLE = (
+    *("explicit", "implicit", "rle", "jpeg2000", "deflated"),
+    *("explicit", "implicit", "rle", "explicit", "implicit", "explicit"),
+)
+_THICKNESS_MM = (2.0, 2.5, 3.0)
+_QUARTERS = 4
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,103 @@ def first(*criteria: str) -> str:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What is decided about a patient before anything is sampled.
+
+    Attributes
+    ----------
+    number : int
+        From 1; with the cohort's seed it decides every random number.
+    label : str
+        WHO class.
+    boundary : bool
+        Whether the T-score lies on the threshold itself.
+    included : bool
+        Whether the patient must stay in.
+    case : Case
+    protocol : Protocol
+    """
+
+    number: int
+    label: str
+    boundary: bool
+    included: bool
+    case: Case
+    protocol: Protocol
+
+
+def plan_cohort(params: Phantom) -> list[Plan]:
+    """Return the patients: first those who must stay, then one for each case of `EXCLUDED`."""
+    # In random order: nothing that depends on a patient's number may tell the class.
+    rng = np.random.default_rng([params.seed, 0])
+    counts = [round(params.patients_per_class * share) for share in params.class_shares]
+    every = [
+        name
+        for rank in range(max(counts))
+        for name, count in zip(CLASSES, counts, strict=True)
+        if rank < count
+    ]
+    labels = [every[value] for value in rng.permutation(len(every))]
+    cases = [*KEPT, *[ORDINARY] * (len(labels) - len(KEPT))]
+    plans: list[Plan] = []
+    for label in CLASSES:
+        own = [index for index, other in enumerate(labels) if other == label]
+        protocols = sample_protocols(rng, [cases[index] for index in own], params)
+        for rank, (index, protocol) in enumerate(zip(own, protocols, strict=True)):
+            boundary = label in BOUNDARY_TENTHS and rank <= params.patients_per_class // 24
+            plans.append(Plan(index + 1, label, boundary, True, cases[index], protocol))
+    plans.sort(key=lambda plan: plan.number)
+    for case, protocol in zip(EXCLUDED, sample_protocols(rng, EXCLUDED, params), strict=True):
+        number = len(plans) + 1
+        plans.append(Plan(number, CLASSES[number % len(CLASSES)], False, False, case, protocol))
+    return plans
+
+
+def sample_protocols(
+    rng: np.random.Generator, cases: Sequence[Case], params: Phantom
+) -> list[Protocol]:
+    """Return the protocols of all patients of one class, each setting in random order.
+
+    Vendors, their kernels, transfer syntaxes, slice thicknesses and quarters of the range of fields
+    of view occur as often in any other class of as many patients. So no seed lets a header predict
+    the class. Whole protocols are not the same in every class: a protocol of one patient in each
+    would tell the class of the third patient from those of two.
+
+    Parameters
+    ----------
+    rng : Generator
+    cases : sequence of Case
+        One a patient; vendor and syntax are those that it needs, if any.
+    params : Phantom
+        Vendors are taken in turn, and their bone kernels.
+    """
+    count = len(cases)
+    makers = _allot(rng, params.vendors, [case.vendor for case in cases])
+    coded = _allot(rng, _SYNTAX_CYCLE, [case.syntax for case in cases])
+    thickness = rng.permutation(count) % len(_THICKNESS_MM)
+    field = (rng.permutation(count) % _QUARTERS + rng.random(count)) / _QUARTERS
+    kernels: Mapping[Any, tuple[str, ...]] = params.kernels
+    used: Counter[str] = Counter()
+    protocols = []
+    for i, maker in enumerate(makers):
+        names = kernels.get(maker, VENDORS[maker].bone_kernels)
+        kernel = names[used[maker] % len(names)]
+        used[maker] += 1
+        thickness_mm = _THICKNESS_MM[thickness[i]]
+        protocols.append(Protocol(maker, coded[i], kernel, thickness_mm, float(field[i])))
+    return protocols
+
+
+def _allot(rng: np.random.Generator, cycle: Sequence[str], needs: Sequence[str]) -> list[str]:
+    """Return values in random order, as many of each, but each patient's is the one it needs."""
+    rest = [cycle[i % len(cycle)] for i in range(len(needs))]
+    for need in filter(None, needs):
+        rest.remove(need if need in rest else rest[-1])
+    rest = rng.permutation(rest).tolist()
+    return [need or rest.pop() for need in needs]
+
+
+@dataclass(frozen=True)
 class WrittenSlice:
     """An annotated slice of a patient, beside which the extras are written.
 
@@ -160,6 +266,12 @@ class WrittenSlice:
         """Return the header of another series of the same examination."""
         return self.examination.header(series, self.examination.scanner.kernel, description)
 
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file of that name and content beside the slice."""
+        path = self.path.with_name(name)
+        path.write_bytes(content)
+        return path
+
     def save(self, dataset: Dataset, name: str) -> Path:
         """Write `dataset` under that name, uncompressed."""
         dataset.SOPInstanceUID = self.examination.uid(name)
@@ -170,45 +282,34 @@ class WrittenSlice:
 
 def text_file(original: WrittenSlice) -> Path:
     """Write a letter."""
-    path = original.path.parent / "report.txt"
-    path.write_bytes(f"Lumbar spine CT of {original.examination.identity.name}.\r\n".encode())
-    return path
+    text = f"Lumbar spine CT of {original.examination.identity.name}.\r\n"
+    return original.write("report.txt", text.encode())
 
 
 def empty_file(original: WrittenSlice) -> Path:
     """Write a file of no bytes."""
-    path = original.path.parent / "IM9001"
-    path.write_bytes(b"")
-    return path
+    return original.write("IM9001", b"")
 
 
 def cut_header(original: WrittenSlice) -> Path:
     """Write a slice that ends before the attributes of the image size."""
-    path = original.path.parent / "IM9002"
-    path.write_bytes(original.path.read_bytes()[:1000])
-    return path
+    return original.write("IM9002", original.path.read_bytes()[:1000])
 
 
 def cut_pixels(original: WrittenSlice) -> Path:
     """Write a slice that ends within its pixels but has the UID of the intact one."""
-    path = original.path.parent / "IM9003"
-    content = original.path.read_bytes()
-    path.write_bytes(content[: len(content) - original.hu.size])
-    return path
+    return original.write("IM9003", original.path.read_bytes()[: -original.hu.size])
 
 
 def byte_copy(original: WrittenSlice) -> Path:
     """Write the same bytes under a name that sorts last; annotations name the UID of both."""
-    path = original.path.parent / f"{original.path.stem}_copy{original.path.suffix}"
-    path.write_bytes(original.path.read_bytes())
-    return path
+    name = f"{original.path.stem}_copy{original.path.suffix}"
+    return original.write(name, original.path.read_bytes())
 
 
 def unnamed_copy(original: WrittenSlice) -> Path:
     """Write the same bytes under a name that sorts first, while annotations name the other file."""
-    path = original.path.parent / "0_copy"
-    path.write_bytes(original.path.read_bytes())
-    return path
+    return original.write("0_copy", original.path.read_bytes())
 
 
 def mr(original: WrittenSlice) -> Path:

@@ -5,15 +5,11 @@ Headers are true to the CT Image IOD (PS3.3 A.3).
 
 import hashlib
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
     CTImageStorage,
     DeflatedExplicitVRLittleEndian,
@@ -24,7 +20,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from dsnet.phantom.identity import Identity, add_identifiers, add_overlay
+from dsnet.config.cohort import Phantom
+from dsnet.phantom.person import Identity, add_identifiers, add_overlay, item
 from dsnet.phantom.raster import Plane, digitise
 from dsnet.private import PHANTOM_UID_ROOT
 
@@ -35,15 +32,6 @@ SYNTAXES = {
     "jpeg2000": JPEG2000Lossless,
     "deflated": DeflatedExplicitVRLittleEndian,
 }
-
-# Those that are slow to compress, less often.
-_SYNTAX_CYCLE = (
-    *("explicit", "implicit", "rle", "jpeg2000", "deflated"),
-    *("explicit", "implicit", "rle", "explicit", "implicit", "explicit"),
-)
-_THICKNESS_MM = (2.0, 2.5, 3.0)
-_QUARTERS = 4
-
 _NO_AGENT = (None, "", "None", "NO", "N/A")
 """What hospitals write where there was no contrast agent; None leaves the attribute out."""
 
@@ -179,8 +167,8 @@ class Scanner:
     table_mm: tuple[float, float]
     jitter_mm: tuple[float, float]
     noise_hu: float
-    tube_kvp: int = 120
-    shift_hu: float = 0.0
+    tube_kvp: int
+    shift_hu: float
 
     @property
     def field_mm(self) -> float:
@@ -197,58 +185,8 @@ class Scanner:
         return x + self.jitter_mm[0], y + self.jitter_mm[1]
 
 
-def sample_protocols(
-    rng: np.random.Generator,
-    vendors: Sequence[str],
-    syntaxes: Sequence[str],
-    *,
-    mix: Sequence[str] = tuple(VENDORS),
-    kernels: Mapping[Any, Sequence[str]] = {},
-) -> list[Protocol]:
-    """Return the protocols of all patients of one class, each setting in random order.
-
-    Vendors, their kernels, transfer syntaxes, slice thicknesses and quarters of the range of fields
-    of view occur as often in any other class of as many patients. So no seed lets a header predict
-    the class. Whole protocols are not the same in every class: a protocol of one patient in each
-    would tell the class of the third patient from those of two.
-
-    Parameters
-    ----------
-    rng : Generator
-    vendors, syntaxes : sequence of str
-        What each patient needs; "" for any.
-    mix : sequence of str
-        Keys of `VENDORS`, taken in turn.
-    kernels : mapping of str to sequence of str
-        Bone kernels of a vendor in place of its own.
-    """
-    count = len(vendors)
-    makers = _allot([mix[i % len(mix)] for i in range(count)], vendors, rng)
-    coded = _allot([_SYNTAX_CYCLE[i % len(_SYNTAX_CYCLE)] for i in range(count)], syntaxes, rng)
-    thickness = rng.permutation(count) % len(_THICKNESS_MM)
-    field = (rng.permutation(count) % _QUARTERS + rng.random(count)) / _QUARTERS
-    used: Counter[str] = Counter()
-    protocols = []
-    for i, maker in enumerate(makers):
-        names = kernels.get(maker, VENDORS[maker].bone_kernels)
-        kernel = names[used[maker] % len(names)]
-        used[maker] += 1
-        thickness_mm = _THICKNESS_MM[thickness[i]]
-        protocols.append(Protocol(maker, coded[i], kernel, thickness_mm, float(field[i])))
-    return protocols
-
-
-def _allot(values: list[str], needs: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """Return `values` in random order, except that each patient gets the one that it needs."""
-    rest = list(values)
-    for need in filter(None, needs):
-        rest.remove(need if need in rest else rest[-1])
-    rest = rng.permutation(rest).tolist()
-    return [need or rest.pop() for need in needs]
-
-
 def sample_scanner(
-    rng: np.random.Generator, protocol: Protocol, kernel: str, *, matrix_px: int, slices: int
+    rng: np.random.Generator, protocol: Protocol, kernel: str, params: Phantom, number: int
 ) -> Scanner:
     """Return the settings of one examination.
 
@@ -259,27 +197,29 @@ def sample_scanner(
     kernel : str
         "bone" for the protocol's, "soft" for the vendor's soft kernel, or the name of a bone kernel
         that no vendor's list holds.
-    matrix_px : int
-    slices : int
-        Slices per level.
+    params : Phantom
+    number : int
+        Of the patient; tube voltages take turns.
     """
     vendor = VENDORS[protocol.vendor]
     # Spine views show part of the trunk, abdominal ones all of it; 1.5 mm still resolves a cortex.
-    smallest_mm, largest_mm = 180.0, min(380.0, 1.5 * matrix_px)
+    smallest_mm, largest_mm = 180.0, min(380.0, 1.5 * params.matrix_px)
     field_mm = smallest_mm + protocol.field * (largest_mm - smallest_mm)
     return Scanner(
         vendor=vendor,
         kernel={"bone": protocol.kernel, "soft": vendor.soft_kernel}.get(kernel, kernel),
         bone=kernel != "soft",
         syntax=protocol.syntax,
-        matrix_px=matrix_px,
-        spacing_mm=round(field_mm / matrix_px, 4),
+        matrix_px=params.matrix_px,
+        spacing_mm=round(field_mm / params.matrix_px, 4),
         thickness_mm=protocol.thickness_mm,
-        step_mm=round(float(rng.uniform(34, 39)) / slices, 2),
+        step_mm=round(float(rng.uniform(34, 39)) / params.slices_per_level, 2),
         top_mm=round(float(rng.uniform(-400, 400)), 2),
         table_mm=(round(float(rng.normal(0, 8)), 1), round(float(rng.normal(-140, 15)), 1)),
         jitter_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))),
-        noise_hu=float(rng.uniform(16, 27)),
+        noise_hu=float(rng.uniform(16, 27)) * params.noise_factor,
+        tube_kvp=params.tube_kvp[number % len(params.tube_kvp)],
+        shift_hu=params.shift_hu,
     )
 
 
@@ -321,16 +261,12 @@ class Examination:
 
     def header(self, series: int, kernel: str, description: str) -> Dataset:
         """Return the attributes that all slices of a series share."""
-        dataset = Dataset()
-        for attributes in (
-            self._patient(),
-            self._study(),
-            self._series(series, description),
-            self._acquisition(kernel),
-        ):
-            for keyword, value in attributes.items():
-                setattr(dataset, keyword, value)
-        dataset.RequestAttributesSequence = DicomSequence([self._request()])
+        dataset = item(
+            **self._patient(),
+            **self._study(),
+            **self._series(series, description),
+            **self._acquisition(kernel),
+        )
         add_identifiers(dataset, self.identity)
         if self.number % 4 == 1:
             add_overlay(dataset, self.identity, self.scanner.matrix_px)
@@ -384,6 +320,13 @@ class Examination:
             "PerformingPhysicianName": who.reader,
             "InstitutionName": who.hospital,
             "StudyDescription": f"CT LUMBAR SPINE {who.surname}",
+            "RequestAttributesSequence": [
+                item(
+                    RequestedProcedureID=who.accession,
+                    RequestedProcedureDescription=f"L-SPINE {who.surname}",
+                    ScheduledProcedureStepID=f"{self.number}",
+                )
+            ],
         }
 
     def _series(self, series: int, description: str) -> dict[str, object]:
@@ -419,13 +362,6 @@ class Examination:
             "ConvolutionKernel": kernel,
             **({} if agent is None else {"ContrastBolusAgent": agent}),
         }
-
-    def _request(self) -> Dataset:
-        item = Dataset()
-        item.RequestedProcedureID = self.identity.accession
-        item.RequestedProcedureDescription = f"L-SPINE {self.identity.surname}"
-        item.ScheduledProcedureStepID = f"{self.number}"
-        return item
 
 
 def set_pixels(dataset: Dataset, hu: Plane, scanner: Scanner) -> None:

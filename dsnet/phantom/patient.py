@@ -1,7 +1,6 @@
 """One patient, from the plan to the files and the table rows, with the expected outcome of each."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,47 +9,26 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from dsnet.config.cohort import Phantom
-from dsnet.phantom.anatomy import Anatomy, FieldOfView, SlicePosition, render, sample_anatomy
-from dsnet.phantom.bone import Bone, sample_bone
-from dsnet.phantom.cases import EXTRAS, Case, WrittenSlice, first
-from dsnet.phantom.examination import Examination, Protocol, sample_scanner, save
-from dsnet.phantom.identity import sample_identity
-from dsnet.phantom.raster import Plane, reconstruct
+from dsnet.phantom.axial_slice import render
+from dsnet.phantom.cases import EXTRAS, Case, Plan, WrittenSlice, first
+from dsnet.phantom.examination import Examination, sample_scanner, save
+from dsnet.phantom.person import (
+    Anatomy,
+    Bone,
+    SlicePosition,
+    sample_anatomy,
+    sample_bone,
+    sample_identity,
+)
+from dsnet.phantom.raster import Canvas, Plane, reconstruct
 from dsnet.schemas import LEVELS
 
 HISTORY = ("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia")
 DXA_COLUMNS = ("patient_id", "exam_date", *(f"{level}_t_score" for level in (*LEVELS, "L1-L4")))
 CLINICAL_COLUMNS = ("patient_id", "sex", "age", "height_cm", "weight_kg", *HISTORY)
-
 _IMPLANTED = {"screws": ("L3", "L4"), "cement": ("L2",)}
 _BONE_SERIES, _SOFT_SERIES = 2, 3
 _CATEGORIES = (*LEVELS, "T12", "L5")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is decided about a patient before anything is sampled.
-
-    Attributes
-    ----------
-    number : int
-        From 1; with the cohort's seed it decides every random number.
-    label : str
-        WHO class.
-    boundary : bool
-        Whether the T-score lies on the threshold itself.
-    included : bool
-        Whether the patient must stay in.
-    case : Case
-    protocol : Protocol
-    """
-
-    number: int
-    label: str
-    boundary: bool
-    included: bool
-    case: Case
-    protocol: Protocol
 
 
 @dataclass(frozen=True)
@@ -83,6 +61,8 @@ class Slice:
     ----------
     index : int
         From the head.
+    instance : int or None
+        InstanceNumber (0020,0013).
     level : str
     hu : float32 array, shape (matrix, matrix)
     box : tuple of int
@@ -90,17 +70,10 @@ class Slice:
     """
 
     index: int
+    instance: int | None
     level: str
     hu: Plane
     box: tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Series:
-    """What the slices of a series share, and whether its kernel is a bone kernel."""
-
-    header: Dataset
-    bone: bool
 
 
 @dataclass
@@ -130,20 +103,22 @@ def write_patient(plan: Plan, params: Phantom, dicom: Path) -> Record:
     positions = slice_positions(plan.case, params.slices_per_level)
     names = _names(patient, len(positions), rng)
     instances = _instances(plan.number, len(positions), rng)
-    bone, soft = (_series(patient, soft=soft) for soft in (False, True))
-    for image in _slices(patient, positions, rng):
-        name = f"{patient.folder}/{names[image.index]}"
-        number = instances[image.index]
-        hu = _write_slice(patient, bone, image, dicom / name, instance=number, rng=rng)
+    examination, scanner = patient.examination, patient.examination.scanner
+    bone = examination.header(_BONE_SERIES, scanner.kernel, "L-SPINE BONE")
+    soft = examination.header(_SOFT_SERIES, scanner.vendor.soft_kernel, "L-SPINE SOFT")
+    for index, position in enumerate(positions):
+        image = _slice(patient, position, index, instances[index], rng)
+        name = f"{patient.folder}/{names[index]}"
+        hu = _write_slice(patient, bone, image, dicom / name, rng)
         record.files[name] = _expected_criterion(plan, image.level)
         if image.level in patient.annotated:
             record.images.append(_coco_image(patient, image, name))
         if plan.case.soft_beside:
-            beside = f"{patient.folder}/soft_{names[image.index]}"
-            _write_slice(patient, soft, image, dicom / beside, instance=number, rng=rng)
+            beside = f"{patient.folder}/soft_{names[index]}"
+            _write_slice(patient, soft, image, dicom / beside, rng)
             record.files[beside] = "not_bone_kernel"
-        if image.index == len(positions) // 2:
-            original = WrittenSlice(patient.examination, dicom / name, image.index, hu)
+        if index == len(positions) // 2:
+            original = WrittenSlice(examination, dicom / name, index, hu)
     for extra in plan.case.extras:
         criterion, write = EXTRAS[extra]
         record.files[write(original).relative_to(dicom).as_posix()] = criterion
@@ -154,19 +129,7 @@ def sample_patient(plan: Plan, params: Phantom, rng: np.random.Generator) -> Pat
     """Return a patient's identity, scanner, anatomy and bone, sampled in that order."""
     case, number = plan.case, plan.number
     identity = sample_identity(rng, number)
-    scanner = sample_scanner(
-        rng,
-        plan.protocol,
-        case.kernel,
-        matrix_px=params.matrix_px,
-        slices=params.slices_per_level,
-    )
-    scanner = replace(
-        scanner,
-        noise_hu=scanner.noise_hu * params.noise_factor,
-        shift_hu=params.shift_hu,
-        tube_kvp=params.tube_kvp[number % len(params.tube_kvp)],
-    )
+    scanner = sample_scanner(rng, plan.protocol, case.kernel, params, number)
     anatomy = sample_anatomy(rng, contrast=bool(case.agent))
     bone = sample_bone(rng, plan.label, boundary=plan.boundary)
     examination = Examination(params.seed, number, identity, scanner, case.agent, case.tilt_deg)
@@ -187,42 +150,30 @@ def slice_positions(case: Case, slices: int) -> list[SlicePosition]:
     ]
 
 
-def _slices(
-    patient: Patient, positions: list[SlicePosition], rng: np.random.Generator
-) -> Iterator[Slice]:
+def _slice(
+    patient: Patient,
+    position: SlicePosition,
+    index: int,
+    instance: int | None,
+    rng: np.random.Generator,
+) -> Slice:
     scanner = patient.examination.scanner
     x, y = scanner.centre_mm(patient.anatomy.centre_mm)
-    for index, position in enumerate(positions):
-        anatomy, shift = patient.anatomy.at(position)
-        view = FieldOfView(scanner.matrix_px, scanner.spacing_mm, (x - shift[0], y - shift[1]))
-        cues = patient.bone.cues(position.level)
-        yield Slice(index, position.level, *render(anatomy, position, view, cues, rng))
-
-
-def _series(patient: Patient, *, soft: bool) -> Series:
-    examination, scanner = patient.examination, patient.examination.scanner
-    number = _SOFT_SERIES if soft else _BONE_SERIES
-    kernel = scanner.vendor.soft_kernel if soft else scanner.kernel
-    header = examination.header(number, kernel, "L-SPINE SOFT" if soft else "L-SPINE BONE")
-    return Series(header, bone=scanner.bone and not soft)
+    anatomy, shift = patient.anatomy.at(position)
+    canvas = Canvas(scanner.matrix_px, scanner.spacing_mm, (x - shift[0], y - shift[1]))
+    box = render(canvas, anatomy, position, patient.bone.cues(position.level), rng)
+    return Slice(index, instance, position.level, canvas.hu, box)
 
 
 def _write_slice(
-    patient: Patient,
-    series: Series,
-    image: Slice,
-    path: Path,
-    *,
-    instance: int | None,
-    rng: np.random.Generator,
+    patient: Patient, header: Dataset, image: Slice, path: Path, rng: np.random.Generator
 ) -> Plane:
-    """Write a slice with the kernel of `series`, and return its HU."""
+    """Write a slice of the series `header`, and return its HU."""
     examination, scanner = patient.examination, patient.examination.scanner
-    hu = reconstruct(
-        image.hu, scanner.spacing_mm, bone=series.bone, noise_hu=scanner.noise_hu, rng=rng
-    )
+    bone = scanner.bone and header.SeriesNumber == _BONE_SERIES
+    hu = reconstruct(image.hu, scanner.spacing_mm, bone=bone, noise_hu=scanner.noise_hu, rng=rng)
     hu += np.float32(scanner.shift_hu)
-    dataset = examination.axial(series.header, image.index, instance, hu)
+    dataset = examination.axial(header, image.index, image.instance, hu)
     for keyword, value in patient.plan.case.header.items():
         if value is None:
             delattr(dataset, keyword)

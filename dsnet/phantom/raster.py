@@ -191,20 +191,17 @@ class Canvas:
 
     def blend(self, shape: Shape, coverage: Plane, hu: float | Plane) -> None:
         """Mix `hu` into the window of `shape` by the share `coverage`."""
-        self._blend(self.window(shape.bounds), coverage, hu)
-
-    def paint(self, shape: Shape, hu: float | Plane) -> None:
-        """Fill `shape` with `hu`, a number or one value per pixel of its window."""
-        window = rows, columns = self.window(shape.bounds)
-        if rows.start < rows.stop and columns.start < columns.stop:
-            distance = shape.distance(self.x[window], self.y[window])
-            self._blend(window, self.coverage(distance), hu)
-
-    def _blend(self, window: tuple[slice, slice], coverage: Plane, hu: float | Plane) -> None:
+        window = self.window(shape.bounds)
         view = self.hu[window]
         if self._within is not None:
             coverage = coverage * self._within[window]
         view += coverage * (hu - view)
+
+    def paint(self, shape: Shape, hu: float | Plane) -> None:
+        """Fill `shape` with `hu`, a number or one value per pixel of its window."""
+        rows, columns = self.window(shape.bounds)
+        if rows.start < rows.stop and columns.start < columns.stop:
+            self.blend(shape, self.coverage(self.distance(shape)), hu)
 
     def mottle(self, shape: Shape, rng: np.random.Generator, width_mm: float) -> Plane:
         """Return smooth noise for the window of `shape`, of mean 0 and standard deviation 1.

@@ -6,16 +6,19 @@ compared with the patterns of other encodings by tables of their first four byte
 """
 
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsnet.dicom.dates import dates, possible_dates
 from dsnet.phi.patterns import (
-    CJK_ENCODINGS,
+    CJK,
+    CJK_RUN,
     GLUED,
     TYPED_DIGITS,
     WHOLE_DIGITS,
@@ -25,6 +28,7 @@ from dsnet.phi.patterns import (
     cjk_runs,
     fold,
 )
+from dsnet.phi.text_formats import RAW_SHORTEST, ascii_strings
 
 _NOT_IDENTIFYING = re.compile(
     r"(?<![\w.])[-+]?\d*\.(?!0+(?![\w.]))\d+(?:e[-+]?\d+)?(?![\w.])|#[0-9a-f]{3,8}\b"
@@ -37,23 +41,34 @@ _DATE_COLUMN = re.compile(r"date|birth|dob|day|time", re.I)
 _DIGEST = re.compile(r"(?<![^\W_])(?=[0-9a-f]*\d)[0-9a-f]{16,}(?![^\W_])")
 _TIME_OF_LOG = re.compile(r"T\d{6}\.\d{6}(?=\.snakemake\.log\Z)")
 """In names that Snakemake gives: one of a hundred runs would hit an ID of six digits by chance."""
+
 _EIGHT_DIGITS = re.compile(r"(?<!\d)\d{8}(?!\d)")
 _LONGEST_WHOLE = 64
 _FIELD = re.compile(r"[^\t\r\n,;:=|<>\"'()\[\]{}]+")
 """A field of a log, a table or a markup, as punctuation separates them."""
 
-RAW_SHORTEST = 6
-"""Characters of a printable string among raw bytes: shorter ones occur by chance."""
-
 _RAW_WORD, _CERTAIN_PHRASE = 4, 8
-"""Letters of a word that is a suspect in such a string, and of a phrase that is none."""
+"""Letters of a word that is a suspect among raw bytes, and of a phrase that is none."""
+
+_UNICODE = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_LATIN_ENCODINGS = (*_UNICODE, "cp1252", "cp1250", "cp1254")
+_OTHER_ENCODINGS = (*_UNICODE, "cp1251", "koi8-r", "iso8859-5", "cp1253")
+_CJK_ENCODINGS = (*_UNICODE, "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
+_SHORTEST_BYTES, _CERTAIN_BYTES = 4, 6
+"""Bytes of the shortest pattern among raw bytes, and of the shortest that chance does not make."""
+
+_SHORTEST_UNITS, _CERTAIN_UNITS = 8, 10
+"""The same for the letters that an array of integers may spell: values of soft tissue in HU are
+those of letters, so that a store of a million slices spells names of six letters by chance."""
 
 _YEAR_MARKS = {
     mark.encode(encoding): encoding
-    for mark, encodings in (("年", CJK_ENCODINGS), ("년", (*CJK_ENCODINGS[:5], "euc_kr")))
+    for mark, encodings in (("年", _CJK_ENCODINGS), ("년", (*_CJK_ENCODINGS[:5], "euc_kr")))
     for encoding in encodings
 }
 """The bytes of the word for year that follows the number of a year."""
+
+Pattern = TypeVar("Pattern")
 
 
 class Matcher:
@@ -87,7 +102,10 @@ class Matcher:
         yield from self._phrases(words, folded)
         yield from self._uids_and_days(folded, patient)
         for run in cjk_runs(folded):
-            yield from self._cjk(run)
+            for start in range(len(run) - 1):
+                for cjk, match in self._cjk.get(run[start : start + 2], ()):
+                    if run.startswith(cjk, start):
+                        yield match
         for field in {
             field.strip() for field in _FIELD.findall(folded)
         } & self.patterns.fields.keys():
@@ -187,23 +205,27 @@ class Matcher:
             yield from self.numbers("", np.unique(array[same]).tolist())
         units = array.view(f"u{array.dtype.itemsize}")
         if array.dtype.itemsize > 2 or bool(np.any((units >= 0x2020) & (units <= 0x7E7E))):
-            yield from self.strings("\n".join(_ascii_strings(array.tobytes())))
+            yield from self.strings("\n".join(ascii_strings(array.tobytes())))
 
     @cached_property
     def _glued(self) -> dict[str, list[tuple[str, Match]]]:
-        index = defaultdict(list)
-        for word, match in self.patterns.words.items():
-            if len(word) >= GLUED:
-                index[word[:GLUED]].append((word, match))
-        return dict(index)
+        return _indexed(lambda word: word[:GLUED], self.patterns.words)
+
+    @cached_property
+    def _cjk(self) -> dict[str, list[tuple[str, Match]]]:
+        return _indexed(lambda text: text[:2], self.patterns.cjk)
+
+    @cached_property
+    def _phrases_by_longest(self) -> dict[str, list[tuple[tuple[str, ...], Match]]]:
+        return _indexed(lambda words: max(words, key=len), self.patterns.phrases)
 
     @cached_property
     def _encoded(self) -> "ByteIndex":
-        return ByteIndex(self.patterns.encoded())
+        return ByteIndex(encoded_words(self.patterns))
 
     @cached_property
     def _code_units(self) -> "ByteIndex":
-        return ByteIndex(self.patterns.code_units(), step=2)
+        return ByteIndex(code_units(self.patterns), step=2)
 
     @cached_property
     def _numbers(self) -> NDArray[np.int64]:
@@ -217,19 +239,13 @@ class Matcher:
 
     def _phrases(self, words: set[str], folded: str, certain: int = 0) -> Iterator[Match]:
         """Yield phrases; those of fewer letters than `certain` as suspects."""
-        for longest in self.patterns.phrases.keys() & words:
-            for phrase, match in self.patterns.phrases[longest]:
+        for longest in self._phrases_by_longest.keys() & words:
+            for phrase, match in self._phrases_by_longest[longest]:
                 if words.issuperset(word for word in phrase if len(word) >= RAW_SHORTEST) and (
                     _phrase_regex(phrase).search(folded)
                 ):
                     short = sum(map(len, phrase)) < certain
                     yield match._replace(suspect=match.suspect or short)
-
-    def _cjk(self, run: str) -> Iterator[Match]:
-        for start in range(len(run) - 1):
-            for text, match in self.patterns.cjk.get(run[start : start + 2], ()):
-                if run.startswith(text, start):
-                    yield match
 
     def _uids_and_days(
         self, folded: str, patient: str, *, certain_only: bool = False
@@ -245,6 +261,16 @@ class Matcher:
             for match in days[day]:
                 if not patient or patient in match.value.patients:
                     yield match._replace(suspect=match.suspect or day not in certain)
+
+
+def _indexed(
+    key: Callable[[Pattern], str], patterns: Mapping[Pattern, Match]
+) -> dict[str, list[tuple[Pattern, Match]]]:
+    """Return patterns and their matches by the text that is looked for first."""
+    index = defaultdict(list)
+    for pattern, match in patterns.items():
+        index[key(pattern)].append((pattern, match))
+    return dict(index)
 
 
 @lru_cache(maxsize=4096)
@@ -303,62 +329,61 @@ class ByteIndex:
                 for pattern, is_word, match in self._by_start[int(starts[index])]:
                     end = begin + len(pattern)
                     around = content[max(0, begin - 1) : begin] + content[end : end + 1]
-                    if content.startswith(pattern, begin) and not (is_word and _touches(around)):
+                    touches = any(chr(byte).isalnum() for byte in around if byte < 0x80)
+                    if content.startswith(pattern, begin) and not (is_word and touches):
                         yield pattern, match
 
 
-def _touches(around: bytes) -> bool:
-    """Return whether a letter or digit of ASCII stands on either side."""
-    return any(chr(byte).isalnum() for byte in around if byte < 0x80)
+def encoded_words(source: Patterns) -> dict[bytes, Match]:
+    """Return words beyond ASCII as the bytes that they are in several encodings.
 
-
-def printable_strings(content: bytes) -> str:
-    """Return every sequence of six and more printable characters, one a line.
-
-    As the program ``strings`` does, but in UTF-16 and UTF-32 as well: sequences are of ASCII, or
-    of the Latin-1 range in UTF-16 and UTF-32 of either byte order and any alignment.
+    Those of names in Chinese, Japanese and Korean are joined by nothing, a space and ``^``.
     """
-    strings = [*_ascii_strings(content)]
-    for bytes_each in (2, 4):
-        strings += _wide_strings(content, bytes_each)
-    return "\n".join(strings)
+    patterns: dict[bytes, Match] = {}
+    for match in source.words.values():
+        for word in WORD.findall(match.value.value):
+            if not word.isascii() and not CJK_RUN.search(word):
+                latin = all(letter.isascii() or letter < "\u0250" for letter in word)
+                encodings = _LATIN_ENCODINGS if latin else _OTHER_ENCODINGS
+                for form in {word, word.lower(), word.upper(), word.capitalize()}:
+                    _add_encoded(patterns, form, encodings, match)
+    for text, match in source.cjk.items():
+        for form in {text, *_separated(unicodedata.normalize("NFKC", match.value.value))}:
+            _add_encoded(patterns, form, _CJK_ENCODINGS, match)
+    return patterns
 
 
-def _ascii_strings(content: bytes) -> Iterator[str]:
-    for start, end in _spans(np.frombuffer(content, np.uint8) - np.uint8(0x20) < 0x5F):
-        yield content[start:end].decode("ascii")
+def code_units(source: Patterns) -> dict[bytes, Match]:
+    """Return long words as the 16- and 32-bit integers that they are in Unicode."""
+    patterns: dict[bytes, Match] = {}
+    for match in source.words.values():
+        for word in WORD.findall(match.value.value):
+            if len(word) < _SHORTEST_UNITS or word.isdigit():
+                continue
+            long = match._replace(suspect=match.suspect or len(word) < _CERTAIN_UNITS)
+            for form in {word, word.lower(), word.upper(), word.capitalize()}:
+                for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+                    patterns.setdefault(form.encode(encoding, "ignore"), long)
+    return patterns
 
 
-def _wide_strings(content: bytes, bytes_each: int) -> Iterator[str]:
-    for offset in range(min(bytes_each, len(content))):
-        count = (len(content) - offset) // bytes_each
-        units = np.frombuffer(content, f"<u{bytes_each}", count, offset)
-        kind = units.dtype.type
-        latin = (units - kind(0x20) < kind(0x5F)) | (units - kind(0xA0) < kind(0x60))
-        for start, end in _spans(latin, shortest=RAW_SHORTEST - 1):
-            first, last = offset + bytes_each * start, offset + bytes_each * end
-            text = content[first:last:bytes_each].decode("latin-1")
-            if len(text) >= RAW_SHORTEST:
-                yield text
-            # Big-endian text reads as little-endian from its last byte on, except for its
-            # last character, which need not be followed by a zero.
-            yield text + content[last : last + 1].decode("latin-1")
+def _separated(text: str) -> Iterator[str]:
+    """Yield each ideographic group of a PN value with its separator, and with spaces."""
+    for group in (group.strip(" ^") for group in text.split("=")):
+        if re.fullmatch(f"[{CJK} ^]+", group):
+            yield from (group, group.replace("^", " "))
 
 
-def _spans(mask: NDArray[np.bool_], shortest: int = RAW_SHORTEST) -> Iterator[tuple[int, int]]:
-    """Yield first and last (excluded) index of each long sequence of True."""
-    if len(mask) < shortest:
-        return
-    begins = mask
-    length = 1
-    while length < shortest:  # doubled, so that six positions take three comparisons
-        step = min(length, shortest - length)
-        begins = begins[: len(begins) - step] & begins[step:]
-        length += step
-    indices = np.flatnonzero(begins)
-    if not indices.size:
-        return
-    cuts = np.flatnonzero(np.diff(indices) > 1)
-    starts = indices[np.r_[0, cuts + 1]]
-    ends = indices[np.r_[cuts, indices.size - 1]] + shortest
-    yield from zip(starts.tolist(), ends.tolist(), strict=True)
+def _add_encoded(
+    patterns: dict[bytes, Match], text: str, encodings: Iterable[str], match: Match
+) -> None:
+    for encoding in encodings:
+        try:
+            content = text.encode(encoding)
+        except UnicodeEncodeError:  # a character that this encoding lacks
+            continue
+        if len(content) >= _SHORTEST_BYTES:
+            short = len(content) < _CERTAIN_BYTES or content.isalpha()
+            suspect = match.suspect or short
+            if content not in patterns or patterns[content].suspect:
+                patterns[content] = match._replace(suspect=suspect)

@@ -23,7 +23,7 @@ _HAN = r"\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 CJK = rf"{_HAN}\u3041-\u30ff\uac00-\ud7af"
 """Chinese, Japanese and Korean letters, for a character class."""
 
-_CJK_RUN = re.compile(f"[{CJK}]{{2,}}")
+CJK_RUN = re.compile(f"[{CJK}]{{2,}}")
 _CJK_GAP = re.compile(rf"(?<=[{CJK}])[ \t^=·・_]{{1,2}}(?=[{CJK}])")
 
 SHORTEST = 4
@@ -89,17 +89,6 @@ _RARE = 20
 """A single word of letters that de-identification removed is distinctive where at most one patient
 in this many has it; words of devices and protocols are common to many."""
 
-_UNICODE = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
-_LATIN_ENCODINGS = (*_UNICODE, "cp1252", "cp1250", "cp1254")
-_OTHER_ENCODINGS = (*_UNICODE, "cp1251", "koi8-r", "iso8859-5", "cp1253")
-CJK_ENCODINGS = (*_UNICODE, "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr")
-_SHORTEST_BYTES, _CERTAIN_BYTES = 4, 6
-"""Bytes of the shortest pattern among raw bytes, and of the shortest that chance does not make."""
-
-_SHORTEST_UNITS, _CERTAIN_UNITS = 8, 10
-"""The same for the letters that an array of integers may spell: values of soft tissue in HU are
-those of letters, so that a store of a million slices spells names of six letters by chance."""
-
 
 class Skip(StrEnum):
     """Why a value is not searched for."""
@@ -153,13 +142,13 @@ class Patterns:
     ----------
     words : dict of str to Match
         Single words, folded.
-    phrases : dict of str to list
-        Phrases by their longest word: the words, and what they match.
+    phrases : dict of tuple of str to Match
+        By their words.
     whole, fields : dict of str to Match
         Words that count only as a whole value, such as short names and numbers; and names that
         count as a field of a text, which punctuation separates.
-    cjk : dict of str to list
-        Strings of Chinese, Japanese or Korean letters by their first two.
+    cjk : dict of str to Match
+        Strings of Chinese, Japanese or Korean letters.
     uids : dict of str to Match
     days : dict of str to list of Match
         By YYYY-MM-DD.
@@ -168,10 +157,10 @@ class Patterns:
     """
 
     words: dict[str, Match] = field(default_factory=dict)
-    phrases: dict[str, list[tuple[tuple[str, ...], Match]]] = field(default_factory=dict)
+    phrases: dict[tuple[str, ...], Match] = field(default_factory=dict)
     whole: dict[str, Match] = field(default_factory=dict)
     fields: dict[str, Match] = field(default_factory=dict)
-    cjk: dict[str, list[tuple[str, Match]]] = field(default_factory=dict)
+    cjk: dict[str, Match] = field(default_factory=dict)
     uids: dict[str, Match] = field(default_factory=dict)
     days: dict[str, list[Match]] = field(default_factory=dict)
     searched: Counter[str] = field(default_factory=Counter)
@@ -184,10 +173,7 @@ class Patterns:
         elif len(words) == 1:
             self.words.setdefault(words[0], match)
         else:
-            entry = (words[:_LONGEST_PHRASE], match)
-            entries = self.phrases.setdefault(max(entry[0], key=len), [])
-            if all(phrase != entry[0] for phrase, _ in entries):
-                entries.append(entry)
+            self.phrases.setdefault(words[:_LONGEST_PHRASE], match)
 
     def add_joined(self, words: Sequence[str], match: Match, vocabulary: "Vocabulary") -> None:
         """Add a value of a few words as one word; a number only where it is long."""
@@ -199,72 +185,14 @@ class Patterns:
     def add_cjk(self, text: str, match: Match) -> None:
         """Add a string of Chinese, Japanese or Korean letters; a hit replaces a suspect."""
         text = text[:_LONGEST_CJK]
-        entries = self.cjk.setdefault(text[:2], [])
-        same = [index for index, (other, _) in enumerate(entries) if other == text]
-        if not same:
-            entries.append((text, match))
-        elif not match.suspect:
-            entries[same[0]] = (text, match)
-
-    def encoded(self) -> dict[bytes, Match]:
-        """Return words beyond ASCII as the bytes that they are in several encodings.
-
-        Those of names in Chinese, Japanese and Korean are joined by nothing, a space and ``^``.
-        """
-        patterns: dict[bytes, Match] = {}
-        for match in self.words.values():
-            for word in WORD.findall(match.value.value):
-                if not word.isascii() and not _CJK_RUN.search(word):
-                    latin = all(letter.isascii() or letter < "\u0250" for letter in word)
-                    encodings = _LATIN_ENCODINGS if latin else _OTHER_ENCODINGS
-                    for form in {word, word.lower(), word.upper(), word.capitalize()}:
-                        _add_encoded(patterns, form, encodings, match)
-        for entries in self.cjk.values():
-            for text, match in entries:
-                for form in {text, *_separated(unicodedata.normalize("NFKC", match.value.value))}:
-                    _add_encoded(patterns, form, CJK_ENCODINGS, match)
-        return patterns
-
-    def code_units(self) -> dict[bytes, Match]:
-        """Return long words as the 16- and 32-bit integers that they are in Unicode."""
-        patterns: dict[bytes, Match] = {}
-        for match in self.words.values():
-            for word in WORD.findall(match.value.value):
-                if len(word) < _SHORTEST_UNITS or word.isdigit():
-                    continue
-                long = match._replace(suspect=match.suspect or len(word) < _CERTAIN_UNITS)
-                for form in {word, word.lower(), word.upper(), word.capitalize()}:
-                    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
-                        patterns.setdefault(form.encode(encoding, "ignore"), long)
-        return patterns
+        if text not in self.cjk or not match.suspect:
+            self.cjk[text] = match
 
 
 def _put(matches: dict[str, Match], text: str, match: Match) -> None:
     """Add a match; a hit replaces a suspect."""
     if text not in matches or matches[text].suspect:
         matches[text] = match
-
-
-def _separated(text: str) -> Iterator[str]:
-    """Yield each ideographic group of a PN value with its separator, and with spaces."""
-    for group in (group.strip(" ^") for group in text.split("=")):
-        if re.fullmatch(f"[{CJK} ^]+", group):
-            yield from (group, group.replace("^", " "))
-
-
-def _add_encoded(
-    patterns: dict[bytes, Match], text: str, encodings: Iterable[str], match: Match
-) -> None:
-    for encoding in encodings:
-        try:
-            content = text.encode(encoding)
-        except UnicodeEncodeError:  # a character that this encoding lacks
-            continue
-        if len(content) >= _SHORTEST_BYTES:
-            short = len(content) < _CERTAIN_BYTES or content.isalpha()
-            suspect = match.suspect or short
-            if content not in patterns or patterns[content].suspect:
-                patterns[content] = match._replace(suspect=suspect)
 
 
 def fold(text: str) -> str:
@@ -288,7 +216,7 @@ def close_gaps(text: str) -> str:
 def cjk_runs(text: str) -> Iterator[str]:
     """Yield the sequences of Chinese, Japanese or Korean letters, separators left out."""
     if not text.isascii():
-        yield from _CJK_RUN.findall(close_gaps(text))
+        yield from CJK_RUN.findall(close_gaps(text))
 
 
 def make_patterns(
@@ -317,27 +245,19 @@ def make_patterns(
     patterns, listed = Patterns(), list(values)
     removed = list(dropped)
     patients = frozenset[str]().union(*(value.patients for value in listed + removed)) - {""}
-    for value in listed:
-        reason = _skip(value, vocabulary.words, published, allowed, len(patients))
-        _count(patterns, value, reason, vocabulary)
     searched = {fold(value.value) for value in listed}
-    for value in removed:
-        if fold(value.value) not in searched:
-            reason = _skip(value, vocabulary.words, published, allowed, len(patients))
-            if reason is None and not _is_distinctive(value, vocabulary.words, len(patients)):
-                reason = Skip.COMMON
-            _count(patterns, value, reason, vocabulary)
+    removed = [value for value in removed if fold(value.value) not in searched]
+    for number, value in enumerate([*listed, *removed]):
+        reason = _skip(value, vocabulary.words, published, allowed, len(patients))
+        if reason is None and number >= len(listed):
+            common = not _is_distinctive(value, vocabulary.words, len(patients))
+            reason = Skip.COMMON if common else None
+        if reason is None:
+            patterns.searched[value.kind] += 1
+            _add(patterns, value, vocabulary)
+        else:
+            patterns.skipped[reason] += 1
     return patterns
-
-
-def _count(
-    patterns: Patterns, value: IdentifyingValue, reason: Skip | None, vocabulary: Vocabulary
-) -> None:
-    if reason is None:
-        patterns.searched[value.kind] += 1
-        _add(patterns, value, vocabulary)
-    else:
-        patterns.skipped[reason] += 1
 
 
 def _is_distinctive(value: IdentifyingValue, vocabulary: Collection[str], patients: int) -> bool:
@@ -510,8 +430,8 @@ def _add_cjk_name(patterns: Patterns, match: Match, group: str) -> None:
     for run in cjk_runs(whole):
         patterns.add_cjk(run, match)
     family, given = (*components, "", "")[:2]
-    if given and _CJK_RUN.fullmatch(given + family):
+    if given and CJK_RUN.fullmatch(given + family):
         patterns.add_cjk(given + family, match)
     for part in components:
-        if part != whole and _CJK_RUN.fullmatch(part):
+        if part != whole and CJK_RUN.fullmatch(part):
             patterns.add_cjk(part, match._replace(suspect=len(part) == 2))

@@ -16,16 +16,24 @@ from pydicom.datadict import dictionary_description, keyword_dict
 
 from dsnet import schemas
 from dsnet.dicom.reader import quiet
-from dsnet.phi.binary_formats import inflated, is_integers, npy_header
-from dsnet.phi.containers import AS_TEXT, COVERED, DAMAGES, HEAD_BYTES, chunks, kind_of
-from dsnet.phi.matching import Matcher, printable_strings
+from dsnet.phi.containers import (
+    AS_TEXT,
+    COVERED,
+    DAMAGES,
+    DECODERS,
+    HEAD_BYTES,
+    inflated,
+    is_integers,
+    kind_of,
+    npy_header,
+)
+from dsnet.phi.matching import Matcher
 from dsnet.phi.patterns import (
     TYPED_DIGITS,
     WHOLE_DIGITS,
     WORD,
     IdentifyingValue,
     Match,
-    Patterns,
     Vocabulary,
     fold,
     make_patterns,
@@ -40,6 +48,7 @@ from dsnet.phi.text_formats import (
     Values,
     decoded_chunks,
     decoded_name,
+    printable_strings,
 )
 
 RANGE_BYTES = 1 << 26
@@ -60,22 +69,22 @@ class Source(NamedTuple):
 
     Attributes
     ----------
-    values : str
+    identifying : Path
         `dsnet.schemas.IDENTIFYING`.
-    dropped : str
+    dropped : Path
         The same, of what de-identification removed; need not exist.
-    published : str
+    published : Path
         `dsnet.schemas.INDEX`, whose kernels are published; need not exist.
-    allowed : str
+    allowed : Path
         Text file of values that the user allows, one a line; need not exist.
     others : tuple of Source
         The same of the external cohorts, whose values are searched for, too.
     """
 
-    values: str
-    dropped: str
-    published: str
-    allowed: str
+    identifying: Path
+    dropped: Path
+    published: Path
+    allowed: Path
     others: tuple["Source", ...] = ()
 
     def each(self) -> tuple["Source", ...]:
@@ -133,7 +142,7 @@ def search_file(path: Path, relative: str, source: Source, start: int = 0) -> Se
         with path.open("rb") as stream:
             status = path.stat()
             search = _FileSearch(
-                _matcher(source), result, own[1] if own else "", _days(status.st_mtime)
+                matcher_of(source), result, own[1] if own else "", _days(status.st_mtime)
             )
             if start == 0:
                 name = decoded_name(relative)
@@ -224,7 +233,7 @@ class _FileSearch:
 
     def _contents(self, kind: str, content: bytes, where: str) -> Iterator[Chunk]:
         try:
-            yield from chunks(kind, content)
+            yield from DECODERS[kind](content)
         except DAMAGES:
             self.result.damaged[where] += 1
             if kind in COVERED:
@@ -279,20 +288,24 @@ class _FileSearch:
                 self.chunk(chunk, f"{where} > decoded", depth + 1)
 
 
-def load_patterns(source: Source) -> Patterns:
-    """Return what to search for, read from the private folder."""
-    return _matcher(source).patterns
+def matcher_of(source: Source) -> Matcher:
+    """Return what matches the patterns, read again if one of their private files has changed."""
+    files = (path for one in source.each() for path in one[:-1])
+    return _read(source, tuple(map(_version, files)))
 
 
-def _read_patterns(source: Source) -> Patterns:
+@lru_cache(maxsize=1)
+def _read(source: Source, versions: tuple[tuple[int, ...], ...]) -> Matcher:
+    del versions
     each = source.each()
-    return make_patterns(
-        _values([Path(one.values) for one in each]),
-        dropped=_values([Path(one.dropped) for one in each if Path(one.dropped).exists()]),
+    patterns = make_patterns(
+        _values([one.identifying for one in each]),
+        dropped=_values([one.dropped for one in each if one.dropped.exists()]),
         vocabulary=program_vocabulary(),
-        published=set().union(*(_published(Path(one.published)) for one in each)),
-        allowed=set().union(*(_allowed(Path(one.allowed)) for one in each)),
+        published=set().union(*(_published(one.published) for one in each)),
+        allowed=set().union(*(_allowed(one.allowed) for one in each)),
     )
+    return Matcher(patterns)
 
 
 def _values(paths: Sequence[Path]) -> list[IdentifyingValue]:
@@ -315,22 +328,10 @@ def _allowed(path: Path) -> set[str]:
     return {fold(line.strip()) for line in lines if line.strip()}
 
 
-def _matcher(source: Source) -> Matcher:
-    """Return what matches the patterns, read again if one of their files has changed."""
-    files = (path for one in source.each() for path in one[:-1])
-    return _matcher_of(source, tuple(map(_version, files)))
-
-
-@lru_cache(maxsize=1)
-def _matcher_of(source: Source, versions: tuple[tuple[int, ...], ...]) -> Matcher:
-    del versions
-    return Matcher(_read_patterns(source))
-
-
-def _version(path: str) -> tuple[int, ...]:
+def _version(path: Path) -> tuple[int, ...]:
     """Return what differs when a file is written again; () if there is none."""
     try:
-        status = Path(path).stat()
+        status = path.stat()
     except FileNotFoundError:
         return ()
     return status.st_ino, status.st_size, status.st_mtime_ns
@@ -351,9 +352,9 @@ def program_vocabulary() -> Vocabulary:
             continue
         if path.suffix == ".py":
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            literals = list(_literals(tree))
-            values += [*literals, *_keys(tree)]
-            texts += [*literals, *_names(tree)]
+            literals, keys, names = _strings(tree)
+            values += [*literals, *keys]
+            texts += [*literals, *names]
         elif path.suffix in _TEMPLATES:
             texts.append(path.read_text(encoding="utf-8"))
     return Vocabulary(
@@ -362,30 +363,24 @@ def program_vocabulary() -> Vocabulary:
     )
 
 
-def _literals(tree: ast.Module) -> Iterator[str]:
+def _strings(tree: ast.Module) -> tuple[list[str], list[str], list[str]]:
+    """Return string literals except docstrings; names that become columns and keys; all names.
+
+    Columns and keys are the names of fields, parameters and keyword arguments.
+    """
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    for node in constants:
-        if isinstance(node.value, str) and id(node) not in docstrings:
-            yield node.value
-
-
-def _keys(tree: ast.Module) -> Iterator[str]:
-    """Yield names that become columns and keys: of fields, parameters and keyword arguments."""
+    literals, keys, names = list[str](), list[str](), list[str]()
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            yield node.target.id
-        elif isinstance(node, ast.arg | ast.keyword) and node.arg:
-            yield node.arg
-
-
-def _names(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            yield node.id
-        elif isinstance(node, ast.Attribute):
-            yield node.attr
-        elif isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in docstrings:
+                literals.append(text)
+            case ast.AnnAssign(target=ast.Name(id=name)) | ast.keyword(arg=str(name)):
+                keys.append(name)
+            case ast.arg(arg=name):
+                keys.append(name)
+                names.append(name)
+            case ast.Name(id=name) | ast.Attribute(attr=name):
+                names.append(name)
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.append(name)
+    return literals, keys, names

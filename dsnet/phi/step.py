@@ -1,14 +1,12 @@
 """Searching folders for identifying values: write what was searched and the hits, fail on a hit."""
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from rich.progress import track
 
 from dsnet import schemas
 from dsnet.config import EXTERNAL
@@ -19,11 +17,11 @@ from dsnet.phi.search import (
     Hit,
     SearchResult,
     Source,
-    load_patterns,
+    matcher_of,
     ranges,
     search_file,
 )
-from dsnet.processes import cpus, open_pool
+from dsnet.processes import cpus, each_result
 from dsnet.results import SOURCE, Results, read_source
 from dsnet.step import run
 
@@ -156,7 +154,7 @@ def check(
     source = _source(results, private)._replace(
         others=tuple(_source(other, private / EXTERNAL / name) for name, other in others.items())
     )
-    patterns = load_patterns(source)
+    patterns = matcher_of(source).patterns
     tasks = list(_tasks(folders, private, report))
     files = sum(task.start == 0 for task in tasks)
     result, matches = _search_all(tasks, source, params.processes)
@@ -210,12 +208,8 @@ def unread_sources(results: Results) -> str:
 def _source(results: Results, private: Path) -> Source:
     """Return where the identities of a cohort lie."""
     values = results.private(private).identifying_path
-    return Source(
-        str(values),
-        str(values.with_name(schemas.DROPPED_NAME)),
-        str(results.cohort / "index.parquet"),
-        str(private / ALLOWED),
-    )
+    dropped, index = values.with_name(schemas.DROPPED_NAME), results.cohort / "index.parquet"
+    return Source(values, dropped, index, private / ALLOWED)
 
 
 def _check_cohort(folders: Sequence[Path], known: Sequence[Results]) -> None:
@@ -253,8 +247,11 @@ def _tasks(folders: Sequence[Path], private: Path, report: Path) -> Iterator[Tas
 def _search_all(
     tasks: Sequence[Task], source: Source, processes: int
 ) -> tuple[SearchResult, list[Finding]]:
+    few = len(tasks) <= _FEW and all(task.start == 0 for task in tasks)
+    work, chunks = partial(_search_chunk, source=source), list(_chunks(tasks))
+    done = each_result(work, chunks, 1 if few else processes or cpus(), "searching files")
     total, findings = SearchResult(), dict[Finding, None]()
-    for task, result in _progress(_results(tasks, source, processes or cpus()), len(tasks)):
+    for task, result in zip(tasks, chain.from_iterable(done), strict=True):
         for counter in ("files", "bytes", "damaged"):
             getattr(total, counter).update(getattr(result, counter))
         total.gone += result.gone
@@ -262,29 +259,8 @@ def _search_all(
     return total, list(findings)
 
 
-def _results(
-    tasks: Sequence[Task], source: Source, processes: int
-) -> Iterator[tuple[Task, SearchResult]]:
-    small = len(tasks) <= _FEW and all(task.start == 0 for task in tasks)
-    if processes == 1 or small:
-        for task in tasks:
-            yield task, _search(task, source)
-        return
-    with open_pool(processes) as pool:
-        chunks = list(_chunks(tasks))
-        futures: list[Future[list[SearchResult]]] = [
-            pool.submit(_search_chunk, chunk, source) for chunk in chunks
-        ]
-        for chunk, future in zip(chunks, futures, strict=True):
-            yield from zip(chunk, future.result(), strict=True)
-
-
 def _search_chunk(chunk: Sequence[Task], source: Source) -> list[SearchResult]:
-    return [_search(task, source) for task in chunk]
-
-
-def _search(task: Task, source: Source) -> SearchResult:
-    return search_file(task.path, task.report_path, source, task.start)
+    return [search_file(task.path, task.report_path, source, task.start) for task in chunk]
 
 
 def _chunks(tasks: Sequence[Task]) -> Iterator[list[Task]]:
@@ -297,13 +273,6 @@ def _chunks(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         chunk.append(task)
     if chunk:
         yield chunk
-
-
-def _progress(
-    results: Iterator[tuple[Task, SearchResult]], total: int
-) -> Iterator[tuple[Task, SearchResult]]:
-    """Show a progress bar on the terminal; in a log it would be noise."""
-    yield from track(results, "searching files", total, disable=not sys.stderr.isatty())
 
 
 def _rows(findings: Sequence[Finding], named: set[str]) -> list[dict[str, Any]]:

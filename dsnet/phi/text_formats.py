@@ -1,4 +1,4 @@
-"""Decoders of running text, CSV and JSON, and the chunks that every decoder yields."""
+"""Decoders of running text, CSV, JSON and printable strings, and the chunks that decoders yield."""
 
 import base64
 import csv
@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
 
 _DATA_URI = re.compile(r"data:[\w/+.;=-]*;base64,([A-Za-z0-9+/=]+)")
 _UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -34,6 +37,9 @@ _ZLIB = tuple(bytes((0x78, level)) for level in (0x01, 0x5E, 0x9C, 0xDA))
 
 _INTEGER = re.compile(r"[-+]?\d+(?:\.0*)?")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-inf|", re.I)
+
+RAW_SHORTEST = 6
+"""Characters of a printable string among raw bytes: shorter ones occur by chance."""
 
 
 @dataclass(frozen=True)
@@ -200,12 +206,12 @@ def _utf8(content: bytes) -> str:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         return ""
-    return (
-        text
-        if len(text.strip()) > 1
-        and all(letter.isprintable() or letter in "\t\r\n" for letter in text)
-        else ""
-    )
+    return text if len(text.strip()) > 1 and is_printable(text) else ""
+
+
+def is_printable(text: str) -> bool:
+    """Return whether a text has no control characters but tabs and line ends."""
+    return all(letter.isprintable() or letter in "\t\r\n" for letter in text)
 
 
 def csv_chunks(content: bytes) -> Iterator[Chunk]:
@@ -261,3 +267,56 @@ def leaves(name: str, node: Any) -> Iterator[tuple[str, Any]]:
             yield from leaves(name, child)
     elif node is not None:
         yield name, node
+
+
+def printable_strings(content: bytes) -> str:
+    """Return every sequence of six and more printable characters, one a line.
+
+    As the program ``strings`` does, but in UTF-16 and UTF-32 as well: sequences are of ASCII, or
+    of the Latin-1 range in UTF-16 and UTF-32 of either byte order and any alignment.
+    """
+    strings = [*ascii_strings(content)]
+    for bytes_each in (2, 4):
+        strings += _wide_strings(content, bytes_each)
+    return "\n".join(strings)
+
+
+def ascii_strings(content: bytes) -> Iterator[str]:
+    """Yield every sequence of six and more printable characters of ASCII."""
+    for start, end in _spans(np.frombuffer(content, np.uint8) - np.uint8(0x20) < 0x5F):
+        yield content[start:end].decode("ascii")
+
+
+def _wide_strings(content: bytes, bytes_each: int) -> Iterator[str]:
+    for offset in range(min(bytes_each, len(content))):
+        count = (len(content) - offset) // bytes_each
+        units = np.frombuffer(content, f"<u{bytes_each}", count, offset)
+        kind = units.dtype.type
+        latin = (units - kind(0x20) < kind(0x5F)) | (units - kind(0xA0) < kind(0x60))
+        for start, end in _spans(latin, shortest=RAW_SHORTEST - 1):
+            first, last = offset + bytes_each * start, offset + bytes_each * end
+            text = content[first:last:bytes_each].decode("latin-1")
+            if len(text) >= RAW_SHORTEST:
+                yield text
+            # Big-endian text reads as little-endian from its last byte on, except for its
+            # last character, which need not be followed by a zero.
+            yield text + content[last : last + 1].decode("latin-1")
+
+
+def _spans(mask: NDArray[np.bool_], shortest: int = RAW_SHORTEST) -> Iterator[tuple[int, int]]:
+    """Yield first and last (excluded) index of each long sequence of True."""
+    if len(mask) < shortest:
+        return
+    begins = mask
+    length = 1
+    while length < shortest:  # doubled, so that six positions take three comparisons
+        step = min(length, shortest - length)
+        begins = begins[: len(begins) - step] & begins[step:]
+        length += step
+    indices = np.flatnonzero(begins)
+    if not indices.size:
+        return
+    cuts = np.flatnonzero(np.diff(indices) > 1)
+    starts = indices[np.r_[0, cuts + 1]]
+    ends = indices[np.r_[cuts, indices.size - 1]] + shortest
+    yield from zip(starts.tolist(), ends.tolist(), strict=True)

@@ -1,15 +1,15 @@
 """``python -m dsnet.report.checklist``: a draft of the reporting checklists CLAIM and TRIPOD+AI."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from dsnet.audit.explain import count_of
 from dsnet.config.load import Config
 from dsnet.files import write_text
-from dsnet.report import methods
+from dsnet.report import methods_section
 from dsnet.report.counts import Tables, read_tables, subset_counts, words
-from dsnet.report.measured import ResultTable, read_result_tables, with_interval
-from dsnet.report.provenance import PUBLISHED, Record, read_records
+from dsnet.report.measured import ResultTable, read_result_tables
+from dsnet.report.methods_section import PUBLISHED, read_records
 from dsnet.report.step import environment
 from dsnet.results import Json, Results
 from dsnet.step import run
@@ -35,6 +35,7 @@ def checklist(*, config: Config, results: Path, checklist: Path) -> None:
     """
     read = Results(results)
     tables = read_tables(read)
+    proof = read.split_proof if tables.split_made else None
     reported, _ = read_result_tables(read)
     records = read_records(read)
     text = (
@@ -44,18 +45,16 @@ def checklist(*, config: Config, results: Path, checklist: Path) -> None:
             tables=tables,
             flow=tables.flow,
             config=config,
-            proof=read.split_proof if tables.split_made else None,
+            proof=proof,
             removed=_removed(tables.flow),
             subsets=_subsets(tables),
             performance=_performance(reported),
-            sample_size=methods.sample_size(reported),
-            subgroups=methods.subgroups(reported),
-            fairness=methods.fairness(reported),
-            external=methods.external(reported),
-            clinical=methods.clinical(reported),
-            paragraph=methods.paragraph(
-                tables, config, read.split_proof if tables.split_made else None, reported
-            ),
+            sample_size=methods_section.sample_size(reported),
+            subgroups=methods_section.subgroups(reported),
+            fairness=methods_section.subgroups(reported, ("sex", "age")),
+            external=methods_section.external(reported),
+            clinical=methods_section.clinical(reported),
+            paragraph=methods_section.paragraph(tables, config, proof, reported),
             training=_training(records),
             used=_used(config, records),
             published=PUBLISHED,
@@ -85,34 +84,43 @@ def _subsets(tables: Tables) -> str:
 def _performance(reported: list[ResultTable]) -> str:
     """Return the measures of Table 1, "" where it was not made."""
     lines = []
-    for table in (table for table in reported if table.name == "table1"):
-        for row in table.raw:
-            measured = ", ".join(
-                f"{name} {with_interval(row, name)}" for name in _MEASURES if name in row
-            )
-            lines.append(f"{row['backbone']} + {row['attention']}: {measured} %")
+    for row in methods_section.rows_of(reported, "table1"):
+        measured = [f"{name} {_with_interval(row, name)}" for name in _MEASURES if name in row]
+        lines.append(f"{row['backbone']} + {row['attention']}: {', '.join(measured)} %")
     return "; ".join(lines)
 
 
-def _used(config: Config, records: list[Record]) -> Json:
+def _with_interval(row: Mapping[str, str], name: str) -> str:
+    """Return a figure of a CSV row with its interval, as both are written there.
+
+    Examples
+    --------
+    >>> _with_interval({"map": "70.1", "map_low": "60", "map_high": "80"}, "map")
+    '70.1 (60 to 80)'
+    """
+    low, high = row.get(f"{name}_low", ""), row.get(f"{name}_high", "")
+    return f"{row[name]} ({low} to {high})" if row[name] and low and high else row[name]
+
+
+def _used(config: Config, records: list[Json]) -> Json:
     """Return the settings that the trainings record, those of the config where there is none."""
     if records:
-        seeds = sorted({record.seed for record in records})
-        return {**records[0].settings, "grid": records[0].grid, "seeds": seeds}
+        seeds = sorted({record["seed"] for record in records})
+        return {**records[0]["settings"], "grid": records[0]["grid"], "seeds": seeds}
     values = config.model_dump(mode="json")
     return {**values, "grid": values["slices"], "seeds": values["train"]["seeds"]}
 
 
-def _training(records: list[Record]) -> dict[str, Any] | None:
+def _training(records: list[Json]) -> Json | None:
     """Return what all trainings share, and how many there were; None where there was none."""
     if not records:
         return None
     distinct = {
-        name: ", ".join(sorted({str(getattr(record, name)) for record in records}))
+        name: ", ".join(sorted({str(record[name]) for record in records}))
         for name in ("commit", "device", "precision", "data")
     }
-    versions = ", ".join(f"{name} {version}" for name, version in records[0].versions.items())
-    minutes = sum(record.minutes for record in records)
+    versions = ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items())
+    minutes = sum(record["minutes"] for record in records)
     return {**distinct, "count": len(records), "versions": versions, "minutes": f"{minutes:.0f}"}
 
 

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from dsnet.audit.explain import count_of
+from dsnet.audit.explain import count_of, title_of_cohort
 from dsnet.files import whole
 from dsnet.report.counts import (
     UNITS,
@@ -35,6 +35,7 @@ _NUMBER_ENDS = (94.0, 50.0, 6.0)
 
 _INK, _GREY, _WHITE, _BLUE = "#1a1a1a", "#f0f0f0", "#ffffff", "#dceaf7"
 _STYLE: Any = {"font.family": "DejaVu Sans", "svg.fonttype": "none", "svg.hashsalt": "dsnet"}
+_METADATA: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}
 _DPI = 200
 _POINTS_PER_INCH = 72
 
@@ -93,9 +94,9 @@ def flow_diagram(*, results: Path, svg: Path, png: Path) -> None:
         Written: the same picture, 190 mm wide; the same bytes for the same input.
     """
     canvas = draw(read_tables(Results(results)))
-    for path, content in ((svg, canvas.svg()), (png, canvas.png())):
+    for path, kind in ((svg, "svg"), (png, "png")):
         with whole(path) as temporary:
-            temporary.write_bytes(content)
+            temporary.write_bytes(canvas.rendered(kind))
 
 
 class Canvas:
@@ -159,18 +160,11 @@ class Canvas:
             parse_math=False,
         )
 
-    def svg(self) -> bytes:
-        """Return the page as SVG; the same bytes for the same drawing."""
-        return self._rendered("svg", {"Date": None})
-
-    def png(self) -> bytes:
-        """Return the page as PNG; the same bytes for the same drawing."""
-        return self._rendered("png", {"Software": None})
-
-    def _rendered(self, kind: str, metadata: dict[str, None]) -> bytes:
+    def rendered(self, kind: str) -> bytes:
+        """Return the page as ``svg`` or ``png``; the same bytes for the same drawing."""
         stream = io.BytesIO()
         with mpl.rc_context(_STYLE):
-            self._figure.savefig(stream, format=kind, dpi=_DPI, metadata=metadata)
+            self._figure.savefig(stream, format=kind, dpi=_DPI, metadata=_METADATA[kind])
         return stream.getvalue()
 
 
@@ -187,9 +181,10 @@ def draw(tables: Tables, *, narrow: bool = False) -> Canvas:
     layout = _NARROW if narrow else _WIDE
     every = stages(tables.flow)
     acting = [stage for stage in every if stage.steps]
-    synthetic = " - SYNTHETIC, not patients" if tables.synthetic else ""
     leaky = " - LEAKY: patients in several subsets" if tables.leaky else ""
-    title = textwrap.wrap(f"Cohort {tables.cohort}{synthetic}{leaky}", layout.title_characters)
+    title = textwrap.wrap(
+        f"Cohort {title_of_cohort(tables.flow['cohort'])}{leaky}", layout.title_characters
+    )
     notes = [
         line
         for note in _notes(tables.flow, [stage.title for stage in every if not stage.steps])

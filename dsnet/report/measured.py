@@ -3,17 +3,19 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import yaml
 
 from dsnet.audit.explain import count_of
 from dsnet.config.evaluate import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate.metrics import DEFINITIONS
 from dsnet.results import Results
-from dsnet.tables.methods import title_of
+from dsnet.tables import title_of
 
 TABLES = {
     "table1": "Table 1. ResNet50 with each attention, beside the paper's figures",
@@ -170,90 +172,13 @@ HEADLINES: Mapping[str, tuple[Column, ...]] = {
 _SUMMARIES = {"table1": "metrics.json", "table2": "table2.json"}
 """Files that hold the statistics of a table which its CSV lacks, as fractions."""
 
-LEDGER = {
-    "file_key": "pseudonym of the file",
-    "image_key": "pseudonym of the image (its SOP instance UID); copies of it share one",
-    "patient_key": "pseudonym of the patient; blank where no header could be read",
-    "study_key": "pseudonym of the study",
-    "series_key": "pseudonym of the series",
-    "status": "included or excluded",
-    "criterion": "the first criterion, in their order, that excludes the file",
-    "code": "its code, which stays when others come and go",
-    "reason": "what the criterion says, in a sentence",
-    "evidence": "what the file shows; of an included one, why it is flagged for review",
-    "threshold": "the limit in force",
-    "decided_by": "rule, or the row of review.csv that changed the outcome",
-    "all_criteria": "every criterion that the file fails, in order; ? marks a flag for review",
-}
-"""Meanings of the columns of ``cohort/ledger.csv``, one row per file found."""
+MEANINGS: dict[str, dict[str, str]] = yaml.safe_load(
+    (files("dsnet.report") / "templates" / "columns.yaml").read_text(encoding="utf-8")
+)
+"""What columns mean: of the ledger, of the exclusions, and of the tables of results."""
 
-EXCLUSIONS = {
-    "patient_key": "pseudonym of the patient",
-    "status": "included if at least one image is",
-    "n_files": "files found of this patient",
-    "n_included": "of these, included",
-    "criterion": "the first criterion on the patient, else the one that took the last candidate "
-    "slice (interpretation 22)",
-    "reason": "what that criterion says",
-}
-"""Meanings of the columns of ``cohort/exclusions.csv``, one row per patient."""
-
-_MEASURES = {
-    "method": "detector around the attention module",
-    "backbone": "network that makes the feature maps",
-    "attention": "channel attention: none, or the module of that name (interpretations 1 to 6)",
-    "seeds": "trainings, of which the mean is given",
-    "test_patients": "patients of the test subset",
-    "test_images": "their images",
-    "macro_precision": DEFINITIONS["paper_map"],
-    "fps": "images a second, batch 1, pre- and post-processing included (interpretation 16)",
-    "ms_per_image": "median milliseconds an image (interpretation 16)",
-    "fps_to_none": "speed as a share of the same backbone's without attention, in the same run",
-    "fps_to_resnet50": "speed as a share of ResNet50's without attention, in the same run",
-    "ms_q1": "first quartile of the milliseconds an image",
-    "ms_q3": "third quartile of the milliseconds an image",
-    "parameters_m": "weights in millions, trained or frozen",
-    "parameters_attention_m": "of these, the attention modules'",
-    "gamma": "how much of each attention module the first seed's training adds, by site; never "
-    "below 0 unless the config says so (interpretation 5)",
-    "branch_share_percent": "size of what is added relative to what it is added to (root mean "
-    "squares on the validation images), by site",
-    "chance_p": "p-value of map against permuted classes of the patients",
-    "above_chance": "whether that p-value is at most 0.025",
-    "scope": "what interval and comparison are about: these trainings, or trainings in general",
-    "device": "what the speed was measured on",
-    "threads": "threads used for it",
-    "size_px": "edge of the image that the detector sees",
-    "data": "the cohort, and whether it is synthetic",
-    "cohort": "internal: the test subset; else the name of an external cohort",
-    "temperature": "by which logits are divided, fitted on the internal test subset",
-    "weights_sha256": "SHA-256 of the weights that were used, by seed",
-    "variation": "none: the split itself; splitN: that of its seed and N; shareN: N % of the "
-    "training patients",
-    "training_patients": "patients of the training subset",
-    "trait": "by which patients are grouped",
-    "group": "value of the trait; several: it differs between the patient's images",
-    "group_patients": "test patients of the group; hidden where so few may identify somebody",
-    "threshold": "probability of osteoporosis in percent from which a patient is sent to DXA",
-    "net_benefit": "patients with osteoporosis who are sent, less the others who are, each weighed "
-    "by the odds of the threshold, per 100 patients",
-    "net_benefit_all": "the same if all are sent to DXA",
-    "net_benefit_none": "the same if nobody is",
-    "gain": "net benefit less that of the better one of DXA for all and for none",
-    "prevalence": "share of osteoporosis in the test subset, percent",
-    "figure": "statistic, or criterion of Riley et al. (2021)",
-    "target": "how precise it shall be",
-    "half_width": "half of its 95 % interval, percent points",
-    "patients": "test patients on whom the statistic rests",
-    "needed": "on how many it would have to rest",
-    "test_patients_needed": "test patients of all classes that this takes at this prevalence",
-    "bias": "mean of T-score from HU less that of DXA",
-    "lower_limit": "bias less 1.96 standard deviations of the differences",
-    "upper_limit": "bias plus 1.96 standard deviations of the differences",
-    "intercept": "T-score at 0 HU of the line through training and validation patients",
-    "slope_per_hu": "T-score per HU of that line",
-    "fitted_patients": "patients through whom the line goes",
-}
+_SHARED = ("test_patients", "test_images", "seeds", "data", "device", "threads", "size_px")
+"""Columns from which the note of a table is made, where all rows agree."""
 
 _MEDIA_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -274,7 +199,7 @@ class ResultTable:
     ----------
     name, title : str
     columns : list of Column
-        Those of `HEADLINES` that the file has; all of a table that is not there.
+        Those of `HEADLINES` that the file has.
     rows : list of list of Cell
         Of each method the first statistic, where there are several.
     note : str
@@ -301,7 +226,6 @@ class ResultTable:
 class Picture:
     """A figure, as a ``data:`` URI."""
 
-    name: str
     title: str
     caption: str
     source: str
@@ -351,8 +275,10 @@ def column_meaning(head: str) -> str:
     >>> column_meaning("paper_fps")
     'what the paper reports as fps, on its own data'
     """
-    if head in _MEASURES:
-        return _MEASURES[head]
+    if head in MEANINGS["results"]:
+        return MEANINGS["results"][head]
+    if head == "macro_precision":  # so called in tables; `paper_map` is there what the paper prints
+        return DEFINITIONS["paper_map"]
     for suffix, bound in (("_low", "lower"), ("_high", "upper")):
         if head.endswith(suffix):
             return f"{bound} bound of the 95 % interval of {head.removesuffix(suffix)}"
@@ -369,21 +295,13 @@ def _picture(results: Results, path: Path) -> Picture:
     title = str(about.get("title", path.stem.replace("_", " ")))
     caption = str(about.get("caption", ""))
     data = f" Data: {about['data']}." if "data" in about else ""
-    content = base64.b64encode(path.read_bytes()).decode("ascii")
-    uri = f"data:{_MEDIA_TYPES[path.suffix]};base64,{content}"
-    return Picture(path.stem, title, caption + data, uri)
+    source = data_uri(_MEDIA_TYPES[path.suffix], path.read_bytes())
+    return Picture(title, caption + data, source)
 
 
-def with_interval(row: Mapping[str, str], name: str) -> str:
-    """Return a figure of a CSV row with its interval, as both are written there.
-
-    Examples
-    --------
-    >>> with_interval({"map": "70.1", "map_low": "60", "map_high": "80"}, "map")
-    '70.1 (60 to 80)'
-    """
-    low, high = row.get(f"{name}_low", ""), row.get(f"{name}_high", "")
-    return f"{row[name]} ({low} to {high})" if row[name] and low and high else row[name]
+def data_uri(media_type: str, content: bytes) -> str:
+    """Return a file as a URI that holds its content."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def format_cell(text: str, kind: Format) -> str:
@@ -428,8 +346,7 @@ def _table(results: Results, name: str) -> ResultTable:
         summary = results.json(_SUMMARIES[name])
         rows = [{**row, **_box_ap(summary, row)} for row in rows]
     given = set().union(*rows) if rows else set(heads)
-    listed = HEADLINES.get(name, tuple(Column(head, head) for head in heads))
-    columns = [column for column in listed if column.name in given]
+    columns = [column for column in HEADLINES[name] if column.name in given]
     return ResultTable(
         name,
         TABLES[name],
@@ -446,13 +363,21 @@ def _derived(row: Mapping[str, str]) -> dict[str, str]:
     derived = {}
     if {"backbone", "attention"} <= set(row):
         derived["detector"] = title_of(f"{row['backbone']}/{row['attention']}")
-    if "statistic" in row:
-        derived["statistic"] = row["statistic"].replace("_", " ").replace("auc", "AUC")
-    if "figure" in row:
-        derived["figure"] = row["figure"].replace("_", " ").replace("auc", "AUC")
+    derived |= {name: in_words(row[name]) for name in ("statistic", "figure") if name in row}
     if row.get("unit") == "":
         derived["unit"] = "reported"
     return derived
+
+
+def in_words(statistic: str) -> str:
+    """Return the name of a statistic as words.
+
+    Examples
+    --------
+    >>> in_words("localised_macro_auc")
+    'localised macro AUC'
+    """
+    return statistic.replace("_", " ").replace("auc", "AUC")
 
 
 def _first_statistics(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -491,23 +416,17 @@ def _note(rows: Sequence[Mapping[str, str]]) -> str:
     """Return on what the figures were measured, as far as all rows agree."""
     shared = {
         name: values.pop()
-        for name in (
-            "test_patients",
-            "test_images",
-            "seeds",
-            "data",
-            "device",
-            "threads",
-            "size_px",
-        )
+        for name in _SHARED
         if len(values := {row[name] for row in rows if row.get(name)}) == 1
     }
     sentences = []
     if "test_patients" in shared:
-        images = (
-            f", {count_of(int(shared['test_images']), 'image')}" if "test_images" in shared else ""
-        )
-        sentences.append(f"On {count_of(int(shared['test_patients']), 'test patient')}{images}.")
+        tested = [
+            count_of(int(shared[name]), noun)
+            for name, noun in (("test_patients", "test patient"), ("test_images", "image"))
+            if name in shared
+        ]
+        sentences.append(f"On {', '.join(tested)}.")
     if int(shared.get("seeds", 1)) > 1:
         sentences.append(f"Means over {shared['seeds']} seeds.")
     if {"device", "threads", "size_px"} <= set(shared):

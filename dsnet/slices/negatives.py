@@ -27,6 +27,7 @@ from dsnet.step import run
 
 _MASKS = ("nifti", "seg")
 _ELSEWHERE = "not_lumbar"
+_KEYS = ("file_key", "image_key", "patient_key")
 
 _LEAST_BODY_MM, _LARGEST_DISC_MM = 15.0, 20.0
 """Heights: a mask of some slices of each body alone has less, and more between."""
@@ -150,10 +151,7 @@ def find_negatives(
     return files.assign(
         subset=files["patient_key"].map(subset_of), reason=files["file_key"].map(reasons)
     ).sort_values(["pixel_hash", "image_key"], ignore_index=True)[
-        [
-            *("file_key", "image_key", "patient_key", "subset", "reason"),
-            *("pixel_hash", "orientation"),
-        ]
+        [*_KEYS, "subset", "reason", "pixel_hash", "orientation"]
     ]
 
 

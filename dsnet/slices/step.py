@@ -112,10 +112,13 @@ def store_slices(
     checked = table.assign(flag=np.where(little, "little_bone", "")).astype({"flag": str})
     schemas.write(schemas.BOX_CHECKS, checked[list(schemas.BOX_CHECKS.columns)], checks)
     labels_per_class = table["label"].value_counts().reindex(schemas.CLASSES, fill_value=0)
+    name = results.source.name
+    if dxa.reference is not None:
+        name += f", T-scores from BMD by {dxa.reference.name}"
     write_json(
         digest,
         {
-            "cohort": _name(results.source.name, dxa),
+            "cohort": name,
             "synthetic": results.source.synthetic,
             "images": table["row"].nunique(),
             "boxes": len(table),
@@ -142,12 +145,6 @@ def store_tasks(
         The cohort's ``dicom/``.
     """
     return _tasks(_order(labels, index, identities), dicom)
-
-
-def _name(cohort: str, dxa: Dxa) -> str:
-    if dxa.reference is None:
-        return cohort
-    return f"{cohort}, T-scores from BMD by {dxa.reference.name}"
 
 
 def _order(labelled: pd.DataFrame, files: pd.DataFrame, identities: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.detector import Window
 from dsnet.config.evaluate import Report
-from dsnet.deidentify.burned_in import refusal
+from dsnet.deidentify.pixel_data import refusal
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native
 from dsnet.results import Results
@@ -53,7 +53,7 @@ def thumbnails(
     """Write pictures of the excluded images among those that the report shows.
 
     Only original CT slices are shown: screenshots, derived images and localizers may have a name
-    burned into their pixels, and so may an image that `dsnet.deidentify.burned_in` refuses. A file
+    burned into their pixels, and so may an image that `dsnet.deidentify.pixel_data` refuses. A file
     that is gone or has changed since ingestion gives no picture.
 
     Parameters

@@ -13,13 +13,14 @@ from dsnet.evaluate.intervals import METHODS
 from dsnet.evaluate.resampling import ALPHA
 from dsnet.files import read_json, write_text
 from dsnet.step import run
-from dsnet.tables.methods import (
+from dsnet.tables import (
+    BOUNDS,
     Entry,
     Json,
     evaluation_note,
     is_baseline,
     read_csv,
-    read_report,
+    read_entry,
     title_of,
 )
 
@@ -48,8 +49,6 @@ TRAININGS = {
     "training subset; other training patients are not considered.",
     False: "Nothing is said about another training with the same settings.",
 }
-BOUNDS = ("value", "low", "high")
-
 OTHER_TABLES = (
     (
         "Groups of patients",
@@ -121,11 +120,8 @@ def write_claims(
     claims : Path
         Markdown to write.
     """
-    detectors = [Entry(name, read_report(metrics, name)) for name in variants]
-    others = [Entry(name, read_report(metrics, name)) for name in baselines]
-    text = claims_text(
-        [*detectors, *others], read_csv(differences), read_csv(leakage), read_json(speed)
-    )
+    entries = [read_entry(name, metrics) for name in (*variants, *baselines)]
+    text = claims_text(entries, read_csv(differences), read_csv(leakage), read_json(speed))
     write_text(claims, text)
 
 
@@ -222,12 +218,12 @@ def _statistics(entries: Sequence[Entry], names: Sequence[str], cell: _Cell) -> 
 
 
 def _percent(entry: Entry, name: str) -> str:
-    values = (entry.value(name, bound) for bound in BOUNDS)
+    values = (entry.value(name, bound) for bound in BOUNDS.values())
     return _bounds(*(None if value is None else 100 * value for value in values), unit=" %")
 
 
 def _plain(entry: Entry, name: str) -> str:
-    return _bounds(*(entry.value(name, bound) for bound in BOUNDS), digits=2)
+    return _bounds(*(entry.value(name, bound) for bound in BOUNDS.values()), digits=2)
 
 
 def _chance(entries: Sequence[Entry]) -> str:
@@ -280,7 +276,11 @@ def _differences(differences: pd.DataFrame, several: bool) -> tuple[str, str, st
 def _leakage(leakage: pd.DataFrame) -> str:
     named = ["method", "split", "labels", "statistic"]
     rows = [
-        (*(row[name] for name in named), _bounds(*(row[b] for b in BOUNDS)), row["verdict"])
+        (
+            *(row[name] for name in named),
+            _bounds(*(row[b] for b in BOUNDS.values())),
+            row["verdict"],
+        )
         for row in leakage.to_dict("records")
     ]
     return _table((*named, "percent", "meaning"), rows)
@@ -289,9 +289,7 @@ def _leakage(leakage: pd.DataFrame) -> str:
 def _speed(speed: Json) -> str:
     rows = []
     for row in speed["variants"]:
-        ratio = _bounds(
-            *(row[f"fps_to_none{suffix}"] for suffix in ("", "_low", "_high")), digits=3
-        )
+        ratio = _bounds(*(row[f"fps_to_none{suffix}"] for suffix in BOUNDS), digits=3)
         rows.append((title_of(f"{row['backbone']}/{row['attention']}"), f"{row['fps']:.3g}", ratio))
     return _table(("detector", "images/s", "to the same backbone without attention"), rows)
 

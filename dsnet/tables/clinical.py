@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dsnet.evaluate.provenance import data_note
 from dsnet.files import write_csv
 from dsnet.step import run
-from dsnet.tables.methods import Entry, Json, method_of, percent, read_report
+from dsnet.tables import BOUNDS, Entry, Json, percent, read_entry
 
 SHOWN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Thresholds of the table; metrics files have more."""
@@ -19,10 +18,10 @@ SHOWN = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 DECISION = (
     "method",
     "threshold",
-    *(f"net_benefit{bound}" for bound in ("", "_low", "_high")),
+    *(f"net_benefit{bound}" for bound in BOUNDS),
     "net_benefit_all",
     "net_benefit_none",
-    *(f"gain{bound}" for bound in ("", "_low", "_high")),
+    *(f"gain{bound}" for bound in BOUNDS),
     "prevalence",
     "test_patients",
     "data",
@@ -58,19 +57,11 @@ def tabulate(*, variants: list[str], metrics: Path, decision: Path, sample_size:
     sample_size : Path
         CSV to write: values and half widths in percent.
     """
-    entries = [Entry(name, read_report(metrics, name)) for name in variants]
+    entries = [read_entry(name, metrics) for name in variants]
     decisions = [row for entry in entries for row in _decisions(entry)]
     sizes = [row for entry in entries for row in _sizes(entry)]
     write_csv(decision, pd.DataFrame(decisions, columns=list(DECISION)))
     write_csv(sample_size, pd.DataFrame(sizes, columns=list(SAMPLE_SIZE)))
-
-
-def _shared(entry: Entry) -> Json:
-    return {
-        "method": method_of(entry.name),
-        "test_patients": entry.report["counts"]["patients"],
-        "data": data_note(entry.report),
-    }
 
 
 def _decisions(entry: Entry) -> list[Json]:
@@ -78,15 +69,14 @@ def _decisions(entry: Entry) -> list[Json]:
     rows = []
     for threshold in SHOWN:
         at = curve["threshold"].index(threshold)
-        benefit = {"": "value", "_low": "low", "_high": "high"}
         rows.append(
             {
-                **_shared(entry),
+                **entry.about,
                 "threshold": percent(threshold),
-                **{f"net_benefit{b}": percent(curve[key][at]) for b, key in benefit.items()},
+                **{f"net_benefit{b}": percent(curve[key][at]) for b, key in BOUNDS.items()},
                 "net_benefit_all": percent(curve["all"][at]),
                 "net_benefit_none": 0.0,
-                **{f"gain{b}": percent(curve[f"gain{b}"][at]) for b in benefit},
+                **{f"gain{b}": percent(curve[f"gain{b}"][at]) for b in BOUNDS},
                 "prevalence": percent(curve["prevalence"]),
             }
         )
@@ -97,10 +87,10 @@ def _sizes(entry: Entry) -> list[Json]:
     size = entry.report["sample_size"]
     precise = [
         {
-            **_shared(entry),
+            **entry.about,
             "figure": name,
             "target": "half width of 5 points",
-            **{bound: percent(entry.value(name, bound)) for bound in ("value", "low", "high")},
+            **{bound: percent(entry.value(name, bound)) for bound in BOUNDS.values()},
             "half_width": percent(facts["half_width"]),
             "patients": facts["patients"],
             "needed": facts["needed"],
@@ -110,7 +100,7 @@ def _sizes(entry: Entry) -> list[Json]:
     ]
     criteria = [
         {
-            **_shared(entry),
+            **entry.about,
             "figure": name,
             "target": f"Riley: {facts['target']}",
             "patients": entry.report["counts"]["patients"],

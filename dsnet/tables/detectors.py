@@ -1,26 +1,33 @@
-"""Tables 1 and 2: ``python -m dsnet.tables.detectors``.
+"""Tables 1 and 2: ``python -m dsnet.tables.detectors`` writes them, ``dsnet show`` prints them.
 
 One table of detectors and its summary with intervals, from the files of every training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from dsnet.evaluate.provenance import data_note
+from dsnet.errors import UserError
 from dsnet.files import read_json, write_csv, write_json
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import (
+from dsnet.tables import (
+    BOUNDS,
     METHOD,
     Entry,
     Json,
-    evaluated_on,
-    percent,
-    read_entries,
+    check_made,
+    read_csv,
+    read_entry,
+    title_of,
 )
-from dsnet.tables.paper import reported
+from dsnet.tables.literature import reported
 
 MEASURES = {
     "map": "map",
@@ -94,8 +101,17 @@ SUMMARY = (
 )
 """Statistics that the summary carries with their bounds; the rest stays in the metrics files."""
 
-BOUNDS = {"": "value", "_low": "low", "_high": "high", "_seed_sd": "seed_sd"}
-"""What is appended to a statistic's name, and the key of its metrics file that this means."""
+WITH_SPREAD = {**BOUNDS, "_seed_sd": "seed_sd"}
+"""Bounds, and the standard deviation between the seeds."""
+
+FOOTNOTE = (
+    "Below each figure: its 95 % interval (random: {scope}), and what the paper "
+    "reports on its own data. map: COCO AP50 over three classes (interpretation 13). Recall: "
+    "class right, IoU >= {iou:g}, score >= {score:g} (interpretation 14). Acc: TP / (TP + FP + FN) "
+    "(interpretation 15). Box AP: of the box alone, regardless of class. Images/s: {speed[name]}, "
+    "{speed[threads]} threads, {speed[size_px]} px, batch 1, in one run (interpretation 16). "
+    "All interpretations: docs/interpretations.md."
+)
 
 
 def tabulate(
@@ -126,17 +142,40 @@ def tabulate(
         CSV to write; means over the seeds; percent where the paper uses percent.
     summary : Path
         JSON to write; fractions with their bounds, by backbone and attention.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, or the detectors were not evaluated on the same images in the same
+        way.
     """
     timing = read_json(speed)
-    entries = read_entries(variants, seeds, timing, metrics=metrics, models=models)
+    measured = {f"{row['backbone']}/{row['attention']}": row for row in timing["variants"]}
+    runs = {name: models / name / f"seed{seeds[0]}" for name in variants}
+    entries = [read_entry(name, metrics, run=runs[name], speed=measured[name]) for name in variants]
+    _check_alike(entries, seeds)
     write_json(summary, summarise(entries, timing))
-    write_csv(table, tabulated(entries, timing))
+    rows = [_row(entry, timing) for entry in entries]
+    write_csv(table, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def tabulated(entries: Sequence[Entry], timing: Json) -> pd.DataFrame:
-    """Return the table: a row for each entry in the order given, the columns `COLUMNS`."""
-    rows = [{**_row(entry), **_measures(entry), **_cost(entry, timing)} for entry in entries]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+def _check_alike(entries: Sequence[Entry], seeds: list[int]) -> None:
+    first = _evaluated_on(entries[0].report)
+    for entry in entries:
+        if _evaluated_on(entry.report) != first or entry.report["seeds"] != seeds:
+            raise UserError(
+                f"metrics of {entry.name}",
+                expected=f"the test images and settings of {entries[0].name}, and seeds {seeds}",
+                came="others",
+                remedy="run the workflow, which evaluates all detectors alike",
+            )
+
+
+def _evaluated_on(report: Json) -> Json:
+    """Return what all reports of a table must share: cohort, subset, images, thresholds."""
+    shared = ("cohort", "synthetic", "slices_sha256", "subset", "thresholds", "interval")
+    counts = {name: n for name, n in report["counts"].items() if name != "detections"}
+    return {**{name: report[name] for name in shared}, "counts": counts}
 
 
 def summarise(entries: Sequence[Entry], timing: Json) -> Json:
@@ -148,18 +187,17 @@ def summarise(entries: Sequence[Entry], timing: Json) -> Json:
     timing : dict
         What `dsnet.inference.speed` wrote; device and input size are taken over.
     """
-    report = entries[0].report
-    shared = evaluated_on(report)
+    report, about = entries[0].report, entries[0].about
     summary: Json = {
-        "data": data_note(report),
-        "subset": shared["subset"],
-        "test_patients": shared["counts"]["patients"],
-        "test_images": shared["counts"]["images"],
-        "test_boxes": shared["counts"]["boxes"],
+        "data": about["data"],
+        "subset": report["subset"],
+        "test_patients": about["test_patients"],
+        "test_images": about["test_images"],
+        "test_boxes": report["counts"]["boxes"],
         "seeds": report["seeds"],
-        "scope": shared["interval"]["scope"],
-        "iou": shared["thresholds"]["iou"],
-        "score": shared["thresholds"]["score"],
+        "scope": about["scope"],
+        "iou": report["thresholds"]["iou"],
+        "score": report["thresholds"]["score"],
         "speed": {name: value for name, value in timing.items() if name != "variants"},
     }
     for entry in entries:
@@ -167,40 +205,24 @@ def summarise(entries: Sequence[Entry], timing: Json) -> Json:
     return summary
 
 
-def _row(entry: Entry) -> Json:
-    counts = entry.report["counts"]
+def _row(entry: Entry, timing: Json) -> Json:
     paper = reported(entry.backbone, entry.attention)
+    model, speed = entry.model, entry.speed
+    ratios = {name: speed[name] for name in RATIOS}
     return {
+        **entry.about,
         "method": METHOD,
         "backbone": entry.backbone,
         "attention": entry.attention,
-        "seeds": len(entry.report["seeds"]),
-        "test_patients": counts["patients"],
-        "test_images": counts["images"],
         **{f"paper_{name}": paper and getattr(paper, name) for name in (*HEADLINE, "fps")},
-        "data": data_note(entry.report),
         "chance_p": entry.report["chance"]["p_value"],
         "above_chance": entry.report["chance"]["above_chance"],
-        "scope": entry.report["interval"]["scope"],
-    }
-
-
-def _measures(entry: Entry) -> Json:
-    return {
-        f"{column}{suffix}": percent(entry.value(statistic, bound))
-        for column, statistic in MEASURES.items()
-        for suffix, bound in BOUNDS.items()
-    }
-
-
-def _cost(entry: Entry, timing: Json) -> Json:
-    ratios = {name: entry.speed[name] for name in RATIOS}
-    return {
-        "fps": round(entry.speed["fps"], 4),
-        **{name: round(entry.speed[name], 2) for name in ("ms_per_image", "ms_q1", "ms_q3")},
+        **entry.percents(MEASURES, WITH_SPREAD),
+        "fps": round(speed["fps"], 4),
+        **{name: round(speed[name], 2) for name in ("ms_per_image", "ms_q1", "ms_q3")},
         **{name: None if ratio is None else round(ratio, 4) for name, ratio in ratios.items()},
-        "parameters_m": round(entry.model["parameters"] / 1e6, 3),
-        "parameters_attention_m": round(entry.model["parameters_attention"] / 1e6, 3),
+        "parameters_m": round(model["parameters"] / 1e6, 3),
+        "parameters_attention_m": round(model["parameters_attention"] / 1e6, 3),
         "gamma": entry.of_attention("gamma"),
         "branch_share_percent": entry.of_attention("branch_share", unit=0.01),
         "device": timing["name"],
@@ -214,7 +236,7 @@ def _summary(entry: Entry) -> Json:
     statistics = {
         f"{name}{suffix}": entry.value(name, bound)
         for name in SUMMARY
-        for suffix, bound in BOUNDS.items()
+        for suffix, bound in WITH_SPREAD.items()
     }
     return {
         **statistics,
@@ -226,6 +248,68 @@ def _summary(entry: Entry) -> Json:
         **{name: entry.model[name] for name in ("parameters_attention", "gamma", "branch_share")},
         "seeds": entry.report["seeds"],
     }
+
+
+def show(*, table: Path, summary: Path) -> None:
+    """Print a table of detectors with intervals and the paper's figures.
+
+    Parameters
+    ----------
+    table, summary : Path
+        As `dsnet.tables.detectors.tabulate` writes them.
+
+    Raises
+    ------
+    UserError
+        If one of them is missing.
+    """
+    check_made(table, summary)
+    rows, content = read_csv(table), read_json(summary)
+    console = Console()
+    console.print(detector_table(rows, content))
+    console.print(escape(FOOTNOTE.format(**content)), style="dim")
+    console.print(f"Data: {escape(content['data'])}. Not a medical device.", style="bold")
+
+
+def detector_table(rows: pd.DataFrame, summary: Json) -> Table:
+    """Return the table; `rows` as in the CSV, NaN for what is undefined."""
+    patients, images = (summary[name] for name in ("test_patients", "test_images"))
+    table = Table(
+        title=f"{rows['method'].iloc[0]} on {patients} test patients, {images} images\n"
+        f"{escape(summary['data'])}",
+        box=SIMPLE_HEAD,
+        leading=1,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("Detector")
+    for name in ("map %", "Recall %", "Acc %", "Box AP %", "Images/s", "Weights"):
+        table.add_column(name, justify="right")
+    for row in rows.to_dict("records"):
+        statistics = summary[row["backbone"]][row["attention"]]
+        table.add_row(
+            title_of(f"{row['backbone']}/{row['attention']}").replace("+", "\n+ "),
+            *(_cell(name, row, statistics) for name in (*HEADLINE, "box_ap50")),
+            f"{row['fps']:.2f}",
+            f"{row['parameters_m']:.2f} M",
+        )
+    return table
+
+
+def _cell(name: str, row: Mapping[Any, Any], statistics: Json) -> str:
+    value, low, high = (statistics[f"{name}{suffix}"] for suffix in BOUNDS)
+    lines = [
+        _percent(value),
+        "" if low is None or high is None else f"{_percent(low)}-{_percent(high)}",
+    ]
+    paper = row.get(f"paper_{name}")
+    if not pd.isna(paper):
+        lines.append(f"paper {paper:.1f}")
+    return "\n".join(lines).rstrip()
+
+
+def _percent(fraction: float | None) -> str:
+    return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
 if __name__ == "__main__":

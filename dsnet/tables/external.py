@@ -7,10 +7,9 @@ import pandas as pd
 
 from dsnet.errors import UserError
 from dsnet.evaluate.intervals import difference_of_cohorts
-from dsnet.evaluate.provenance import data_note
 from dsnet.files import write_csv
 from dsnet.step import run
-from dsnet.tables.methods import Entry, Json, method_of, percent, read_report
+from dsnet.tables import BOUNDS, Entry, Json, percent, read_entry
 
 PERCENT = (
     "map",
@@ -35,7 +34,6 @@ PLAIN = (
 )
 """Statistics as they are, and beside each the one after scaling with the internal temperature."""
 
-_BOUNDS = {"": "value", "_low": "low", "_high": "high"}
 _NAMES = (*PERCENT, *PLAIN, *(f"{name}_scaled" for name in PLAIN))
 
 COLUMNS = (
@@ -44,7 +42,7 @@ COLUMNS = (
     "seeds",
     "test_patients",
     "test_images",
-    *(f"{name}{kind}{b}" for name in _NAMES for kind in ("", "_difference") for b in _BOUNDS),
+    *(f"{name}{kind}{b}" for name in _NAMES for kind in ("", "_difference") for b in BOUNDS),
     "scope",
     "temperature",
     "weights_sha256",
@@ -78,10 +76,10 @@ def side_by_side(
     """
     rows = []
     for name in variants:
-        internal = Entry(name, read_report(metrics, name))
+        internal = read_entry(name, metrics)
         rows.append(_row(internal, "internal", None))
         for cohort in cohorts:
-            other = Entry(name, read_report(external / cohort / "metrics", name))
+            other = read_entry(name, external / cohort / "metrics")
             _check_alike(internal, other, cohort)
             rows.append(_row(other, cohort, internal))
     write_csv(table, pd.DataFrame(rows, columns=list(COLUMNS)))
@@ -98,37 +96,32 @@ def _check_alike(internal: Entry, other: Entry, cohort: str) -> None:
 
 
 def _row(entry: Entry, cohort: str, internal: Entry | None) -> Json:
-    report = entry.report
-    row = {
-        "method": method_of(entry.name),
+    row: Json = {
+        **entry.about,
         "cohort": cohort,
-        "seeds": len(report["seeds"]),
-        "test_patients": report["counts"]["patients"],
-        "test_images": report["counts"]["images"],
-        "scope": report["interval"]["scope"],
-        "temperature": report["calibration"]["temperature"],
-        "weights_sha256": " ".join(report.get("external", {}).get("weights_sha256", [])),
-        "data": data_note(report),
+        "temperature": entry.report["calibration"]["temperature"],
+        "weights_sha256": " ".join(entry.report.get("external", {}).get("weights_sha256", [])),
     }
     reference = dict(_statistics(internal)) if internal else {}
     for name, own in _statistics(entry):
-        row |= {f"{name}{suffix}": own[bound] for suffix, bound in _BOUNDS.items()}
+        kinds = {"": own}
         if internal:
-            difference = difference_of_cohorts(own, reference[name])
-            row |= {f"{name}_difference{b}": difference[bound] for b, bound in _BOUNDS.items()}
-    in_percent = [column for column in row if column.startswith(PERCENT)]
-    return row | {column: percent(row[column]) for column in in_percent}
+            kinds["_difference"] = difference_of_cohorts(own, reference[name])
+        for kind, values in kinds.items():
+            for suffix, bound in BOUNDS.items():
+                value = values[bound]
+                row[f"{name}{kind}{suffix}"] = percent(value) if name in PERCENT else value
+    return row
 
 
 def _statistics(entry: Entry) -> Iterator[tuple[str, dict[str, float | None]]]:
     """Yield name, and value with bounds, of those statistics that the method has."""
-    report = entry.report
+    after = entry.report["calibration"]["after"]
     for name in (*PERCENT, *PLAIN):
-        if name in report["metrics"]:
-            yield name, {bound: entry.value(name, bound) for bound in _BOUNDS.values()}
+        if name in entry.report["metrics"]:
+            yield name, entry.report["metrics"][name]
     for name in PLAIN:
-        after = report["calibration"]["after"][name.removeprefix("localised_")]
-        yield f"{name}_scaled", {bound: after[bound] for bound in _BOUNDS.values()}
+        yield f"{name}_scaled", after[name.removeprefix("localised_")]
 
 
 if __name__ == "__main__":

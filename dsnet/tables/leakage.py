@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.evaluate.provenance import data_note
-from dsnet.files import write_csv
+from dsnet.files import read_json, write_csv
 from dsnet.schemas import LEAKY
 from dsnet.step import run
-from dsnet.tables.methods import Json, method_of, percent, read_report
+from dsnet.tables import Json, method_of, percent
 
 STATISTICS = (
     "map",
@@ -25,7 +25,7 @@ STATISTICS = (
 )
 """Keys of the metrics files; the HU models, which localise nothing, have only the last four."""
 
-HU = {"hu/multinomial": "HU multinomial", "hu/nearest": "HU nearest neighbour"}
+HU = ("hu/multinomial", "hu/nearest")
 
 COLUMNS = (
     "method",
@@ -64,16 +64,6 @@ class Result:
     shuffled: bool
     report: Json
 
-    @property
-    def split(self) -> str:
-        """What the table calls the split."""
-        return f"image {LEAKY}" if self.leaky else "patient"
-
-    @property
-    def labels(self) -> str:
-        """What the table calls the labels."""
-        return "shuffled" if self.shuffled else "true"
-
 
 def tabulate(*, metrics: Path, trials: Path, detector: str, table: Path) -> None:
     """Write the table of leakage.
@@ -89,25 +79,14 @@ def tabulate(*, metrics: Path, trials: Path, detector: str, table: Path) -> None
     table : Path
         CSV to write; percent; one row for each method, split, kind of labels and statistic.
     """
-    names = {**HU, detector: method_of(detector)}
     results = [
-        Result(
-            names[method],
-            leaky=leaky,
-            shuffled=shuffled,
-            report=read_report(_folder(metrics, trials, leaky, shuffled), method),
-        )
-        for method in names
+        _result(method, metrics, trials, leaky, shuffled)
+        for method in (*HU, detector)
         for leaky in (False, True)
         for shuffled in (False, True)
         # Memory is measured with the HU models: one more training would show the same.
         if not (leaky and shuffled and method == detector)
     ]
-    write_csv(table, tabulated(results))
-
-
-def tabulated(results: list[Result]) -> pd.DataFrame:
-    """Return the table; the results of a method with true labels and an honest split among them."""
     honest = {one.method: one for one in results if not (one.leaky or one.shuffled)}
     rows = [
         _row(one, name, honest[one.method])
@@ -115,7 +94,14 @@ def tabulated(results: list[Result]) -> pd.DataFrame:
         for name in STATISTICS
         if name in one.report["metrics"]
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    write_csv(table, pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _result(method: str, metrics: Path, trials: Path, leaky: bool, shuffled: bool) -> Result:
+    split, labels = LEAKY if leaky else "patient", "shuffled" if shuffled else "true"
+    folder = trials / split / labels / "metrics" if leaky or shuffled else metrics
+    report = read_json(folder / f"{method}.json")
+    return Result(method_of(method), leaky=leaky, shuffled=shuffled, report=report)
 
 
 def chance(report: Json, statistic: str) -> float:
@@ -175,8 +161,8 @@ def _row(one: Result, statistic: str, honest: Result) -> Json:
     values, counts = one.report["metrics"][statistic], one.report["counts"]
     return {
         "method": one.method,
-        "split": one.split,
-        "labels": one.labels,
+        "split": f"image {LEAKY}" if one.leaky else "patient",
+        "labels": "shuffled" if one.shuffled else "true",
         "statistic": statistic,
         **{bound: percent(values[bound]) for bound in ("value", "low", "high")},
         "interval": one.report["interval"]["methods"][values["method"]],
@@ -186,13 +172,6 @@ def _row(one: Result, statistic: str, honest: Result) -> Json:
         "test_images": counts["images"],
         "data": data_note(one.report),
     }
-
-
-def _folder(metrics: Path, trials: Path, leaky: bool, shuffled: bool) -> Path:
-    if not (leaky or shuffled):
-        return metrics
-    split, labels = LEAKY if leaky else "patient", "shuffled" if shuffled else "true"
-    return trials / split / labels / "metrics"
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""What DVC shows of a table: ``dvc metrics show`` and ``dvc plots show``.
+"""What is recorded of a run: what DVC shows of Table 1, and what each job cost.
 
 ``python -m dsnet.tables.recorded``: one small JSON for each method, which are the rows of
-``dvc metrics show``, and one CSV for each plot with a column for each method.
+``dvc metrics show``, and one CSV for each plot of ``dvc plots show`` with a column for each method.
 """
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.files import read_json, write_csv, write_json
+from dsnet.files import write_csv, write_json, write_text
 from dsnet.schemas import CLASSES
 from dsnet.step import run
-from dsnet.tables.methods import Json, percent
+from dsnet.tables import Json, read_entry
 
-_SHOWN = ("map", "recall", "accuracy")
-_BOUNDS = {"": "value", "_low": "low", "_high": "high"}
 _BINS = 20
 """Steps of recall and of confidence from 0 to 1 at which the curves are given."""
 
@@ -40,14 +40,10 @@ def record(
         bounds; ``learning.csv``, ``precision_recall.csv`` (mean over the classes) and
         ``calibration.csv`` of the first seed.
     """
-    reports = {name: read_json(metrics / f"{name}.json", "metrics", "curves") for name in variants}
-    for name, report in reports.items():
-        shown = {
-            f"{measure}{suffix}": percent(report["metrics"][measure][bound])
-            for measure in _SHOWN
-            for suffix, bound in _BOUNDS.items()
-        }
-        write_json(folder / f"{name.replace('/', '_')}.json", shown)
+    entries = [read_entry(name, metrics, "metrics", "curves") for name in variants]
+    for entry in entries:
+        shown = entry.percents({name: name for name in ("map", "recall", "accuracy")})
+        write_json(folder / f"{_column(entry.name)}.json", shown)
     histories = {
         name: schemas.read(schemas.HISTORY, models / name / f"seed{seeds[0]}" / "history.csv")
         for name in variants
@@ -59,7 +55,7 @@ def record(
     }
     write_csv(folder / "learning.csv", pd.DataFrame(learning).reset_index())
     for plot, points in (("precision_recall", _precision), ("calibration", _accuracy)):
-        columns = {_column(name): dict(points(report)) for name, report in reports.items()}
+        columns = {_column(entry.name): dict(points(entry.report)) for entry in entries}
         table = pd.DataFrame(columns).sort_index().rename_axis("x").reset_index()
         write_csv(folder / f"{plot}.csv", table)
 
@@ -70,23 +66,13 @@ def _column(variant: str) -> str:
 
 def _precision(report: Json) -> Iterator[tuple[float, float]]:
     """Yield recall and the mean over the classes of the best precision at that recall or more."""
-    curves = [report["curves"]["pr"][name] for name in CLASSES]
+    given = [curve for name in CLASSES if (curve := report["curves"]["pr"][name])]
+    curves = [(np.array(curve["recall"]), np.array(curve["precision"])) for curve in given]
     for step in range(_BINS + 1):
-        recall = step / _BINS
-        best = [
-            max(
-                (
-                    p
-                    for r, p in zip(curve["recall"], curve["precision"], strict=True)
-                    if r >= recall
-                ),
-                default=0.0,
-            )
-            for curve in curves
-            if curve
-        ]
+        at = step / _BINS
+        best = [precision[recall >= at].max(initial=0.0) for recall, precision in curves]
         if best:
-            yield recall, round(sum(best) / len(best), 4)
+            yield at, round(sum(best) / len(best), 4)
 
 
 def _accuracy(report: Json) -> Iterator[tuple[float, float]]:
@@ -95,6 +81,42 @@ def _accuracy(report: Json) -> Iterator[tuple[float, float]]:
     for confidence, accuracy in zip(curve["confidence"], curve["accuracy"], strict=True):
         if confidence is not None:  # an empty bin has neither
             yield round(confidence * _BINS) / _BINS, round(accuracy, 4)
+
+
+_BENCHMARKS = {
+    "seconds": "s",
+    "cpu_seconds": "cpu_time",
+    "peak_memory_mb": "max_rss",
+    "read_mb": "io_in",
+    "written_mb": "io_out",
+}
+
+
+def collect_benchmarks(folder: Path, table: Path) -> None:
+    """Write one row for each job that ran, named as its log below ``logs/`` is.
+
+    Memory is the largest sum of the resident memory of the job's processes; processes that `srun`
+    starts on several nodes are not seen. A job that ended within a second or two may have no
+    figure but its time.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the benchmark files. Nothing is written if there are none.
+    table : Path
+        Written: ``job``, ``seconds``, ``cpu_seconds``, ``peak_memory_mb``, ``read_mb`` and
+        ``written_mb``, as CSV.
+    """
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        with path.open(encoding="utf-8", newline="") as stream:
+            measured = next(csv.DictReader(stream, delimiter="\t"), {})
+        job = path.relative_to(folder).with_suffix("").as_posix()
+        figures = (measured.get(name, "") for name in _BENCHMARKS.values())
+        rows.append([job, *("" if figure in ("-", "NA") else figure for figure in figures)])
+    if rows:
+        lines = [",".join(row) for row in [["job", *_BENCHMARKS], *rows]]
+        write_text(table, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

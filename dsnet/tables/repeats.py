@@ -11,20 +11,17 @@ from typing import Literal
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.evaluate.provenance import data_note
 from dsnet.evaluate.subgroups import STATISTICS
 from dsnet.files import write_csv
 from dsnet.step import run
-from dsnet.tables.methods import Entry, Json, percent, read_report
-
-_BOUNDS = {"": "value", "_low": "low", "_high": "high"}
+from dsnet.tables import BOUNDS, Json, read_entry
 
 COLUMNS = (
     "method",
     "variation",
     "training_patients",
     "test_patients",
-    *(f"{name}{bound}" for name in STATISTICS for bound in _BOUNDS),
+    *(f"{name}{bound}" for name in STATISTICS for bound in BOUNDS),
     "seeds",
     "data",
 )
@@ -73,21 +70,15 @@ def tabulate(
 
 
 def _row(detector: str, variation: str, metrics: Path, split: Path) -> Json:
-    entry = Entry(detector, read_report(metrics, detector))
+    entry = read_entry(detector, metrics)
     images = schemas.read(schemas.SPLIT, split)
     training = images.loc[images["subset"] == "train", "patient_key"]
     return {
+        **entry.about,
         "method": detector,
         "variation": variation,
         "training_patients": training.nunique(),
-        "test_patients": entry.report["counts"]["patients"],
-        **{
-            f"{name}{suffix}": percent(entry.value(name, bound))
-            for name in STATISTICS
-            for suffix, bound in _BOUNDS.items()
-        },
-        "seeds": len(entry.report["seeds"]),
-        "data": data_note(entry.report),
+        **entry.percents({name: name for name in STATISTICS}),
     }
 
 

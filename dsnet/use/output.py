@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from dsnet.figures.style import CLASS_LOOKS
+from dsnet.figures import CLASS_LOOKS
 from dsnet.files import whole, write_csv, write_json, write_text
 from dsnet.schemas import BOX
 from dsnet.slices.thumbnails import bone_window

@@ -25,8 +25,7 @@ from dsnet.exclude.ledger import apply_criteria, ledger_table
 from dsnet.ingest.step import progress_bar
 from dsnet.schemas import BOX, CLASSES, LEVELS
 from dsnet.slice_tables import FILE_KEY
-from dsnet.slices.grid import Grid
-from dsnet.slices.image import ImageError, read_hu, render
+from dsnet.slices.image import Grid, ImageError, read_hu, render
 from dsnet.use.levels import LUMBAR, LevelSource, assign, read_annotations
 from dsnet.use.study import Study
 from dsnet.use.trained import NOT_A_DEVICE, Detections, Model, load_model

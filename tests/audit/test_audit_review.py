@@ -5,7 +5,7 @@ import pytest
 from support.made_results import tables_of, write_results
 
 from dsnet import schemas
-from dsnet.audit.review import COLUMNS, write_review_list
+from dsnet.audit.contact_sheet import REVIEW_COLUMNS, write_review_list
 from dsnet.cohort.review import read_review
 from dsnet.errors import UserError
 from dsnet.results import Results
@@ -54,7 +54,7 @@ def test_flags_and_low_confidence_make_a_table_to_fill_in(results: Results) -> N
     output = results.folder / "list.csv"
     assert write_review_list(output, results, "resnet50/none/seed0", score=0.5) == 2
     table = pd.read_csv(output, dtype=str, keep_default_na=False)
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(REVIEW_COLUMNS)
     assert list(table["id"]) == [key("F", 1), key("F", 3)]
     assert list(table["code"]) == ["cement;metal_artefact", "low_confidence"]
     assert list(table["reason"]) == ["cement: dense area of 40 mm2", "surest detection 0.31"]

@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from support.made_results import Made, tables_of, write_map, write_results
 
 from dsnet import schemas
-from dsnet.audit.lookup import criterion_rows, flow_rows, patient_rows
+from dsnet.audit.explain import criterion_rows, flow_rows, patient_rows
 from dsnet.audit.view import (
     Answer,
     criteria_view,

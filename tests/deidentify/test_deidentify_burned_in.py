@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from dsnet.deidentify import burned_in
-from dsnet.deidentify.burned_in import has_letters_outside_body, ocr_engine, shows_text
+from dsnet.deidentify import pixel_data
+from dsnet.deidentify.pixel_data import has_letters_outside_body, ocr_engine, shows_text
 from dsnet.errors import UserError
 
 
@@ -73,7 +73,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
             boxes=np.array([line, line, line, whole]),
         )
 
-    monkeypatch.setattr(burned_in, "ocr_engine", lambda: read)
+    monkeypatch.setattr(pixel_data, "ocr_engine", lambda: read)
     return seen
 
 
@@ -83,7 +83,7 @@ def test_ocr_counts_letters_of_a_likely_size_that_it_is_sure_of(
     assert shows_text(body(128))
     assert engine[0].shape == (512, 512, 3)
     assert engine[0].dtype == np.uint8
-    monkeypatch.setattr(burned_in, "_OCR_LETTERS", 7)
+    monkeypatch.setattr(pixel_data, "_OCR_LETTERS", 7)
     assert not shows_text(body(128))
 
 

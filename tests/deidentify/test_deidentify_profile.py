@@ -17,8 +17,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dsnet.deidentify.attributes import ATTRIBUTES, clean, shifted, table
-from dsnet.deidentify.burned_in import Reason, refusal
-from dsnet.deidentify.pixel_data import StreamError
+from dsnet.deidentify.pixel_data import Reason, StreamError, refusal
 from dsnet.deidentify.profile import (
     BY_OPTION,
     METHOD,

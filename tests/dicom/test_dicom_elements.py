@@ -104,6 +104,46 @@ def test_facts_are_those_that_pydicom_reads(
     assert repr(read(path)) == repr(facts_by_pydicom(path))
 
 
+@given(
+    series=st.lists(headers, min_size=1, max_size=3),
+    order=st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=12),
+    implicit=st.booleans(),
+)
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_files_before_had_decides_nothing(
+    tmp_path: Path,
+    series: list[dict[str, object]],
+    order: list[tuple[int, bool]],
+    implicit: bool,
+) -> None:
+    read_before, expected = [], []
+    for number, (which, undefined) in enumerate(order):
+        dataset = ct_slice(InstanceNumber=str(number))
+        dataset.file_meta.TransferSyntaxUID = SYNTAXES[implicit]
+        values = series[which % len(series)]
+        path = save(filled(dataset, values, undefined=undefined), tmp_path / f"{number}")
+        read_before.append(repr(read(path)))
+        expected.append(repr(facts_by_pydicom(path)))
+    assert read_before == expected
+
+
+def test_elements_that_slices_share_are_split_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elements, "_KNOWN", {False: elements._Known()})
+    pieces = [
+        as_elements(save(ct_slice(InstanceNumber=str(number)), tmp_path / "a")).pieces
+        for number in range(4)
+    ]
+    alone = [f"{piece:08x}" for piece in pieces[3] if isinstance(piece, int)]
+    assert len(pieces[0]) > 20
+    assert alone == ["00080018", "00200013"]
+    assert pieces[2] == pieces[3]
+
+
 @pytest.mark.parametrize("bits_stored", [10, 12, 15, 16])
 @pytest.mark.parametrize("signed", [0, 1])
 def test_unused_bits_that_are_set_do_not_count(

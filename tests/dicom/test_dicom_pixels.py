@@ -24,7 +24,14 @@ from pydicom.uid import (
 from support.ct_builder import THRESHOLDS, ct_slice
 
 from dsnet.dicom import header
-from dsnet.dicom.pixels import Evidence, PixelError, codestream_size, examine
+from dsnet.dicom.pixels import (
+    Evidence,
+    PixelError,
+    Thresholds,
+    codestream_size,
+    examine,
+    measure,
+)
 
 
 def evidence(dataset: Dataset) -> Evidence:
@@ -121,6 +128,43 @@ def test_undeclared_fill_is_known_by_the_corner() -> None:
     assert evidence(with_stored(stored)).hu_min == -3024
 
 
+@given(
+    stored=st.sampled_from([np.int16, np.uint16, np.int32]).flatmap(
+        lambda dtype: arrays(dtype, (4, 4), elements=st.integers(0, 9)).map(
+            lambda small: small if dtype == np.uint16 else small - 5
+        )
+    ),
+    offset=st.sampled_from([0, 20000]),
+    padding=st.none() | st.tuples(st.integers(-7, 11), st.integers(0, 4)),
+    intercept=st.sampled_from([-1024.0, -1027.0, -21026.0, 0.0]),
+)
+def test_padding_counts_nowhere(
+    stored: np.ndarray, offset: int, padding: tuple[int, int] | None, intercept: float
+) -> None:
+    stored = stored + stored.dtype.type(offset)
+    facts = header.BLANK._replace(
+        slope=1.0, intercept=intercept, row_spacing_mm=1.0, column_spacing_mm=1.0
+    )
+    declared = padding and (padding[0] + offset, sum(padding) + offset)
+    hu, corner = stored + intercept, int(stored[0, 0])
+    is_padding = (stored == corner) & (corner + intercept < -1024)
+    if declared:
+        is_padding |= (stored >= declared[0]) & (stored <= declared[1])
+    ends = int(stored.min()), int(stored.max())
+    thresholds = Thresholds(metal_hu=intercept + offset + 2, cement_hu=intercept + offset - 1)
+    measured = measure(stored, ends, facts, declared, thresholds)
+    tissue = hu[~is_padding]
+    if not tissue.size:
+        assert math.isnan(measured.hu_min)
+        return
+    assert (measured.hu_min, measured.hu_max) == (tissue.min(), tissue.max())
+    metal = (hu >= thresholds.metal_hu) & ~is_padding
+    dense = (hu >= thresholds.cement_hu) & ~is_padding
+    assert measured.metal_fraction == metal.mean()
+    assert measured.metal_area_mm2 == max(components(metal), default=0)
+    assert measured.dense_area_mm2 == max(components(dense), default=0)
+
+
 def test_nothing_but_padding() -> None:
     measured = evidence(with_stored(np.full((4, 4), -2000, np.int16)))
     assert math.isnan(measured.hu_min)
@@ -154,7 +198,7 @@ def test_a_hash_tells_pixels_shape_and_scale() -> None:
         )
     }
     assert len(hashes) == 5
-    assert all(len(pixel_hash) == 64 for pixel_hash in hashes)
+    assert all(len(pixel_hash) == 32 for pixel_hash in hashes)
 
 
 def test_unused_bits_are_no_pixels() -> None:
@@ -170,7 +214,7 @@ def test_without_hu_there_is_a_hash_and_nothing_else() -> None:
         ct_slice(NumberOfFrames=2, PixelData=bytes(2 * 512)),
     ):
         measured = evidence(dataset)
-        assert len(measured.pixel_hash) == 64
+        assert len(measured.pixel_hash) == 32
         assert measured.saturated_voxels is None
         assert math.isnan(measured.hu_max)
         assert math.isnan(measured.metal_area_mm2)
@@ -197,7 +241,7 @@ def test_faults() -> None:
 def test_64_bits_are_read_as_far_as_a_sign_leaves_them() -> None:
     least, most = (1 << 63) - 1, 1 << 63
     stored = np.full((4, 4), least, np.uint64)
-    assert len(evidence(with_stored(stored, bits=64)).pixel_hash) == 64
+    assert len(evidence(with_stored(stored, bits=64)).pixel_hash) == 32
     stored[0, 0] = most
     assert fault(with_stored(stored, bits=64)) == "decode_error"
 
@@ -206,7 +250,7 @@ def test_uncompressed_colour_at_half_the_resolution_is_whole() -> None:
     dataset = ct_slice(PixelData=bytes(2 * 256), SamplesPerPixel=3, PlanarConfiguration=0)
     dataset.PhotometricInterpretation, dataset.BitsAllocated = "YBR_FULL_422", 8
     dataset.BitsStored, dataset.HighBit = 8, 7
-    assert len(evidence(dataset).pixel_hash) == 64
+    assert len(evidence(dataset).pixel_hash) == 32
     dataset.PixelData = bytes(2 * 256 - 2)
     assert fault(dataset) == "cut_pixels"
 
@@ -229,7 +273,7 @@ def test_a_compressed_image_that_states_another_size_is_not_decoded(
     dataset.compress(syntax)
     (content,) = generate_frames(dataset.PixelData, number_of_frames=1)
     assert codestream_size(content) == (32, 40)
-    assert len(evidence(dataset).pixel_hash) == 64
+    assert len(evidence(dataset).pixel_hash) == 32
     dataset.Rows, dataset.Columns = 40, 32
     monkeypatch.setattr(get_decoder(syntax), "iter_array", lambda *_, **__: pytest.fail("decoded"))
     assert fault(dataset) == "decode_error"

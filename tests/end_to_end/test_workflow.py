@@ -77,13 +77,13 @@ COHORT_STEPS = {"exclude", "label", "split", "slices"}
 # What a dry run lists behind the checkpoint: it runs only if the digest of the slices changes.
 BEHIND = {"train", "predict", "evaluate", "speed", "table1"}
 CHANGED_SOURCE = {
-    "dsnet/tables/paper.py": {"table1"},
+    "dsnet/tables/literature.py": {"table1"},
     "dsnet/evaluate/grading.py": {"evaluate", "table1"},
     "dsnet/inference/step.py": {"predict", "evaluate", "table1"},
     "dsnet/inference/speed.py": {"speed", "table1"},
     "dsnet/train/step.py": {"train", "predict", "evaluate", "speed", "table1"},
     "dsnet/detect/attention.py": {"train", "predict", "evaluate", "speed", "table1"},
-    "dsnet/slices/grid.py": {"slices", *BEHIND},
+    "dsnet/slices/image.py": {"slices", *BEHIND},
     "dsnet/split/step.py": {"split", "slices", *BEHIND},
     "dsnet/label/step.py": {"label", "split", "slices", *BEHIND},
     "dsnet/exclude/step.py": {*COHORT_STEPS, *BEHIND},

@@ -19,6 +19,7 @@ from dsnet import schemas
 from dsnet.config.evaluate import FIGURES, Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.step import metrics_of
+from dsnet.figures import ATTENTION_LOOKS, COLUMN_MM, INCH_MM, PAGE_MM, styled
 from dsnet.figures.curves import (
     CAPTIONS,
     calibration,
@@ -33,10 +34,9 @@ from dsnet.figures.detections import Chosen, strip, write_figure4
 from dsnet.figures.forest import write_forest
 from dsnet.figures.learning import write_learning
 from dsnet.figures.patients import write_patients
-from dsnet.figures.style import ATTENTION_LOOKS, COLUMN_MM, INCH_MM, PAGE_MM, styled
 from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
-from dsnet.tables.methods import Entry
+from dsnet.tables import Entry
 
 pytestmark = pytest.mark.slow
 

@@ -105,13 +105,11 @@ def test_a_fault_of_the_machine_stops_the_run(tmp_path: Path) -> None:
     assert caught.value.__cause__.errno == errno.ENOSPC
 
 
-def test_memory_that_is_not_limited_is_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "limit_memory", lambda _: False)
-
+def test_memory_that_is_not_limited_is_the_machine_s() -> None:
     def fail(*_: object, **__: object) -> Facts:
         raise MemoryError
 
-    answer = workers._answer(fail, "a", THRESHOLDS, LIMITS, decode=True)
+    answer = workers._answer(fail, "a", THRESHOLDS, LIMITS, decode=True, limited=False)
     assert isinstance(answer, MemoryError)
 
 

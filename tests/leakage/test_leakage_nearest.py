@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
-from dsnet.baseline.models import class_indices
-from dsnet.baseline.step import grade
+from dsnet.baseline.step import class_indices, class_probability, grade
 from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.leakage.nearest import Nearest, grade_nearest
+from dsnet.leakage.nearest import fit_nearest, grade_nearest
 from dsnet.schemas import CLASSES, FEATURES_HU
 from dsnet.step import run
 
@@ -32,14 +31,14 @@ def made_features() -> pd.DataFrame:
 def test_the_nearest_neighbour_remembers_labels_that_mean_nothing() -> None:
     features = made_features()
     train = features[features["subset"] == "train"]
-    model = Nearest.fit(features)
-    assert (model.probability(train).argmax(axis=1) == class_indices(train)).all()
-    assert model.probability(train.iloc[:0]).shape == (0, 3)
+    model = fit_nearest(features)
+    assert (class_probability(model, train).argmax(axis=1) == class_indices(train)).all()
+    assert class_probability(model, train.iloc[:0]).shape == (0, 3)
 
 
 def test_no_fit_takes_a_test_row() -> None:
     with pytest.raises(ValueError, match="rows of test must not reach a fit"):
-        Nearest.fit(made_features().assign(subset="test"))
+        fit_nearest(made_features().assign(subset="test"))
 
 
 @pytest.fixture

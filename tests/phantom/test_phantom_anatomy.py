@@ -4,12 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dsnet.phantom.anatomy import FieldOfView, SlicePosition, render, sample_anatomy
-from dsnet.phantom.bone import ALL_LEVELS, Cues
+from dsnet.phantom.axial_slice import Vertebra, body_outline, render
+from dsnet.phantom.person import ALL_LEVELS, Cues, SlicePosition, sample_anatomy
 from dsnet.phantom.raster import Canvas, Plane, capsule, digitise, ellipse, reconstruct
-from dsnet.phantom.vertebra import Vertebra, body_outline
 
-VIEW = FieldOfView(160, 1.2, (0.0, 0.0))
+SPACING_MM = 1.2
 CUES = Cues(110.0, 35.0, 2.0)
 
 
@@ -17,12 +16,14 @@ def rendered(
     seed: int, position: SlicePosition, cues: Cues = CUES
 ) -> tuple[Plane, tuple[int, int, int, int]]:
     rng = np.random.default_rng(seed)
-    return render(sample_anatomy(rng), position, VIEW, cues, rng)
+    canvas = Canvas(160, SPACING_MM, (0.0, 0.0))
+    box = render(canvas, sample_anatomy(rng), position, cues, rng)
+    return canvas.hu, box
 
 
 def component_mm2(hu: Plane, low: float, high: float = np.inf) -> float:
     labels, count = ndimage.label((hu >= low) & (hu < high))
-    return float(np.bincount(labels.ravel())[1:].max() * VIEW.spacing_mm**2) if count else 0.0
+    return float(np.bincount(labels.ravel())[1:].max() * SPACING_MM**2) if count else 0.0
 
 
 @given(st.integers(0, 2**31), st.sampled_from(ALL_LEVELS), st.floats(-0.7, 0.7))
@@ -31,8 +32,8 @@ def test_box_holds_a_body_of_human_size(seed: int, level: str, height: float) ->
     hu, (x, y, width, height_px) = rendered(seed, SlicePosition(level, height))
     assert hu.shape == (160, 160)
     assert np.isfinite(hu).all()
-    assert 40 <= width * VIEW.spacing_mm <= 58
-    assert 26 <= height_px * VIEW.spacing_mm <= 40
+    assert 40 <= width * SPACING_MM <= 58
+    assert 26 <= height_px * SPACING_MM <= 40
     assert abs(x + width / 2 - 80) < 3
     assert abs(y + height_px / 2 - 80) < 5
 
@@ -41,14 +42,13 @@ def test_box_holds_a_body_of_human_size(seed: int, level: str, height: float) ->
 @settings(deadline=None, max_examples=25)
 def test_box_is_tight(seed: int, level: str, height: float) -> None:
     anatomy = sample_anatomy(np.random.default_rng(seed))
-    size = anatomy.vertebra_width_mm, anatomy.vertebra_depth_mm
     canvas = Canvas(320, 0.2, (0.0, 0.0))
-    outline = body_outline(Vertebra(level, height, *size, anatomy.turn_deg))
+    outline = body_outline(Vertebra(anatomy, SlicePosition(level, height)))
     rows, columns = canvas.window(outline.bounds)
     inside = canvas.distance(outline) <= 0
     x_mm, y_mm = canvas.x[rows, columns][inside], canvas.y[rows, columns][inside]
     _, (x, y, width, height_px) = rendered(seed, SlicePosition(level, height))
-    edges = np.array([x, y, x + width, y + height_px]) * VIEW.spacing_mm - 96
+    edges = np.array([x, y, x + width, y + height_px]) * SPACING_MM - 96
     assert edges == pytest.approx([x_mm.min(), y_mm.min(), x_mm.max(), y_mm.max()], abs=0.8)
 
 
@@ -80,7 +80,7 @@ def test_metal_and_cement_are_distinct_from_bone(seed: int, *, bone: bool) -> No
     def image(implant: str) -> Plane:
         raw, _ = rendered(seed, SlicePosition("L3", 0.65, implant))
         rng = np.random.default_rng(seed)
-        return digitise(reconstruct(raw, VIEW.spacing_mm, bone=bone, noise_hu=27, rng=rng))
+        return digitise(reconstruct(raw, SPACING_MM, bone=bone, noise_hu=27, rng=rng))
 
     ordinary, screws, cement = image(""), image("screws"), image("cement")
     assert component_mm2(ordinary, 1500) == 0

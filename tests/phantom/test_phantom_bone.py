@@ -5,16 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.phantom.bone import (
-    CUE_SCATTER,
-    Bone,
-    average_precision,
-    ceiling,
-    posterior,
-    realised,
-    sample_bone,
-    t_score_table,
-)
+from dsnet.phantom.person import CUE_SCATTER, Bone, sample_bone, t_score_table
+from dsnet.phantom.step import average_precision, ceiling, posterior, realised
 from dsnet.schemas import CLASSES, LEVELS
 
 BEST = ceiling(seed=2022, samples=10000, test_patients=7)

@@ -18,11 +18,11 @@ from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Criteria, Phantom
 from dsnet.errors import UserError
 from dsnet.phantom import is_pristine
-from dsnet.phantom.cases import EXCLUDED, KEPT
+from dsnet.phantom.cases import EXCLUDED, KEPT, plan_cohort
 from dsnet.phantom.examination import VENDORS
-from dsnet.phantom.identity import sample_identity
 from dsnet.phantom.patient import write_patient
-from dsnet.phantom.step import make_phantom, plan_cohort
+from dsnet.phantom.person import sample_identity
+from dsnet.phantom.step import make_phantom
 from dsnet.schemas import CLASSES
 
 pytestmark = pytest.mark.slow

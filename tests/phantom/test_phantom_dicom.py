@@ -11,10 +11,10 @@ from pydicom.uid import UID, CTImageStorage
 from support.made_phantom import TINY, Made
 
 from dsnet.phantom import examination
-from dsnet.phantom.cases import ORDINARY
+from dsnet.phantom.cases import ORDINARY, Plan
 from dsnet.phantom.examination import Protocol, sample_scanner
-from dsnet.phantom.identity import sample_identity
-from dsnet.phantom.patient import Plan, write_patient
+from dsnet.phantom.patient import write_patient
+from dsnet.phantom.person import sample_identity
 from dsnet.private import PHANTOM_UID_ROOT
 
 pytestmark = pytest.mark.slow
@@ -85,7 +85,7 @@ def test_uids_name_the_phantom_and_its_seed(made: Made) -> None:
 @settings(deadline=None, max_examples=50)
 def test_uids_are_valid_for_every_seed(seed: int, number: int, index: int) -> None:
     rng = np.random.default_rng(0)
-    scanner = sample_scanner(rng, PROTOCOL, "bone", matrix_px=128, slices=2)
+    scanner = sample_scanner(rng, PROTOCOL, "bone", TINY, number)
     identity = sample_identity(rng, number)
     uid = examination.Examination(seed, number, identity, scanner, "", 0.0).image_uid(2, index)
     assert UID(uid).is_valid

@@ -263,7 +263,7 @@ def test_private_values_that_changed_are_read_again(project: Path) -> None:
     (identifying,) = (project / "private").glob("*/identifying.parquet")
     allowed = project / "private" / ALLOWED
     own = identifying.parent
-    source = Source(str(identifying), str(own / schemas.DROPPED_NAME), "none", str(allowed))
+    source = Source(identifying, own / schemas.DROPPED_NAME, own / "none", allowed)
 
     def values() -> set[str]:
         return {hit.value for hit in search_file(path, "log.txt", source).hits}

@@ -13,8 +13,7 @@ from support.made_results import Made, make_exams, make_proof, make_tables
 
 from dsnet.config.load import Config
 from dsnet.report.counts import Tables
-from dsnet.report.embedded import Gallery, embed
-from dsnet.report.step import Content, render, report
+from dsnet.report.step import Gallery, embed, render, report
 
 pytestmark = pytest.mark.slow
 
@@ -43,25 +42,24 @@ def large() -> Tables:
 @pytest.fixture(scope="module")
 def large_page(large: Tables, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pictures = Gallery([], 0, 0, with_excluded=False)
-    content = Content(
-        tables=large,
-        config=Config(cohort=Path("cohort")),
-        diagram="data:,",
-        narrow_diagram="data:,",
-        embedded=embed(large, make_exams(large.ledger), pictures),
-        pictures=pictures,
-        description=[],
-        min_cell=0,
-        proof=make_proof(large.split),
-        results=[],
-        missing=[],
-        figures=[],
-        records=[],
-        shareable=False,
-        methods="",
-    )
+    content = {
+        "diagram": "data:,",
+        "narrow_diagram": "data:,",
+        "pictures": pictures,
+        "description": [],
+        "min_cell": 0,
+        "proof": make_proof(large.split),
+        "results": [],
+        "missing": [],
+        "figures": [],
+        "records": [],
+        "shareable": False,
+        "methods": "",
+    }
+    embedded = embed(large, make_exams(large.ledger), pictures)
+    page = render(large, Config(cohort=Path("cohort")), embedded, content)
     path = tmp_path_factory.mktemp("large") / "report.html"
-    path.write_text(render(content), encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
     return path
 
 

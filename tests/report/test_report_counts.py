@@ -133,7 +133,7 @@ def test_the_narrow_diagram_says_the_same_in_one_column(made: Made, diagram: Pat
     def texts(svg: str) -> list[str]:
         return sorted(" ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg)).split())
 
-    wide, narrow = diagram.read_text(), draw(made.tables, narrow=True).svg().decode()
+    wide, narrow = diagram.read_text(), draw(made.tables, narrow=True).rendered("svg").decode()
     assert texts(narrow) == texts(wide)
     width, height = (float(size) for size in re.findall(r'(?:width|height)="([\d.]+)pt"', narrow))
     assert width == 290
@@ -143,7 +143,7 @@ def test_the_narrow_diagram_says_the_same_in_one_column(made: Made, diagram: Pat
 def test_without_a_split_the_diagram_ends_with_what_is_included() -> None:
     tables = make_tables(6, 4)
     without = tables.__class__(**{**vars(tables), "split": tables.split[:0]})
-    svg = draw(without).svg().decode()
+    svg = draw(without).rendered("svg").decode()
     assert ">Included<" in svg
     assert ">Train<" not in svg
 
@@ -153,7 +153,7 @@ def test_a_leaky_split_is_marked_in_the_diagram() -> None:
     tables.split["subset"] = ["train", "test"] * (len(tables.split) // 2) + ["train"] * (
         len(tables.split) % 2
     )
-    assert "LEAKY" in draw(tables).svg().decode()
+    assert "LEAKY" in draw(tables).rendered("svg").decode()
 
 
 def test_subsets_and_classes_add_up_to_what_is_included() -> None:

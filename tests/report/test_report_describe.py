@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from support.made_results import make_exclusions, make_index, make_patients, make_tables
 
 from dsnet.evaluate.subgroups import suppress
-from dsnet.report.describe import GROUPS, Block, describe
+from dsnet.report.counts import GROUPS, Block, describe
 from dsnet.schemas import CLASSES, SUBSETS
 
 CATEGORIES = ["a", "b", "c", "d"]

@@ -10,7 +10,7 @@ from PIL import Image
 from support.made_results import Made
 
 from dsnet import schemas
-from dsnet.report.embedded import Gallery, column, embed, gallery, keys, patient_table
+from dsnet.report.step import Gallery, column, embed, gallery, keys, patient_table
 from dsnet.slices.store import SliceStore
 from dsnet.slices.thumbnails import EDGE_PX
 
@@ -35,24 +35,24 @@ def test_included_images_come_with_boxes_and_excluded_ones_as_they_were_made(
     made: Made, store: SliceStore
 ) -> None:
     displayed = pictures(made, store)
-    boxes = {one.row: len(one.boxes) for one in displayed.thumbnails}
+    boxes = {one["row"]: len(one["boxes"]) for one in displayed.thumbnails}
     ledger = made.tables.ledger
     included = set(ledger.index[ledger["status"] == "included"])
     assert {row for row, count in boxes.items() if count} == included
     assert set(boxes) - included == {0}
     assert displayed.failed == displayed.candidates - len(boxes)
-    (first,) = [one for one in displayed.thumbnails if one.row == 0]
-    image = Image.open(io.BytesIO(base64.b64decode(first.source.split(",")[1])))
+    (first,) = [one for one in displayed.thumbnails if one["row"] == 0]
+    image = Image.open(io.BytesIO(base64.b64decode(first["source"].split(",")[1])))
     # 16 rows of 1 mm, 8 columns of 2 mm.
-    assert image.size == (first.width_px, first.height_px) == (EDGE_PX, EDGE_PX)
+    assert image.size == (first["width_px"], first["height_px"]) == (EDGE_PX, EDGE_PX)
     assert image.mode == "L"
     assert abs(image.getpixel((70, 70)) - 128) <= 2
 
 
 def test_boxes_are_shares_of_the_picture(made: Made, store: SliceStore) -> None:
-    box = next(one.boxes[0] for one in pictures(made, store).thumbnails if one.boxes)
-    assert (box.x_min, box.y_min, box.x_max, box.y_max) == (0.25, 0.25, 0.75, 0.625)
-    assert box.label in schemas.CLASSES
+    box = next(one["boxes"][0] for one in pictures(made, store).thumbnails if one["boxes"])
+    assert [box[edge] for edge in schemas.BOX] == [0.25, 0.25, 0.75, 0.625]
+    assert box["label"] in schemas.CLASSES
 
 
 def test_without_pictures_of_excluded_images_only_included_ones_are_chosen(
@@ -60,7 +60,7 @@ def test_without_pictures_of_excluded_images_only_included_ones_are_chosen(
 ) -> None:
     displayed = pictures(made, store, excluded=False, number=10)
     assert not displayed.with_excluded
-    assert all(one.boxes for one in displayed.thumbnails)
+    assert all(one["boxes"] for one in displayed.thumbnails)
     assert len(displayed.thumbnails) == 10
 
 

@@ -7,7 +7,7 @@ from support.made_results import Made
 from dsnet.baseline import agreement
 from dsnet.evaluate import subgroups
 from dsnet.files import write_text
-from dsnet.report import methods
+from dsnet.report import methods_section as methods
 from dsnet.report.checklist import checklist
 from dsnet.report.counts import read_tables
 from dsnet.report.measured import column_meaning, read_result_tables
@@ -86,7 +86,7 @@ def test_sentences_hold_the_figures_with_their_intervals(whole: Results) -> None
     groups = methods.subgroups(reported)
     assert "sex female 80.1 (70.0 to 88.0), n = 9" in groups
     assert " male" not in groups
-    assert methods.fairness(reported) == groups
+    assert methods.subgroups(reported, ("sex", "age")) == groups
     assert "north (31 patients): map 60.2 (51.0 to 70.0) %" in methods.external(reported)
     words = methods.clinical(reported)
     assert "29.0 (20.0 to 31.0) per 100 patients (DXA for all 17.1" in words
@@ -126,7 +126,12 @@ def test_checklist_items_are_filled(made: Made, whole: Results, tmp_path: Path) 
 def test_without_tables_nothing_is_claimed(made: Made) -> None:
     read = Results(made.config.results)
     reported, _ = read_result_tables(read)
-    for words in (methods.sample_size, methods.subgroups, methods.external, methods.clinical):
+    for words in (
+        methods.sample_size,
+        methods.subgroups,
+        methods.external,
+        methods.clinical,
+    ):
         assert words(reported) == ""
     text = methods.paragraph(read_tables(read), made.config, read.split_proof, reported)
     assert "There was no test on patients of another hospital." in text

@@ -16,17 +16,16 @@ from dsnet.config.load import Config
 from dsnet.errors import UserError
 from dsnet.evaluate import compare, subgroups
 from dsnet.report.measured import (
-    EXCLUSIONS,
     HEADLINES,
-    LEDGER,
+    MEANINGS,
     OPTIONAL,
     TABLES,
     column_meaning,
     read_figures,
     read_result_tables,
 )
-from dsnet.report.provenance import flat, read_records
-from dsnet.report.provenance import settings as settings_of
+from dsnet.report.methods_section import flat, read_records
+from dsnet.report.methods_section import settings as settings_of
 from dsnet.report.step import report
 from dsnet.results import Results
 from dsnet.tables import clinical, detectors, external, leakage, literature, repeats
@@ -335,8 +334,8 @@ def test_settings_say_no_path() -> None:
 
 
 def test_every_column_has_a_meaning() -> None:
-    assert set(LEDGER) == set(schemas.LEDGER.columns)
-    assert set(EXCLUSIONS) == set(schemas.EXCLUSIONS.columns)
+    assert set(MEANINGS["ledger"]) == set(schemas.LEDGER.columns)
+    assert set(MEANINGS["exclusions"]) == set(schemas.EXCLUSIONS.columns)
     assert column_meaning("map_seed_sd") == "standard deviation of map over the seeds"
     assert column_meaning("another column") == ""
 

@@ -32,7 +32,7 @@ def slices(count: int, criteria: dict[int, str] | None = None) -> tuple[Any, Any
             "series_key": key("S", 0),
             "position_mm": [3.0 * n for n in numbers],
             "series_spacing_mm": 3.0,
-            "pixel_hash": [f"{n:064x}" for n in numbers],
+            "pixel_hash": [f"{n:032x}" for n in numbers],
             "orientation": "LP",
         }
     )

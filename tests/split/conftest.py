@@ -67,7 +67,7 @@ def tables(counts: tuple[int, ...], *, key: str = "one", incomplete: int = 0) ->
                 edges = dict(zip(schemas.BOX, (10.0, 12.0, 40.0, 38.5), strict=True))
                 score = T_SCORES[label]
                 labels.append(keys | {"level": level} | edges | {"t_score": score, "label": label})
-                digest = hashlib.sha256(image.encode()).hexdigest()
+                digest = hashlib.sha256(image.encode()).hexdigest()[:32]
                 rows.append(
                     {
                         **GOOD,

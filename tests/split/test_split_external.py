@@ -13,7 +13,7 @@ from dsnet.split.external import take_whole
 def write(folder: Path, *, shared: bool) -> dict[str, Path]:
     """Write an external cohort of two patients, and an internal one that may share an image."""
     files, _ = cohort({"patient": 1}, {"patient": 1}, {"patient": 2})
-    internal, _ = cohort({"patient": 3, "pixel_hash": f"{1 if shared else 77:064x}"})
+    internal, _ = cohort({"patient": 3, "pixel_hash": f"{1 if shared else 77:032x}"})
     labels = files[["image_key", "file_key", "patient_key", "study_key"]].assign(
         level=["L1", "L2", "L1"],
         x_min=1.0,

@@ -105,7 +105,7 @@ def cohort(*rows: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
             {
                 "position_mm": 3.0 * first,
                 "slice_number": number,
-                "pixel_hash": f"{first:064x}" if values["decoded"] else "",
+                "pixel_hash": f"{first:032x}" if values["decoded"] else "",
                 **values,
                 "file_key": file_key,
                 "image_key": image_key,

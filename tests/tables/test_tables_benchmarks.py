@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from dsnet.tables.benchmarks import collect
+from dsnet.tables.recorded import collect_benchmarks
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
 
@@ -15,7 +15,7 @@ def test_every_job_has_a_row_and_what_was_not_measured_is_empty(tmp_path: Path) 
         path = folder / f"{job}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{HEADER}\n{figures}\n")
-    collect(folder, table)
+    collect_benchmarks(folder, table)
     assert table.read_text().splitlines() == [
         "job,seconds,cpu_seconds,peak_memory_mb,read_mb,written_mb",
         "label,0.4,,,,",
@@ -25,5 +25,5 @@ def test_every_job_has_a_row_and_what_was_not_measured_is_empty(tmp_path: Path) 
 
 
 def test_without_benchmarks_no_table_is_written(tmp_path: Path) -> None:
-    collect(tmp_path / "none", tmp_path / "benchmarks.csv")
+    collect_benchmarks(tmp_path / "none", tmp_path / "benchmarks.csv")
     assert list(tmp_path.iterdir()) == []

@@ -11,9 +11,8 @@ from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate.compare import COLUMNS
 from dsnet.evaluate.step import metrics_of
 from dsnet.step import run
-from dsnet.tables import leakage
+from dsnet.tables import Entry, leakage
 from dsnet.tables.claims import OTHER_TABLES, claims_text, write_claims
-from dsnet.tables.methods import Entry
 
 DIFFERENCE = {"backbone": "resnet50", "attention": "ds", "statistic": "map", "role": "primary"}
 

@@ -1,6 +1,6 @@
 import pytest
 
-from dsnet.tables.paper import TABLE1, TABLE2, TABLE3, reported
+from dsnet.tables.literature import TABLE1, TABLE2, TABLE3, reported
 
 
 def test_table1_is_in_the_papers_order() -> None:

@@ -5,15 +5,13 @@ import pandas as pd
 import pytest
 
 from dsnet.errors import UserError
-from dsnet.tables import literature
-from dsnet.tables.detectors import COLUMNS
-from dsnet.tables.show import show, show_literature
+from dsnet.tables import detectors, literature
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> dict[str, Path]:
     """A table of one detector whose box AP has no interval."""
-    row = dict.fromkeys(COLUMNS, "")
+    row = dict.fromkeys(detectors.COLUMNS, "")
     row |= {"method": "Faster R-CNN", "backbone": "resnet50", "attention": "ds"}
     row |= {"map": "61.23", "fps": "2.5", "parameters_m": "43.1", "paper_map": "83.4"}
     paths = {"table": tmp_path / "table1.csv", "summary": tmp_path / "metrics.json"}
@@ -36,7 +34,7 @@ def test_prints_intervals_paper_and_what_the_data_are(
     made: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    show(**made)
+    detectors.show(**made)
     printed = " ".join(capsys.readouterr().out.split())
     for text in (
         "61.2",
@@ -54,7 +52,7 @@ def test_prints_intervals_paper_and_what_the_data_are(
 
 def test_no_table_yet(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected a table, but found no file"):
-        show(table=tmp_path / "table1.csv", summary=tmp_path / "metrics.json")
+        detectors.show(table=tmp_path / "table1.csv", summary=tmp_path / "metrics.json")
 
 
 def test_literature_distinguishes_reported_from_measured(
@@ -69,7 +67,7 @@ def test_literature_distinguishes_reported_from_measured(
     table = tmp_path / "table3.csv"
     rows = pd.DataFrame([reported, measured])
     rows.reindex(columns=list(literature.COLUMNS)).to_csv(table, index=False)
-    show_literature(table=table)
+    literature.show(table=table)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines if "LeNet" in line or "HU thr" in line] == [
         ["LeNet", "[33]", "reported", "572", "3", "88.4", "-", "-"],

@@ -19,7 +19,6 @@ from dsnet.phantom import is_pristine
 from dsnet.processes import training_cores
 from dsnet.results import SOURCE, check_source, read_source
 from dsnet.source_digest import source_digest
-from dsnet.tables import benchmarks
 
 PHANTOM = "data/phantom"
 PHANTOM_ANSWERS = "data/phantom-answers.json"

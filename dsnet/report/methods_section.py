@@ -1,16 +1,116 @@
-"""Sentences for a methods section and for checklists, from the tables that the workflow made.
+"""What a methods section says: records of the trainings, settings, and sentences from the tables.
 
-Each function returns "" where its table was not made.
+Each function that returns a sentence returns "" where its table was not made.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dsnet.audit.explain import count_of
-from dsnet.config.load import Config
+from dsnet.config.load import FOLDERS, Config
+from dsnet.errors import UserError
 from dsnet.report.counts import Tables, subset_counts
-from dsnet.report.measured import Format, ResultTable, format_cell
-from dsnet.results import Json
-from dsnet.tables.methods import title_of
+from dsnet.report.measured import Format, ResultTable, format_cell, in_words
+from dsnet.results import Json, Results
+from dsnet.tables import title_of
+
+PUBLISHED = ("none", "paper", "imagenet", "coco")
+"""Values of ``detector.weights`` that are no path."""
+
+
+def read_records(results: Results) -> list[Json]:
+    """Return the record of every training, by name.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``commit``, ``device``, ``precision``, ``seed``; ``data``, the SHA-256 of the
+        slice store's digest, and ``current``, whether those are the slices at hand; ``epoch``,
+        ``parameters``, ``minutes`` of wall time, ``versions``; ``settings`` of detector and
+        training, and ``grid`` of the slices.
+
+    Raises
+    ------
+    UserError
+        If one is not what training writes.
+    """
+    records = []
+    here = results.slices_sha256 if (results.cohort / "slices.json").exists() else ""
+    for run in results.runs():
+        name = f"models/{run}/manifest.json"
+        try:
+            records.append(_record(results.json(name), here))
+        except KeyError as error:
+            raise UserError(
+                name,
+                expected="the record that training writes",
+                came=f"one without {error}",
+                remedy="delete its folder and run the workflow, or bring the right one back",
+            ) from error
+    return records
+
+
+def settings(config: Config) -> Json:
+    """Return the config as JSON values, without the folders and files of this machine.
+
+    A page that travels does not show them.
+    """
+    values = config.model_dump(mode="json", exclude=set(FOLDERS))
+    # That a file was named is what matters, not where it lies.
+    values["split"]["file"] = values["split"]["file"] and "a file"
+    if values["detector"]["weights"] not in PUBLISHED:
+        values["detector"]["weights"] = "a file"
+    return values
+
+
+def flat(values: Json, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as dotted keys and their values, in order.
+
+    Examples
+    --------
+    >>> flat({"split": {"seed": 0, "file": None}})
+    [('split.seed', '0'), ('split.file', 'null')]
+    """
+    pairs: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            pairs += flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", _setting(value)))
+    return pairs
+
+
+def _record(manifest: Json, slices_sha256: str) -> Json:
+    settings, data = manifest["settings"], manifest["data"]
+    variant, machine, result = settings["variant"], manifest["machine"], manifest["result"]
+    return {
+        "name": f"{variant['backbone']}/{variant['attention']}, seed {settings['seed']}",
+        "commit": manifest["commit"],
+        "device": f"{machine['device']} ({machine['name']}, {machine['threads']} threads)",
+        "precision": machine["precision"],
+        "data": data["digest_sha256"],
+        "current": data["digest_sha256"] == slices_sha256,
+        "epoch": result["epoch"],
+        "parameters": result["parameters"],
+        "minutes": result["seconds"] / 60,
+        "versions": manifest["versions"],
+        "seed": settings["seed"],
+        "settings": {name: settings[name] for name in ("detector", "train")},
+        "grid": {name: data[name] for name in ("size_px", "pixel_mm")},
+    }
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_setting(one) for one in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_setting(one)}" for key, one in value.items())
+    return str(value)
+
 
 Rows = Sequence[Mapping[str, str]]
 
@@ -19,7 +119,6 @@ _RILEY = {
     "calibration_slope": "the calibration slope",
     "c_statistic": "the C statistic",
 }
-_FAIRNESS = ("sex", "age")
 
 
 def rows_of(reported: Sequence[ResultTable], name: str) -> Rows:
@@ -32,7 +131,7 @@ def sample_size(reported: Sequence[ResultTable]) -> str:
     rows = rows_of(reported, "sample_size")
     own = [row for row in rows if row["method"] == rows[0]["method"]]
     precise = [
-        f"{_plain(row['figure'])} {_figure(row, 'half_width')} points "
+        f"{in_words(row['figure'].removeprefix('patient_'))} {_figure(row, 'half_width')} points "
         f"(5 points: {row['test_patients_needed']} test patients)"
         for row in own
         if row["half_width"] and row["test_patients_needed"]
@@ -79,11 +178,6 @@ def subgroups(reported: Sequence[ResultTable], traits: Sequence[str] = ()) -> st
         f"map in percent of {title_of(own[0]['method'])} by group of test patients (exploratory): "
         f"{'; '.join(groups)}."
     )
-
-
-def fairness(reported: Sequence[ResultTable]) -> str:
-    """Return the primary statistic by sex and age."""
-    return subgroups(reported, _FAIRNESS)
 
 
 def external(reported: Sequence[ResultTable]) -> str:
@@ -181,7 +275,3 @@ def _figure(row: Mapping[str, str], name: str, kind: Format = "decimal") -> str:
         format_cell(row.get(f"{name}{bound}", ""), kind) for bound in ("", "_low", "_high")
     )
     return f"{value} ({low} to {high})" if "-" not in (value, low, high) else value
-
-
-def _plain(figure: str) -> str:
-    return figure.removeprefix("patient_").replace("_", " ").replace("auc", "AUC")

@@ -1,155 +1,90 @@
-"""One axial slice through the trunk at a lumbar level, in HU."""
+"""One axial slice through the trunk at a lumbar level, in HU: organs, muscles and the vertebra."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import numpy as np
+from scipy import ndimage
 
-from dsnet.phantom.bone import ALL_LEVELS, Cues
-from dsnet.phantom.raster import Canvas, Plane, Shape, capsule, ellipse, level_set
-from dsnet.phantom.vertebra import (
-    Vertebra,
-    body_outline,
-    paint_cement,
-    paint_screws,
-    paint_vertebra,
-)
+from dsnet.phantom.person import Anatomy, Cues, SlicePosition
+from dsnet.phantom.raster import Canvas, Plane, Shape, capsule, ellipse, level_set, soft_minimum
 
 FAT_HU = -102.0
 MUSCLE_HU = 54.0
+CORTEX_HU = 640.0
+ARCH_CORTEX_HU = 900.0
+METAL_HU = 9000.0
+"""Beyond what 12 bits can hold: the image saturates."""
+
+CEMENT_HU = 2150.0
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """One patient's trunk, muscles, spine and vessels, without the bone's density.
+class LevelForm:
+    """The outline that is typical of one level, relative to L3 or in mm."""
 
-    Attributes
-    ----------
-    half_width_mm, half_depth_mm : float
-        Of the trunk.
-    fat_mm : float
-        Thickness of the fat below the skin.
-    fascia_mm : float
-        y of the back muscles' surface.
-    muscle : float
-        Size of the spine's muscles, relative to the average.
-    fatty : float
-        Share of the muscle that is fat, 0 to 0.5.
-    vertebra_width_mm, vertebra_depth_mm : float
-        Of the L3 body.
-    turn_deg : float
-        Rotation of the spine about its axis.
-    lean_mm : float
-        From the spine to the trunk's midline.
-    scoliosis_mm, lordosis_mm : float
-        How far the spine's curves shift its middle sideways and forwards.
-    calcified : bool
-        Whether the aorta's wall holds calcium.
-    vessel_hu : float
-        HU of blood; above 150 with a contrast agent.
-    """
+    width: float
+    depth: float
+    # How far the back wall is hollowed out: kidney-shaped above, flat below.
+    hollow_mm: float
+    squareness: float
+    pedicle_mm: float
+    transverse_mm: float
 
-    half_width_mm: float
-    half_depth_mm: float
-    fat_mm: float
-    fascia_mm: float
-    muscle: float
-    fatty: float
-    vertebra_width_mm: float
-    vertebra_depth_mm: float
-    turn_deg: float
-    lean_mm: float
-    scoliosis_mm: float
-    lordosis_mm: float
-    calcified: bool
-    vessel_hu: float
+
+LEVEL_FORMS = {
+    "T12": LevelForm(0.90, 0.96, 4.0, 2.1, 4.2, 8.0),
+    "L1": LevelForm(0.95, 0.98, 3.4, 2.2, 4.0, 17.0),
+    "L2": LevelForm(0.97, 1.00, 2.8, 2.3, 4.4, 21.0),
+    "L3": LevelForm(1.00, 1.00, 2.0, 2.4, 5.0, 25.0),
+    "L4": LevelForm(1.03, 1.01, 1.2, 2.5, 6.0, 22.0),
+    "L5": LevelForm(1.07, 1.03, 0.4, 2.7, 8.0, 20.0),
+}
+
+
+@dataclass(frozen=True)
+class Vertebra:
+    """One slice through a vertebra of a patient."""
+
+    anatomy: Anatomy
+    position: SlicePosition
 
     @property
-    def centre_mm(self) -> tuple[float, float]:
-        """The trunk's centre, relative to the vertebral body's."""
-        return self.lean_mm, self.fascia_mm + self.fat_mm - self.half_depth_mm
-
-    def at(self, position: "SlicePosition") -> tuple["Anatomy", tuple[float, float]]:
-        """Return the anatomy relative to the vertebra at `position`, and that vertebra's shift.
-
-        The shift is what the spine's curves add in x and y, in mm.
-        """
-        bow = math.sin(math.pi * position.depth / 5)
-        x, y = self.scoliosis_mm * bow, -self.lordosis_mm * bow
-        return replace(self, lean_mm=self.lean_mm - x, fascia_mm=self.fascia_mm - y), (x, y)
-
-
-@dataclass(frozen=True)
-class SlicePosition:
-    """Where a slice goes through the spine.
-
-    Attributes
-    ----------
-    level : str
-    height : float
-        From -1, the lower endplate, to 1, the upper one.
-    implant : {"", "screws", "cement"}
-    """
-
-    level: str
-    height: float
-    implant: str = ""
+    def form(self) -> LevelForm:
+        """The outline of its level."""
+        return LEVEL_FORMS[self.position.level]
 
     @property
-    def depth(self) -> float:
-        """The level's number from 0 at T12 to 5 at L5, with the height as a fraction."""
-        return ALL_LEVELS.index(self.level) - self.height / 2
+    def half_mm(self) -> tuple[float, float]:
+        """Half width and half depth; a body is waisted between its endplates."""
+        form, waist = self.form, 0.95 + 0.05 * self.position.height**2
+        width_mm, depth_mm = self.anatomy.vertebra_width_mm, self.anatomy.vertebra_depth_mm
+        return width_mm * form.width * waist / 2, depth_mm * form.depth * waist / 2
 
-
-@dataclass(frozen=True)
-class FieldOfView:
-    """The image's grid; `centre_mm` is its centre, relative to the vertebral body's."""
-
-    matrix_px: int
-    spacing_mm: float
-    centre_mm: tuple[float, float]
-
-
-def sample_anatomy(rng: np.random.Generator, *, contrast: bool = False) -> Anatomy:
-    """Return a patient's anatomy, which is independent of the bone's density."""
-    fat = float(rng.uniform(8, 32))
-    return Anatomy(
-        half_width_mm=float(rng.uniform(138, 158) + 1.1 * fat),
-        half_depth_mm=float(rng.uniform(88, 102) + 0.9 * fat),
-        fat_mm=fat,
-        fascia_mm=float(rng.uniform(68, 72)),
-        muscle=float(rng.uniform(0.85, 1.12)),
-        fatty=float(rng.uniform(0.03, 0.4)),
-        vertebra_width_mm=float(rng.uniform(48.5, 52.0)),
-        vertebra_depth_mm=float(rng.uniform(33.5, 37.0)),
-        turn_deg=float(rng.normal(0, 3)),
-        lean_mm=float(rng.normal(0, 3)),
-        scoliosis_mm=float(rng.normal(0, 3)),
-        lordosis_mm=float(rng.uniform(2, 8)),
-        calcified=bool(rng.random() < 0.4),
-        vessel_hu=float(rng.uniform(190, 290) if contrast else rng.uniform(35, 48)),
-    )
+    @property
+    def back_mm(self) -> float:
+        """Position along y of the middle of the body's back wall."""
+        return self.half_mm[1] - self.form.hollow_mm
 
 
 def render(
+    canvas: Canvas,
     anatomy: Anatomy,
     position: SlicePosition,
-    view: FieldOfView,
     cues: Cues,
     rng: np.random.Generator,
-) -> tuple[Plane, tuple[int, int, int, int]]:
-    """Return an axial slice and the box of its vertebral body.
+) -> tuple[int, int, int, int]:
+    """Paint an axial slice, before the scanner's blur and noise, onto an empty canvas.
 
     Returns
     -------
-    hu : float32 array, shape (matrix, matrix)
-        Before the scanner's blur and noise.
-    box : tuple of int
-        x, y, width and height in pixels, tight around the body with its cortical shell.
+    tuple of int
+        The box of the vertebral body: x, y, width and height in pixels, tight around the body with
+        its cortical shell.
     """
-    canvas = Canvas(view.matrix_px, view.spacing_mm, view.centre_mm)
-    width, depth = anatomy.vertebra_width_mm, anatomy.vertebra_depth_mm
-    bone = Vertebra(position.level, position.height, width, depth, anatomy.turn_deg)
+    bone = Vertebra(anatomy, position)
     _paint_couch(canvas, anatomy)
     canvas.distort(rng, 3.0, 40.0)
     _paint_trunk(canvas, anatomy, rng)
@@ -164,10 +99,6 @@ def render(
         paint_screws(canvas, bone.back_mm, rng)
     elif position.implant == "cement":
         paint_cement(canvas, rng)
-    return canvas.hu, _box(canvas, bone)
-
-
-def _box(canvas: Canvas, bone: Vertebra) -> tuple[int, int, int, int]:
     outline = body_outline(bone)
     rows, columns = canvas.window(outline.bounds)
     # A pixel belongs to the body if its centre does.
@@ -335,3 +266,129 @@ def _paint_vessels(
             x_min, y_min, x_max, y_max = shape.bounds
             x1, y1 = (x_min + x_max) / 2 + 7 * np.sign(x), (y_min + y_max) / 2 + 7 * y
             canvas.paint(capsule(x1, y1, x1 + 2 * y, y1 + 4, 1.2), 600.0)
+
+
+def body_outline(bone: Vertebra) -> Shape:
+    """Return the vertebral body with its cortical shell, without pedicles."""
+    (a, b), form, turn = bone.half_mm, bone.form, math.radians(bone.anatomy.turn_deg)
+    c, s = math.cos(turn), math.sin(turn)
+
+    def level(x: Plane, y: Plane) -> Plane:
+        u, v = np.abs(x * c + y * s) / a, (y * c - x * s) / b
+        hollow = form.hollow_mm / b * np.exp(-((u / 0.42) ** 2))
+        v = np.where(v > 0, v / (1 - hollow), -v)
+        return np.asarray((u**form.squareness + v**form.squareness) ** (1 / form.squareness) - 1)
+
+    reach = 1.1 * max(a, b)
+    return level_set(level, (-reach, -reach, reach, reach))
+
+
+def arch_outline(bone: Vertebra) -> Shape:
+    """Return pedicles, laminae, facets and processes at the height of `bone`."""
+    back, form, upper = bone.back_mm, bone.form, bone.position.height > 0
+    shapes: list[Shape] = []
+    for side in (-1, 1):
+        root = side * (bone.half_mm[0] * 0.62)
+        if upper:
+            r = form.pedicle_mm
+            shapes += [
+                capsule(root, back - 3, side * 18, back + 10, r),
+                capsule(side * 18, back + 9, side * (20 + form.transverse_mm), back + 13, 3.0),
+                capsule(side * 17, back + 12, side * 12, back + 20, 3.6),
+            ]
+        else:
+            shapes += [
+                ellipse(side * 17, back + 16, 5.0, 7.0, side * 25),
+                capsule(side * 15, back + 18, side * 2, back + 26, 3.4),
+            ]
+    if upper:
+        shapes.append(capsule(0, back + 33, 0, back + 45, 3.4))
+    else:
+        shapes.append(capsule(0, back + 26, 0, back + 48, 3.8))
+    return reduce(or_, shapes) - canal(bone)
+
+
+def canal(bone: Vertebra) -> Shape:
+    """Return the spinal canal."""
+    return ellipse(0, bone.back_mm + 8.5, 11.5, 8.8)
+
+
+def paint_vertebra(canvas: Canvas, bone: Vertebra, cues: Cues, rng: np.random.Generator) -> None:
+    """Add a vertebra to `canvas`.
+
+    The trabecular bone of the body has exactly the mean and the deviation that `cues` asks for,
+    before the scanner's blur and noise.
+    """
+    body, arch = body_outline(bone), arch_outline(bone)
+    sac = canal(bone)
+    canvas.paint(sac.grow(1.0), -50.0)
+    canvas.paint(sac.grow(-2.2), 28.0)
+    whole = body | arch
+    to_body, to_arch = (
+        canvas.distance(Shape(shape.distance, whole.bounds)) for shape in (body, arch)
+    )
+    to_whole = soft_minimum(to_body, to_arch)
+    near_body = canvas.coverage(to_body - 1)
+    ripple = 1 + 0.12 * np.clip(canvas.mottle(whole, rng, 9.0), -2, 2)
+    shell_mm = ripple * (
+        cues.cortex_mm * near_body + (1.6 + 0.4 * cues.cortex_mm) * (1 - near_body)
+    )
+    cortex = CORTEX_HU * near_body + ARCH_CORTEX_HU * (1 - near_body)
+    marrow = canvas.coverage(to_whole + shell_mm)
+    trabecular = _trabecular(canvas, whole, cues, near_body * marrow, rng)
+    canvas.blend(whole, canvas.coverage(to_whole), cortex)
+    canvas.blend(whole, marrow, trabecular + 90 * (1 - near_body))
+    if bone.position.level != "T12" and bone.position.height <= 0:
+        _paint_joints(canvas, bone)
+
+
+def _trabecular(
+    canvas: Canvas, frame: Shape, cues: Cues, inside: Plane, rng: np.random.Generator
+) -> Plane:
+    blotches = canvas.mottle(frame, rng, 4.5)
+    total = max(float(inside.sum()), 1e-6)
+    blotches -= float((inside * blotches).sum()) / total
+    spread = np.sqrt(float((inside * blotches**2).sum()) / total)
+    return np.asarray(cues.trabecular_hu + cues.texture_hu / max(spread, 1e-6) * blotches)
+
+
+def _paint_joints(canvas: Canvas, bone: Vertebra) -> None:
+    """Add the upper articular processes of the vertebra below, beyond the joints' gaps."""
+    for side in (-1, 1):
+        x, y = side * 21.5, bone.back_mm + 11
+        process = capsule(x, y, side * 23, y + 8, 3.4)
+        gap = ellipse(side * 17, bone.back_mm + 16, 6.2, 8.2, side * 25)
+        canvas.paint(process - gap, ARCH_CORTEX_HU)
+        canvas.paint(process.grow(-1.8) - gap.grow(1.5), 320.0)
+
+
+def paint_screws(canvas: Canvas, back_mm: float, rng: np.random.Generator) -> None:
+    """Add two pedicle screws, their streaks and the dark band between them.
+
+    Parameters
+    ----------
+    canvas : Canvas
+    back_mm : float
+        y of the vertebral body's back wall.
+    rng : Generator
+    """
+    heads = [(side * 17.0, back_mm + 12.0) for side in (-1, 1)]
+    for x, y in heads:
+        canvas.hu += _streaks(canvas.x - x, canvas.y - y, rng)
+    between = np.abs(canvas.x) < heads[1][0]
+    canvas.hu -= 350 * between * np.exp(-(((canvas.y - heads[0][1]) / 4) ** 2))
+    for x, y in heads:
+        canvas.paint(capsule(1.1 * x, y + 12, 0.5 * x, y - 34, 3.1), METAL_HU)
+
+
+def _streaks(x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
+    by_angle = ndimage.gaussian_filter1d(rng.standard_normal(360), 2.0, mode="wrap")
+    by_angle /= by_angle.std()
+    along = np.interp(np.arctan2(y, x), np.linspace(-np.pi, np.pi, 360), by_angle)
+    return np.asarray(260 * along * np.exp(-np.hypot(x, y) / 45), np.float32)
+
+
+def paint_cement(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Add cement in the middle of the vertebral body: denser than bone, less dense than metal."""
+    cement = ellipse(-5, -2, 9.5, 7.5, 20) | ellipse(6, 2, 7, 6)
+    canvas.paint(cement, np.asarray(CEMENT_HU - 120 * np.abs(canvas.mottle(cement, rng, 5.0))))
