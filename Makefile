@@ -58,7 +58,7 @@ format: $(READY) ## put all files into the common form
 	$(BIN)/snakefmt Snakefile workflow
 
 config: $(READY) ## write the comments of config.yaml, its schema and its table from the types
-	$(BIN)/python -m dsnet.config.documents
+	$(BIN)/python docs/config_files.py
 
 bench: $(READY) ## time ingestion against a plain pydicom loop
 	$(BIN)/python benchmarks/ingest.py

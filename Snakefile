@@ -46,7 +46,7 @@ onstart:
         check_nodes
     )  # when a workflow is parsed, Snakemake does not say who runs its jobs
     checked(check_there)
-    failures.forget(CONFIG.private)
+    errors.forget_failures(CONFIG.private)
 
 
 onsuccess:

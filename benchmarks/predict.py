@@ -29,13 +29,12 @@ import dsnet
 from dsnet.config.detector import Detector, Variant
 from dsnet.detect.dataset import apply_windows
 from dsnet.detect.device import device, this_machine
+from dsnet.detect.export import export_onnx, write_model
 from dsnet.detect.inference import detect
 from dsnet.detect.model import build
-from dsnet.detect.model_file import write_model
-from dsnet.detect.onnx_export import export_onnx
 from dsnet.processes import cpus
-from dsnet.use.model import Facts, Model
 from dsnet.use.predict import image_of
+from dsnet.use.trained import Facts, Model
 
 BATCH = 8
 """Images at a time, as `dsnet.predict`."""

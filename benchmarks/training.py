@@ -30,10 +30,9 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from dsnet import slice_tables as schemas
 from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.dataset import SliceDataset
-from dsnet.detect.device import this_machine
+from dsnet.detect.device import replace_layers, this_machine
 from dsnet.detect.inference import detect, freeze
 from dsnet.detect.model import build
-from dsnet.train.cpu_layers import replace_layers
 from dsnet.train.launch import open_fabric
 from dsnet.train.step import sgd, train_one_epoch
 
@@ -219,7 +218,7 @@ def reference_loop(
         ]
         images = [example.image.to(device) for example in some]
         targets = [
-            {name: values.to(device) for name, values in example.target().items()}
+            {"boxes": example.boxes.to(device), "labels": example.labels.to(device)}
             for example in some
         ]
         half = arguments.precision == "bf16"

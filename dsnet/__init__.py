@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from dsnet.exclude.criteria import CRITERIA
     from dsnet.results import load_results
     from dsnet.use.levels import parse_levels
-    from dsnet.use.model import load_model
     from dsnet.use.predict import predict
     from dsnet.use.study import read_study
+    from dsnet.use.trained import load_model
 
 try:
     __version__ = version("dsnet")
@@ -57,7 +57,7 @@ _MODULES = {
     "SK": ("dsnet.detect.attention", "SK"),
     "build_detector": ("dsnet.detect.model", "build"),
     "compute_metrics": ("dsnet.evaluate.step", "compute_metrics"),
-    "load_model": ("dsnet.use.model", "load_model"),
+    "load_model": ("dsnet.use.trained", "load_model"),
     "load_results": ("dsnet.results", "load_results"),
     "parse_levels": ("dsnet.use.levels", "parse_levels"),
     "predict": ("dsnet.use.predict", "predict"),

@@ -1,23 +1,24 @@
-"""The command line: ``dsnet``."""
+"""The command line: ``dsnet``. A command imports what it alone needs, since pandas loads slowly."""
 
-import json
+import functools
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
-from dsnet import __version__, failures
-from dsnet.config.load import Config, check_yaml, config_files, load
-from dsnet.errors import UserError
+from dsnet import __version__
+from dsnet.config.load import CONFIG, Config, ConfigFile, read_config
+from dsnet.errors import UserError, failure_lines, read_failures
 from dsnet.results import SOURCE, Results
 from dsnet.step import reporting
+from dsnet.use import COMMANDS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,14 +28,6 @@ app = typer.Typer(
 )
 
 
-ConfigFile = Annotated[
-    list[Path],
-    typer.Option(
-        "--configfile",
-        help="As for snakemake: above config/config.yaml and config/local.yaml, and a later one "
-        "above an earlier one.",
-    ),
-]
 ResultsFolder = Annotated[
     Path | None,
     typer.Option(
@@ -43,7 +36,6 @@ ResultsFolder = Annotated[
     ),
 ]
 Cohort = Annotated[Path | None, typer.Option(help="Cohort folder; default: the config's.")]
-CONFIG: list[Path] = []
 
 
 class Format(StrEnum):
@@ -76,22 +68,50 @@ def debugging(
         os.environ["DSNET_DEBUG"] = "1"
 
 
-@app.command()
+Command = Callable[..., Iterator[str] | None]
+
+
+def command(name: str | None = None) -> Callable[[Command], Command]:
+    """Return what makes a function a command of `name`.
+
+    The lines that it returns are printed, and its errors become one sentence.
+    """
+
+    def register(function: Command) -> Command:
+        @app.command(name)
+        @functools.wraps(function)
+        def reported(**arguments: Any) -> None:
+            show_private = arguments.get("show_private", False)
+            with reporting(show_private=show_private):
+                if show_private and not sys.stdout.isatty():
+                    raise UserError(
+                        "--show-private",
+                        expected="a terminal",
+                        came="a file or pipe, where identities would stay",
+                        remedy="call it on a private terminal",
+                    )
+                for line in function(**arguments) or ():
+                    typer.echo(line)
+
+        return function
+
+    return register
+
+
+@command()
 def init(
     folder: Annotated[Path, typer.Argument(help="The cohort folder, there or not.")],
     paper: Annotated[
         bool, typer.Option("--paper", help="With the settings of the paper instead of the demo's.")
     ] = False,
-) -> None:
+) -> Iterator[str]:
     """Lay out a cohort folder, and a config of your own for it: config/local.yaml."""
-    from dsnet.start.layout import lay_out  # noqa: PLC0415 - for this command alone
+    from dsnet.start.project import lay_out
 
-    with reporting():
-        for line in lay_out(folder, paper=paper):
-            typer.echo(line)
+    return lay_out(folder, paper=paper)
 
 
-@app.command()
+@command()
 def check(
     pixels: Annotated[
         bool, typer.Option("--pixels", help="Decode every image, too: minutes instead of seconds.")
@@ -100,54 +120,38 @@ def check(
         bool, typer.Option("--show-private", help="Add IDs and names; on a terminal only.")
     ] = False,
     configfile: ConfigFile = CONFIG,
-) -> None:
+) -> Iterator[str]:
     """List all faults of the cohort at once, before anything runs; status 1 if one stops it."""
-    from dsnet.start.check import check_cohort  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.start.cost import cost_of_table1  # noqa: PLC0415 - as above
-    from dsnet.start.view import fault_lines, summary_lines  # noqa: PLC0415 - as above
+    from dsnet.start.check import check_cohort
+    from dsnet.start.faults import fault_lines, summary_lines
 
-    with reporting(show_private=show_private):
-        _check_terminal(show_private)
-        config = _config(configfile)
-        stops = False
-        for name in ("", *config.external):
-            own = config.of_external(name) if name else config
-            if name:
-                typer.echo(f"\nExternal cohort {name}")
-            checked = check_cohort(own, pixels=pixels, external=bool(name))
-            for line in fault_lines(checked, show_private=show_private):
-                typer.echo(line)
-            cost = None
-            if checked.images and not checked.stops and not name:
-                cost = cost_of_table1(config, checked.images)
-            for line in summary_lines(checked, own, cost, pixels=pixels):
-                typer.echo(line)
-            stops |= checked.stops
-        if stops:
-            raise SystemExit(1)
+    config = read_config(configfile)
+    stops = False
+    for name in ("", *config.external):
+        own = config.of_external(name) if name else config
+        if name:
+            yield f"\nExternal cohort {name}"
+        checked = check_cohort(own, pixels=pixels, external=bool(name))
+        yield from fault_lines(checked, show_private=show_private)
+        cost = None
+        if checked.images and not checked.stops and not name:
+            from dsnet.start.cost import cost_of_table1
+
+            cost = cost_of_table1(config, checked.images)
+        yield from summary_lines(checked, own, cost, pixels=pixels)
+        stops |= checked.stops
+    if stops:
+        raise SystemExit(1)
 
 
-@app.command()
-def why(configfile: ConfigFile = CONFIG) -> None:
+@command()
+def why(configfile: ConfigFile = CONFIG) -> Iterator[str]:
     """Print how the last run of the workflow failed, with private detail on a terminal."""
-    with reporting():
-        last = failures.read(_config(configfile).private)
-        is_private = sys.stdout.isatty()
-        for failure in last:
-            typer.echo(f"{failure.log}: {failure.sentence}" if failure.log else failure.sentence)
-            if failure.private:
-                typer.echo(f"    {failure.private if is_private else _ON_A_TERMINAL}")
-        if not last:
-            typer.echo(
-                "No step of the last run left an error; one that stops snakemake before its first "
-                "step is its last line, and dsnet check says more of the cohort's."
-            )
+    last = read_failures(read_config(configfile).private)
+    return failure_lines(last, show_private=sys.stdout.isatty())
 
 
-_ON_A_TERMINAL = "(whose data these are is shown on a terminal only)"
-
-
-@app.command()
+@command()
 def phantom(
     cohort: Annotated[Path, typer.Option(help="Folder to make.")] = Path("data/phantom"),
     answers: Annotated[Path, typer.Option(help="Answer key, outside of it.")] = Path(
@@ -157,25 +161,23 @@ def phantom(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Make the built-in synthetic cohort."""
-    from dsnet.phantom.step import make_phantom  # noqa: PLC0415 - SciPy, for this command alone
+    from dsnet.phantom.step import make_phantom
 
-    with reporting():
-        params = _config(configfile).phantom
-        if seed is not None:
-            params = type(params).model_validate({**params.model_dump(), "seed": seed})
-        make_phantom(params, cohort, answers)
+    params = read_config(configfile).phantom
+    if seed is not None:
+        params = type(params).model_validate({**params.model_dump(), "seed": seed})
+    make_phantom(params, cohort, answers)
 
 
-@app.command()
+@command()
 def criteria(configfile: ConfigFile = CONFIG) -> None:
     """Print every exclusion criterion with its threshold, reason and source."""
-    from dsnet.audit.view import criteria_view  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.audit.view import criteria_view
 
-    with reporting():
-        Console().print(criteria_view(_config(configfile).exclude))
+    Console().print(criteria_view(read_config(configfile).exclude))
 
 
-@app.command()
+@command()
 def audit(
     patient: Annotated[
         str, typer.Option(help="A pseudonym or, with the private map at hand, the hospital's ID.")
@@ -193,32 +195,30 @@ def audit(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Show which files and patients were excluded, and why."""
-    from dsnet.audit import view  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.audit import view
 
-    with reporting(show_private=show_private):
-        _check_terminal(show_private)
-        config = _config(configfile, results)
-        read = Results(results or config.results)
-        limit = None if every else view.LIMIT
-        if patient:
-            answer = view.patient_view(
-                read, patient, private=config.private, show_private=show_private, limit=limit
-            )
-        elif criterion:
-            answer = view.criterion_view(
-                read, criterion, private=config.private, show_private=show_private, limit=limit
-            )
-        elif file:
-            answer = view.file_view(read, file, private=config.private, show_private=show_private)
-        else:
-            answer = view.overview(read, limit=limit)
-        if form is Format.TABLE:
-            Console().print(*answer.tables, sep="\n")
-        else:
-            sys.stdout.write(answer.csv() if form is Format.CSV else answer.json() + "\n")
+    config = read_config(configfile, results)
+    read = Results(results or config.results)
+    limit = None if every else view.LIMIT
+    if patient:
+        answer = view.patient_view(
+            read, patient, private=config.private, show_private=show_private, limit=limit
+        )
+    elif criterion:
+        answer = view.criterion_view(
+            read, criterion, private=config.private, show_private=show_private, limit=limit
+        )
+    elif file:
+        answer = view.file_view(read, file, private=config.private, show_private=show_private)
+    else:
+        answer = view.overview(read, limit=limit)
+    if form is Format.TABLE:
+        Console().print(*answer.tables, sep="\n")
+    else:
+        sys.stdout.write(answer.csv() if form is Format.CSV else answer.json() + "\n")
 
 
-@app.command("review-list")
+@command("review-list")
 def review_list(
     output: Annotated[Path, typer.Option(help="Table to write.")] = Path("review-list.csv"),
     detector: Annotated[
@@ -226,23 +226,22 @@ def review_list(
     ] = "resnet50/none",
     results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
-) -> None:
+) -> Iterator[str]:
     """Write the images that a reader should look at, ready to fill in and to use as review.csv."""
-    from dsnet.audit.contact_sheet import write_review_list  # noqa: PLC0415 - pandas, for this command
+    from dsnet.audit.contact_sheet import write_review_list
 
-    with reporting():
-        config = _config(configfile, results)
-        seed = config.train.seeds[0]
-        rows = write_review_list(
-            output,
-            Results(results or config.results),
-            f"{detector}/seed{seed}",
-            score=config.evaluate.score,
-        )
-        typer.echo(f"{output}: {rows} images to look at")
+    config = read_config(configfile, results)
+    seed = config.train.seeds[0]
+    rows = write_review_list(
+        output,
+        Results(results or config.results),
+        f"{detector}/seed{seed}",
+        score=config.evaluate.score,
+    )
+    yield f"{output}: {rows} images to look at"
 
 
-@app.command()
+@command()
 def deidentify(
     output: Annotated[
         Path | None, typer.Option(help="Folder to write; default: deidentified/ in the results.")
@@ -252,24 +251,23 @@ def deidentify(
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Write the included slices as DICOM without identity (PS3.15); pixels are read on request."""
-    from dsnet.deidentify.step import write_deidentified  # noqa: PLC0415 - pydicom, here alone
+    from dsnet.deidentify.step import write_deidentified
 
-    with reporting():
-        config = _config(configfile, results)
-        folder = results or config.results
-        out = output or folder / "deidentified"
-        write_deidentified(
-            deidentify=config.deidentify,
-            cohort=cohort or config.cohort,
-            private=config.private,
-            source=folder / SOURCE,
-            ledger=folder / "cohort" / "ledger.csv",
-            files=out / "files.csv",
-            refused=out / "refused.csv",
-        )
+    config = read_config(configfile, results)
+    folder = results or config.results
+    out = output or folder / "deidentified"
+    write_deidentified(
+        deidentify=config.deidentify,
+        cohort=cohort or config.cohort,
+        private=config.private,
+        source=folder / SOURCE,
+        ledger=folder / "cohort" / "ledger.csv",
+        files=out / "files.csv",
+        refused=out / "refused.csv",
+    )
 
 
-@app.command("phi-check")
+@command("phi-check")
 def phi_check(
     folders: Annotated[
         list[Path] | None,
@@ -278,68 +276,65 @@ def phi_check(
     report: Annotated[
         Path | None, typer.Option(help="JSON to write; default: phi_check.json in the results.")
     ] = None,
-    show_private: Annotated[
+    show_private: Annotated[  # noqa: ARG001 - `command` reads it
         bool, typer.Option("--show-private", help="Add the values found; on a terminal only.")
     ] = False,
     results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
-) -> None:
+) -> Iterator[str]:
     """Search outputs for every identifying value met at ingestion; status 1 if there is one."""
-    from dsnet.phi.step import check, unread_sources  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.phi.step import check, unread_sources
 
-    with reporting(show_private=show_private):
-        _check_terminal(show_private)
-        config = _config(configfile, results)
-        folder = results or config.results
-        written = report or folder / "phi_check.json"
-        owner = Results(folder)
-        found = check(
-            folders or [folder, Path("logs"), Path(".snakemake")],
-            config.phi_check,
-            owner,
-            private=config.private,
-            report=written,
-            external=config.external,
-        )
-        typer.echo(
-            f"{found.searched} values in {found.files} files: no hit, {found.suspects} suspects "
-            f"({written})"
-        )
-        typer.echo(unread_sources(owner), nl=False)
+    config = read_config(configfile, results)
+    folder = results or config.results
+    written = report or folder / "phi_check.json"
+    owner = Results(folder)
+    found = check(
+        folders or [folder, Path("logs"), Path(".snakemake")],
+        config.phi_check,
+        owner,
+        private=config.private,
+        report=written,
+        external=config.external,
+    )
+    yield (
+        f"{found.searched} values in {found.files} files: no hit, {found.suspects} suspects "
+        f"({written})"
+    )
+    yield from unread_sources(owner).splitlines()
 
 
-@app.command()
+@command()
 def withdraw(
     patient: Annotated[str, typer.Argument(help="Hospital ID or pseudonym.")],
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
     results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
-) -> None:
+) -> Iterator[str]:
     """List everywhere a patient stands; with --yes, remove it and leave the files out for good."""
-    from dsnet.audit import withdrawal  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.cohort.folder import CohortFolder  # noqa: PLC0415 - likewise
+    from dsnet.audit import withdrawal
+    from dsnet.cohort.folder import CohortFolder
 
-    with reporting():
-        config = _config(configfile, results)
-        folder = Results(results or config.results)
-        private = folder.private(config.private)
-        who = withdrawal.find_patient(folder, private, config.private, patient)
-        found = [
-            *withdrawal.traces(folder, who),
-            *withdrawal.private_traces(private, config.private, who),
-        ]
-        copies = withdrawal.dvc_objects(found, CohortFolder(config.cohort).dicom, who)
-        for trace in found:
-            typer.echo(f"{trace.path}: {trace.what}")
-        typer.echo(
-            f"{who.key}: {len(found)} files of the project, {len(who.paths)} files below dicom/, "
-            f"{len(copies)} copies of these in DVC's cache, which only dvc gc removes"
-        )
-        if yes:
-            withdrawal.withdraw(folder, private, config.private, who, date.today())
-            typer.echo(_AFTER_WITHDRAWAL)
-        else:
-            typer.echo("Nothing was removed: call it again with --yes to remove what is listed.")
+    config = read_config(configfile, results)
+    folder = Results(results or config.results)
+    private = folder.private(config.private)
+    who = withdrawal.find_patient(folder, private, config.private, patient)
+    found = [
+        *withdrawal.traces(folder, who),
+        *withdrawal.private_traces(private, config.private, who),
+    ]
+    copies = withdrawal.dvc_objects(found, CohortFolder(config.cohort).dicom, who)
+    for trace in found:
+        yield f"{trace.path}: {trace.what}"
+    yield (
+        f"{who.key}: {len(found)} files of the project, {len(who.paths)} files below dicom/, "
+        f"{len(copies)} copies of these in DVC's cache, which only dvc gc removes"
+    )
+    if yes:
+        withdrawal.withdraw(folder, private, config.private, who, date.today())
+        yield _AFTER_WITHDRAWAL
+    else:
+        yield "Nothing was removed: call it again with --yes to remove what is listed."
 
 
 _AFTER_WITHDRAWAL = """\
@@ -354,7 +349,7 @@ Removed, and recorded: these files are excluded (withdrawn) if they are found ag
    folder."""
 
 
-@app.command()
+@command()
 def report(
     shareable: Annotated[
         bool,
@@ -365,29 +360,28 @@ def report(
     ] = False,
     results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
-) -> None:
+) -> Iterator[str]:
     """Put what the results folder holds on one page, report.html, that needs no network.
 
     Works as soon as there is a ledger; the page says what was not made yet. A shareable page goes
     to a folder of its own, shareable/.
     """
-    from dsnet.report.step import report as write  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.report.step import report as write
 
-    with reporting():
-        config = _config(configfile, results)
-        folder = results or config.results
-        page = (folder / "shareable" if shareable else folder) / "report.html"
-        if shareable:
-            Results(folder).private(config.private)  # what the page is searched with
-        write(config=config, results=folder, page=page, shareable=shareable)
-        if shareable:
-            _check_shareable(page, config, folder)
-        typer.echo(f"{page}: open it in any browser")
+    config = read_config(configfile, results)
+    folder = results or config.results
+    page = (folder / "shareable" if shareable else folder) / "report.html"
+    if shareable:
+        Results(folder).private(config.private)  # what the page is searched with
+    write(config=config, results=folder, page=page, shareable=shareable)
+    if shareable:
+        _check_shareable(page, config, folder)
+    yield f"{page}: open it in any browser"
 
 
 def _check_shareable(page: Path, config: Config, results: Path) -> None:
     """Search the page's folder for identities; remove the page if there is one."""
-    from dsnet.phi.step import check  # noqa: PLC0415 - pandas, for this command alone
+    from dsnet.phi.step import check
 
     try:
         check(
@@ -403,117 +397,29 @@ def _check_shareable(page: Path, config: Config, results: Path) -> None:
         raise
 
 
-@app.command()
+@command()
 def show(
     table: Annotated[int, typer.Argument(min=1, max=3, help="Which of the three.")] = 1,
     results: ResultsFolder = None,
     configfile: ConfigFile = CONFIG,
 ) -> None:
     """Print a table with intervals and the paper's figures."""
-    from dsnet.tables import detectors, literature  # noqa: PLC0415 - pandas, for this command
+    from dsnet.tables import detectors, literature
 
-    with reporting():
-        folder = results or _config(configfile).results
-        path = folder / f"table{table}.csv"
-        if table == 3:
-            literature.show(table=path)
-        else:
-            summary = "metrics.json" if table == 1 else "table2.json"
-            detectors.show(table=path, summary=folder / summary)
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(help="Run folder: results/models/resnet50/ds/seed0.")],
-    output: Annotated[Path, typer.Option(help="File to write; .onnx for ONNX.")],
-    licence: Annotated[str, typer.Option(help="Of the weights; default: dsnet's own.")] = "",
-    configfile: ConfigFile = CONFIG,
-) -> None:
-    """Write a trained detector as one file that stands alone, and its model card."""
-    from dsnet.use.model import export_model  # noqa: PLC0415 - pandas, for this command alone
-
-    with reporting():
-        model = export_model(run, output, _config(configfile), licence=licence)
-        card = output.with_suffix(".md")
-        typer.echo(f"{output}: SHA-256 of its content {model.sha256}; card {card}")
+    folder = results or read_config(configfile).results
+    path = folder / f"table{table}.csv"
+    if table == 3:
+        literature.show(table=path)
+    else:
+        summary = "metrics.json" if table == 1 else "table2.json"
+        detectors.show(table=path, summary=folder / summary)
 
 
-@app.command()
-def predict(
-    model: Annotated[Path, typer.Argument(help="Run folder, or a file of dsnet export.")],
-    studies: Annotated[list[Path], typer.Argument(help="Folders or zip files of DICOM.")],
-    output: Annotated[Path, typer.Option(help="Folder to write.")],
-    levels: Annotated[str, typer.Option(help="L1=z1:z2,L2=z3:z4; z in mm of the patient.")] = "",
-    span: Annotated[str, typer.Option("--range", help="z1:z2 of the lumbar slices.")] = "",
-    anchor: Annotated[
-        str, typer.Option(help="Count from sacrum=z, last-rib=z or a level such as L3=z.")
-    ] = "",
-    annotations: Annotated[
-        Path | None, typer.Option(help="Mask or box file, or a folder of them.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Patient's name in outputs; default patient-1.")] = "",
-    force: Annotated[
-        bool, typer.Option("--force", help="Predict on what the criteria refuse, and say so.")
-    ] = False,
-    dicom: Annotated[
-        bool, typer.Option(help="Write SR and SEG; they carry the identity of the study.")
-    ] = True,
-    configfile: ConfigFile = CONFIG,
-) -> None:
-    """Find and grade the vertebrae of studies without annotations and DXA. No medical device."""
-    from dsnet.use.levels import parse_levels  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.use.model import load_model  # noqa: PLC0415 - as above
-    from dsnet.use.predict import predict as predicted  # noqa: PLC0415 - as above
-    from dsnet.use.study import read_study  # noqa: PLC0415 - as above
-
-    with reporting():
-        source = parse_levels(levels, span, anchor, annotations)
-        own = configfile or config_files()[0].exists()
-        loaded = load_model(model, _config(configfile) if own else None)
-        study = read_study(*studies, ingest=loaded.facts.ingest, patient_name=name or None)
-        result = predicted(loaded, study, levels=source, force=force)
-        result.save(output, dicom=dicom)
-        for line in result.summary():
-            typer.echo(line)
-        typer.echo(f"{output / 'index.html'}: open it in any browser")
+for _name, _function in COMMANDS.items():
+    command(_name)(_function)
 
 
-@app.command()
-def compare(
-    results_a: Annotated[Path, typer.Argument(help="Results folder.")],
-    results_b: Annotated[Path, typer.Argument(help="Another one.")],
-) -> None:
-    """Set two runs side by side: settings that differ, metrics, patients whose grade changed."""
-    from dsnet.use.compare import compare_results  # noqa: PLC0415 - pandas, for this command alone
-
-    with reporting():
-        found = compare_results(results_a, results_b)
-        for title, table in (
-            ("Settings that differ", found.settings),
-            ("Metrics on the test subsets, with 95 % intervals", found.metrics.round(4)),
-            ("Test patients of both whose grade changed", found.grades),
-        ):
-            typer.echo(f"{title}: {len(table) or 'none'}")
-            typer.echo(table.to_csv(index=False) if len(table) else "")
-        for run, count in found.shared_patients.items():
-            typer.echo(f"{run}: {count} test patients of both")
-
-
-@app.command()
-def tensorboard(
-    results: Annotated[Path, typer.Argument(help="Results folder.")],
-    output: Annotated[Path, typer.Option(help="Folder to write, for tensorboard --logdir.")],
-) -> None:
-    """Write losses and validation of all trainings, also of those under way, for TensorBoard."""
-    from dsnet.use.log import log_trainings  # noqa: PLC0415 - pandas, for this command alone
-    from dsnet.use.log import tensorboard as loggers  # noqa: PLC0415 - as above
-
-    with reporting():
-        for run, epochs in log_trainings(results, loggers(output)).items():
-            typer.echo(f"{run}: {epochs} epochs")
-
-
-@app.command()
+@command()
 def adopt(
     target: Annotated[str, typer.Argument(help="What should count as up to date.")] = "all",
     configfile: ConfigFile = CONFIG,
@@ -522,98 +428,14 @@ def adopt(
 
     Everything that is there is taken, with or without the raw data; what is missing stays missing.
     """
-    with reporting():
-        config = _config(configfile)
-        _check_recorded(config.cohort)
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", target]
-        if configfile:
-            command += ["--configfile", *map(str, configfile)]
-        raise SystemExit(subprocess.run(command, check=False).returncode)
+    from dsnet.start.project import check_recorded
 
-
-def _check_recorded(cohort: Path) -> None:
-    """Refuse what differs from DVC's records, other than raw data that were not pulled.
-
-    Stages that were never run are not asked: those of the demo beside an own cohort, for one.
-    """
-    stages = [
-        f"{path.with_suffix('.yaml').as_posix()}:{stage}"
-        for path in (Path(folder, "dvc.lock") for folder in ("", "own", "all", "data"))
-        if path.exists()
-        for stage in yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    ]
-    pointer = cohort.with_name(f"{cohort.name}.dvc")
-    targets = [*stages, *([pointer.as_posix()] if pointer.exists() else [])]
-    if not stages:
-        raise UserError(
-            "dvc.lock",
-            expected="results that DVC has recorded",
-            came="no record",
-            remedy="run dvc repro, or snakemake if DVC is not used",
-        )
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json", *targets],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise UserError(
-            "dvc status",
-            expected="an answer",
-            came=f"exit status {done.returncode}",
-            remedy="run dvc status, and wait or mend what it names",
-        )
-    changes = {
-        path: state
-        for stage in json.loads(done.stdout or "{}").values()
-        for entry in stage
-        if isinstance(entry, dict)
-        for paths in entry.values()
-        if isinstance(paths, dict)
-        for path, state in paths.items()
-    }
-    for raw in ("data/phantom", "data/phantom-answers.json", cohort.as_posix()):
-        if changes.get(raw) in ("deleted", "not in cache"):
-            del changes[raw]
-    if changes:
-        raise UserError(
-            "dvc status",
-            expected="data and results that belong together",
-            came=f"{len(changes)} changes since they were recorded",
-            remedy="look at dvc status, then run dvc pull or dvc repro",
-        )
-
-
-def _config(files: list[Path], results: Path | None = None) -> Config:
-    """Return the config, or that of the external cohort which `results` is of."""
-    # Snakemake's own reading and merging, so that both always see the same config.
-    from snakemake.common.configfile import load_configfile  # noqa: PLC0415 - slow to import
-    from snakemake.utils import update_config  # noqa: PLC0415 - as above
-
-    values: dict[str, object] = {}
-    every = [*config_files(), *files]
-    for path in every:
-        if not path.exists():
-            raise UserError(
-                str(path),
-                expected="the config file",
-                came="no file",
-                remedy="call dsnet in the project's folder, or name one with --configfile",
-            )
-        check_yaml(path)
-        update_config(values, load_configfile(path))
-    return load(values, every).of_results(results)
-
-
-def _check_terminal(show_private: bool) -> None:
-    if show_private and not sys.stdout.isatty():
-        raise UserError(
-            "--show-private",
-            expected="a terminal",
-            came="a file or pipe, where identities would stay",
-            remedy="call it on a private terminal",
-        )
+    config = read_config(configfile)
+    check_recorded(config.cohort)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", target]
+    if configfile:
+        command += ["--configfile", *map(str, configfile)]
+    raise SystemExit(subprocess.run(command, check=False).returncode)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def whole(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())  # a rename alone may outlive a crash without it
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         # torch.save raises a RuntimeError over the error of the stream that it writes to.
@@ -47,12 +48,6 @@ def whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file to the disk: a rename alone may outlive a crash without it."""
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
 
 
 def write_text(path: Path, text: str) -> None:

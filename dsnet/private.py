@@ -269,19 +269,14 @@ def recognised(dicom: Path, private: Path, cohort_id: str) -> bool:
         if {uid, pixel_hash} & marks
     ]
     sample = rows[:: max(1, len(rows) // _SAMPLE)]
-    same = sum(bool(known & _marks_of(path)) for path, known in sample)
+    same = sum(
+        path.is_file() and not known.isdisjoint(_identity(str(path))) for path, known in sample
+    )
     if 2 * same > len(sample):
         return True
-    return share_images(_folder_marks(dicom), marks, grown=True)
-
-
-def _folder_marks(dicom: Path) -> set[str]:
     facts = [_identity(file.path) for file in scan(dicom)] if dicom.is_dir() else []
-    return image_marks([uid for uid, _ in facts], [pixel_hash for _, pixel_hash in facts])
-
-
-def _marks_of(path: Path) -> set[str]:
-    return set(_identity(str(path))) - {""} if path.is_file() else set()
+    here = image_marks([uid for uid, _ in facts], [pixel_hash for _, pixel_hash in facts])
+    return share_images(here, marks, grown=True)
 
 
 def _identity(path: str) -> tuple[str, str]:

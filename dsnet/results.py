@@ -5,7 +5,6 @@ and JSON file below it and checks that they belong together; it needs no private
 data, so that it works on a pulled clone and on a cluster's node.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,43 +119,62 @@ class Results:
             If the map or the key is missing, the key is not the one that made these results, or
             `cohort` holds the images of another cohort.
         """
-        return _open_checked(self.source, self.folder, private, cohort)
+        source = self.source
+        known = open_private(private, source.cohort_id, phantom_seed=source.phantom_seed)
+        if not known.map_path.exists():
+            raise UserError(
+                str(known.map_path),
+                expected=f"the map of the cohort that {self.folder} is of",
+                came="no file",
+                remedy="bring the private folder back from its backup, or delete these results "
+                "and ingest again",
+            )
+        if known.fingerprint != source.key:
+            raise UserError(
+                str(self.folder / SOURCE),
+                expected="results made with the key that lies in the private folder",
+                came="results made with another key",
+                remedy="bring the right key back from its backup, or delete these results",
+            )
+        if cohort is not None and not recognised(cohort / "dicom", private, source.cohort_id):
+            raise _another_cohort(self.folder)
+        return known
 
     @cached_property
     def index(self) -> "pd.DataFrame":
         """`dsnet.schemas.INDEX`."""
-        path = self.cohort / "index.parquet"
-        index = self._table("INDEX", "index.parquet")
-        if sha256(path) != self.source.index_sha256:
+        index = self._table("INDEX")
+        if sha256(self.cohort / "index.parquet") != self.source.index_sha256:
             raise _apart("index.parquet", "source.json")
         return index
 
     @cached_property
     def annotations(self) -> "pd.DataFrame":
         """`dsnet.schemas.ANNOTATIONS`."""
-        table = self._table("ANNOTATIONS", "annotations.csv")
-        _check_keys("annotations.csv", table["file_key"], "index.parquet", self.index["file_key"])
+        table = self._table("ANNOTATIONS")
+        if not set(table["file_key"]) - {""} <= set(self.index["file_key"]):
+            raise _apart("annotations.csv", "index.parquet")
         return table
 
     @cached_property
     def exams(self) -> "pd.DataFrame":
         """`dsnet.schemas.EXAMS`."""
-        return self._table("EXAMS", "exams.csv")
+        return self._table("EXAMS")
 
     @cached_property
     def patients(self) -> "pd.DataFrame":
         """`dsnet.schemas.PATIENTS`."""
-        return self._table("PATIENTS", "patients.csv")
+        return self._table("PATIENTS")
 
     @cached_property
     def decisions(self) -> "pd.DataFrame":
         """`dsnet.schemas.DECISIONS`."""
-        return self._table("DECISIONS", "decisions.csv")
+        return self._table("DECISIONS")
 
     @cached_property
     def ledger(self) -> "pd.DataFrame":
         """`dsnet.schemas.LEDGER`: one row per file, none ever dropped."""
-        table = self._table("LEDGER", "ledger.csv")
+        table = self._table("LEDGER")
         if table["file_key"].tolist() != self.index["file_key"].tolist():
             raise _apart("ledger.csv", "index.parquet")
         return table
@@ -164,7 +182,7 @@ class Results:
     @cached_property
     def exclusions(self) -> "pd.DataFrame":
         """`dsnet.schemas.EXCLUSIONS`: one row per patient."""
-        table = self._table("EXCLUSIONS", "exclusions.csv")
+        table = self._table("EXCLUSIONS")
         if set(table["patient_key"]) != set(self.ledger["patient_key"]) - {""}:
             raise _apart("exclusions.csv", "ledger.csv")
         return table
@@ -185,7 +203,7 @@ class Results:
     @cached_property
     def labels(self) -> "pd.DataFrame":
         """`dsnet.schemas.LABELS`."""
-        table = self._table("LABELS", "labels.csv")
+        table = self._table("LABELS")
         included = self.ledger.loc[self.ledger["status"] == "included", "file_key"]
         if set(table["file_key"]) != set(included):
             raise _apart("labels.csv", "ledger.csv")
@@ -194,7 +212,7 @@ class Results:
     @cached_property
     def split(self) -> "pd.DataFrame":
         """`dsnet.schemas.SPLIT`."""
-        table = self._table("SPLIT", "split.csv")
+        table = self._table("SPLIT")
         if set(table["image_key"]) != set(self.labels["image_key"]):
             raise _apart("split.csv", "labels.csv")
         return table
@@ -225,7 +243,7 @@ class Results:
     @cached_property
     def box_checks(self) -> "pd.DataFrame":
         """`dsnet.schemas.BOX_CHECKS`: what the pixels say of each box."""
-        table = self._table("BOX_CHECKS", "box_checks.csv")
+        table = self._table("BOX_CHECKS")
         if set(table["image_key"]) != set(self.labels["image_key"]):
             raise _apart("box_checks.csv", "labels.csv")
         return table
@@ -234,7 +252,7 @@ class Results:
     def thumbnails(self) -> "pd.DataFrame | None":
         """`dsnet.schemas.THUMBNAILS` of excluded images; None where they were not made."""
         made = (self.cohort / "thumbnails.parquet").exists()
-        return self._table("THUMBNAILS", "thumbnails.parquet") if made else None
+        return self._table("THUMBNAILS") if made else None
 
     def predictions(self, run: str, subset: str) -> "pd.DataFrame":
         """Return `dsnet.schemas.PREDICTIONS` of one training on one subset.
@@ -245,10 +263,7 @@ class Results:
             ``backbone/attention/seedN``.
         subset : {"validation", "test"}
         """
-        from dsnet import schemas  # noqa: PLC0415 - pandas and pandera, where a table is asked for
-
-        path = self.folder / "predictions" / run / f"{subset}.parquet"
-        return schemas.read(schemas.PREDICTIONS, path)
+        return self._table("PREDICTIONS", f"predictions/{run}/{subset}.parquet")
 
     def metrics(self, method: str) -> Json:
         """Return the metrics of a detector (``resnet50/ds``) or baseline (``hu/multinomial``).
@@ -265,9 +280,7 @@ class Results:
 
     def history(self, run: str) -> "pd.DataFrame":
         """Return `dsnet.schemas.HISTORY` of one training."""
-        from dsnet import schemas  # noqa: PLC0415 - as above
-
-        return schemas.read(schemas.HISTORY, self.folder / "models" / run / "history.csv")
+        return self._table("HISTORY", f"models/{run}/history.csv")
 
     def manifest(self, run: str) -> Json:
         """Return the manifest of one training.
@@ -296,11 +309,12 @@ class Results:
         """Return another JSON file of the folder, which must have `keys`."""
         return read_json(self.folder / name, *keys)
 
-    def _table(self, schema: str, name: str) -> "pd.DataFrame":
-        from dsnet import schemas  # noqa: PLC0415 - as above
+    def _table(self, schema: str, path: str = "") -> "pd.DataFrame":
+        """Return a table; without a path below the folder, one of ``cohort/``."""
+        from dsnet import schemas  # noqa: PLC0415 - pandas and pandera, where a table is asked for
 
         checked: pa.DataFrameSchema = getattr(schemas, schema)
-        return schemas.read(checked, self.cohort / name)
+        return schemas.read(checked, self.folder / (path or f"cohort/{checked.name}"))
 
 
 def load_results(folder: Path | str) -> Results:
@@ -335,8 +349,7 @@ def read_source(folder: Path) -> Source:
     UserError
         If it is missing or is not what ingestion writes.
     """
-    path = folder / SOURCE
-    values = read_json(path, *Source.__dataclass_fields__)
+    values = read_json(folder / SOURCE, *Source.__dataclass_fields__)
     return Source(**{name: values[name] for name in Source.__dataclass_fields__})
 
 
@@ -374,14 +387,12 @@ def identify(
     """
     seed = phantom_seed if is_phantom(phantom_seed, uids) else None
     existing = read_source(folder) if (folder / SOURCE).exists() else None
+    if existing is not None and (seed is None) != (existing.phantom_seed is None):
+        raise _another_cohort(folder)  # everybody can compute the key of the phantom's
     if seed is not None:
-        if existing is not None and existing.phantom_seed is None:
-            raise _another_cohort(folder)
         return open_private(private, phantom_id(seed), phantom_seed=seed, create=True)
-    if existing is not None and existing.phantom_seed is not None:
-        raise _another_cohort(folder)  # whose key everybody can compute
     if existing is not None:
-        known = _open_checked(existing, folder, private, None)
+        known = Results(folder).private(private)
         if not share_images(marks, mapped_marks(private, existing.cohort_id), grown=True):
             raise _another_cohort(folder)
         return known
@@ -398,8 +409,7 @@ def identify(
             remedy="move the folders of all but one of them away, or set the config key results "
             "to the results of the one that is meant",
         )
-    cohort_id = candidates[0] if candidates else new_cohort_id()
-    return open_private(private, cohort_id, create=True)
+    return open_private(private, candidates[0] if candidates else new_cohort_id(), create=True)
 
 
 def check_source(folder: Path, private: Path, cohort: Path) -> None:
@@ -421,30 +431,6 @@ def check_source(folder: Path, private: Path, cohort: Path) -> None:
         results.private(private, cohort)
 
 
-def _open_checked(
-    source: Source, folder: Path, private: Path, cohort: Path | None
-) -> PrivateCohort:
-    known = open_private(private, source.cohort_id, phantom_seed=source.phantom_seed)
-    if not known.map_path.exists():
-        raise UserError(
-            str(known.map_path),
-            expected=f"the map of the cohort that {folder} is of",
-            came="no file",
-            remedy="bring the private folder back from its backup, or delete these results and "
-            "ingest again",
-        )
-    if known.fingerprint != source.key:
-        raise UserError(
-            str(folder / SOURCE),
-            expected="results made with the key that lies in the private folder",
-            came="results made with another key",
-            remedy="bring the right key back from its backup, or delete these results",
-        )
-    if cohort is not None and not recognised(cohort / "dicom", private, source.cohort_id):
-        raise _another_cohort(folder)
-    return known
-
-
 def _another_cohort(folder: Path) -> UserError:
     return UserError(
         str(folder / SOURCE),
@@ -453,11 +439,6 @@ def _another_cohort(folder: Path) -> UserError:
         remedy="set the config key results to another folder, or cohort to the folder of these "
         "results, or delete these results",
     )
-
-
-def _check_keys(name: str, keys: Iterable[str], other: str, known: Iterable[str]) -> None:
-    if not set(keys) - {""} <= set(known):
-        raise _apart(name, other)
 
 
 def _apart(name: str, other: str) -> UserError:

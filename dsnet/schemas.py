@@ -3,6 +3,7 @@
 Those of `dsnet.slice_tables` are named here, too.
 """
 
+import pandas as pd
 import pandera.pandas as pa
 
 from dsnet.slice_tables import (
@@ -30,6 +31,7 @@ from dsnet.slice_tables import (
     SUPPRESSION_IOU,
     is_leaky,
     read,
+    table,
     text_column,
     word_column,
     write,
@@ -66,14 +68,22 @@ __all__ = [
     "SUBSETS",
     "SUPPRESSION_IOU",
     "THUMBNAILS",
+    "empty",
     "is_leaky",
     "read",
     "write",
 ]
 
-INDEX = pa.DataFrameSchema(
-    name="index.parquet",
-    strict=True,
+
+def empty(schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Return a table under `schema` that has no rows."""
+    types = {name: column.dtype.type for name, column in schema.columns.items()}
+    return pd.DataFrame(columns=list(types)).astype(types)
+
+
+INDEX = table(
+    "index.parquet",
+    ordered=False,
     unique=["file_key"],
     columns={
         "file_key": text_column(FILE_KEY),
@@ -171,9 +181,9 @@ INDEX = pa.DataFrameSchema(
     },
 )
 
-MAP = pa.DataFrameSchema(
-    name="map.parquet",
-    strict=True,
+MAP = table(
+    "map.parquet",
+    ordered=False,
     unique=["file_key"],
     # Private: the only way back from a pseudonym. One row per file; unread values are "".
     columns={
@@ -196,10 +206,8 @@ MAP = pa.DataFrameSchema(
     },
 )
 
-ANNOTATIONS = pa.DataFrameSchema(
-    name="annotations.csv",
-    strict=True,
-    ordered=True,
+ANNOTATIONS = table(
+    "annotations.csv",
     # What became of each annotation: one row per annotation and file that it means.
     columns={
         # The annotation file, counted by path, and the row in it (of a mask: the label).
@@ -236,9 +244,9 @@ ANNOTATIONS = pa.DataFrameSchema(
     },
 )
 
-IDENTIFYING = pa.DataFrameSchema(
-    name="identifying.parquet",
-    strict=True,
+IDENTIFYING = table(
+    "identifying.parquet",
+    ordered=False,
     unique=["value", "kind", "form", "patient_key"],
     # Private: what must be in no output.
     columns={
@@ -254,10 +262,8 @@ IDENTIFYING = pa.DataFrameSchema(
 DROPPED_NAME = "dropped.parquet"
 """Beside it, in the same columns: what de-identification removed from the included slices."""
 
-LEDGER = pa.DataFrameSchema(
-    name="ledger.csv",
-    strict=True,
-    ordered=True,
+LEDGER = table(
+    "ledger.csv",
     unique=["file_key"],
     columns={
         "file_key": text_column(FILE_KEY),
@@ -276,10 +282,8 @@ LEDGER = pa.DataFrameSchema(
     },
 )
 
-DEIDENTIFIED = pa.DataFrameSchema(
-    name="files.csv",
-    strict=True,
-    ordered=True,
+DEIDENTIFIED = table(
+    "files.csv",
     unique=["image_key"],
     columns={
         "image_key": text_column(IMAGE_KEY),
@@ -290,10 +294,8 @@ DEIDENTIFIED = pa.DataFrameSchema(
     },
 )
 
-REFUSED = pa.DataFrameSchema(
-    name="refused.csv",
-    strict=True,
-    ordered=True,
+REFUSED = table(
+    "refused.csv",
     unique=["file_key"],
     columns={
         "image_key": text_column(IMAGE_KEY),
@@ -302,10 +304,8 @@ REFUSED = pa.DataFrameSchema(
     },
 )
 
-EXCLUSIONS = pa.DataFrameSchema(
-    name="exclusions.csv",
-    strict=True,
-    ordered=True,
+EXCLUSIONS = table(
+    "exclusions.csv",
     unique=["patient_key"],
     columns={
         "patient_key": text_column(PATIENT_KEY),
@@ -320,10 +320,8 @@ EXCLUSIONS = pa.DataFrameSchema(
 REGIONS = (*LEVELS, "L1-L4")
 """Regions of the lumbar spine that have a T-score."""
 
-EXAMS = pa.DataFrameSchema(
-    name="exams.csv",
-    strict=True,
-    ordered=True,
+EXAMS = table(
+    "exams.csv",
     unique=["patient_key", "study_key", "dxa_row"],
     # What became of every DXA exam, for each CT study of its patient; dates stay private.
     columns={
@@ -345,10 +343,8 @@ EXAMS = pa.DataFrameSchema(
 HISTORIES = ("fracture_history", "spine_surgery", "tumour", "bone_hyperplasia")
 """Columns of a patient's history, of which a yes excludes (section 3.1, items 3 and 4)."""
 
-PATIENTS = pa.DataFrameSchema(
-    name="patients.csv",
-    strict=True,
-    ordered=True,
+PATIENTS = table(
+    "patients.csv",
     unique=["patient_key"],
     # One row per patient of the CT or of one of the hospital's tables.
     columns={
@@ -366,10 +362,8 @@ PATIENTS = pa.DataFrameSchema(
     },
 )
 
-DECISIONS = pa.DataFrameSchema(
-    name="decisions.csv",
-    strict=True,
-    ordered=True,
+DECISIONS = table(
+    "decisions.csv",
     unique=["scope", "key"],
     # A reader's decisions, one row for each file, series or patient that one means.
     columns={
@@ -385,10 +379,8 @@ DECISIONS = pa.DataFrameSchema(
     },
 )
 
-LABELS = pa.DataFrameSchema(
-    name="labels.csv",
-    strict=True,
-    ordered=True,
+LABELS = table(
+    "labels.csv",
     unique=["image_key", "level"],
     columns={
         "image_key": text_column(IMAGE_KEY),
@@ -403,10 +395,8 @@ LABELS = pa.DataFrameSchema(
     },
 )
 
-BOX_CHECKS = pa.DataFrameSchema(
-    name="box_checks.csv",
-    strict=True,
-    ordered=True,
+BOX_CHECKS = table(
+    "box_checks.csv",
     unique=["image_key", "level"],
     # What the pixels say of each stored box, in the order of the store.
     columns={
@@ -422,10 +412,8 @@ BOX_CHECKS = pa.DataFrameSchema(
     },
 )
 
-THUMBNAILS = pa.DataFrameSchema(
-    name="thumbnails.parquet",
-    strict=True,
-    ordered=True,
+THUMBNAILS = table(
+    "thumbnails.parquet",
     unique=["file_key"],
     # Small pictures of excluded images, for the report.
     columns={
@@ -439,10 +427,8 @@ THUMBNAILS = pa.DataFrameSchema(
 FEATURES_HU = ("core_mean_hu", "core_sd_hu", "core_p10_hu", "rim_mean_hu")
 """What the HU baseline measures of a vertebral body; see `dsnet.baseline.features`."""
 
-FEATURES = pa.DataFrameSchema(
-    name="features.csv",
-    strict=True,
-    ordered=True,
+FEATURES = table(
+    "features.csv",
     unique=["image_key", "level"],
     # One row per annotated box; empty features where nothing was measured.
     columns={

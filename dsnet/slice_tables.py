@@ -3,6 +3,7 @@
 Apart from the other tables, so that a change of these trains nothing again (docs/adr/0006).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -55,6 +56,30 @@ def word_column(*words: str, blank: bool = False) -> pa.Column:
     return pa.Column(str, pa.Check.isin([*words, ""] if blank else list(words)), nullable=False)
 
 
+def table(
+    name: str,
+    columns: dict[str, pa.Column],
+    *,
+    unique: Sequence[str] = (),
+    ordered: bool = True,
+) -> pa.DataFrameSchema:
+    """Return the schema of a table with these columns and no others.
+
+    Parameters
+    ----------
+    name : str
+        Of its file.
+    columns : dict of Column
+    unique : sequence of str
+        Columns in which each two rows differ.
+    ordered : bool
+        Whether the columns stand in this order.
+    """
+    return pa.DataFrameSchema(
+        columns, name=name, strict=True, ordered=ordered, unique=list(unique) or None
+    )
+
+
 NUMBER = pa.Column(float, nullable=True)
 COUNT = pa.Column("Int64", nullable=True)
 FLAG = pa.Column(bool)
@@ -64,10 +89,8 @@ BOX = ("x_min", "y_min", "x_max", "y_max")
 """Box edges in pixels: pixel i covers [i, i + 1), so a COCO box x, y, w, h has the edges
 x, y, x + w, y + h; x runs along a row (columns), y down the rows."""
 
-SPLIT = pa.DataFrameSchema(
-    name="split.csv",
-    strict=True,
-    ordered=True,
+SPLIT = table(
+    "split.csv",
     unique=["image_key"],
     columns={
         # In a split by image alone (split.unit): the mark of what measures leakage.
@@ -86,10 +109,8 @@ def is_leaky(split: pd.DataFrame) -> bool:
     return "leaky" in split.columns
 
 
-SLICES = pa.DataFrameSchema(
-    name="slices.csv",
-    strict=True,
-    ordered=True,
+SLICES = table(
+    "slices.csv",
     unique=["image_key", "level"],
     columns={
         # Row of the store; one image may hold several boxes.
@@ -103,10 +124,8 @@ SLICES = pa.DataFrameSchema(
     },
 )
 
-NEGATIVES = pa.DataFrameSchema(
-    name="negatives.csv",
-    strict=True,
-    ordered=True,
+NEGATIVES = table(
+    "negatives.csv",
     unique=["image_key"],
     # Slices that are known to show no body of L1 to L4, in the order of their store.
     columns={
@@ -119,10 +138,8 @@ NEGATIVES = pa.DataFrameSchema(
     },
 )
 
-HISTORY = pa.DataFrameSchema(
-    name="history.csv",
-    strict=True,
-    ordered=True,
+HISTORY = table(
+    "history.csv",
     unique=["epoch"],
     # One row per epoch of one training; losses are means over its batches.
     columns={
@@ -141,10 +158,8 @@ HISTORY = pa.DataFrameSchema(
     },
 )
 
-PREDICTIONS = pa.DataFrameSchema(
-    name="predictions.parquet",
-    strict=True,
-    ordered=True,
+PREDICTIONS = table(
+    "predictions.parquet",
     columns={
         "image_key": text_column(IMAGE_KEY),
         # On the store's grid.

@@ -1,4 +1,4 @@
-"""The digest of the source that a step runs: its import closure within this package.
+"""The source that a step runs: the digest of its import closure, its commit and versions.
 
 Snakemake's code trigger does not follow imports. A rule therefore names this digest, so that a step
 is run again when, and only when, a module that it may import has changed (docs/adr/0002). The
@@ -8,9 +8,15 @@ loads.
 
 import ast
 import hashlib
+import os
+import platform
+import subprocess
 from collections.abc import Iterator
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+
+from dsnet import __version__
 
 _ROOT = Path(__file__).parent
 
@@ -47,16 +53,11 @@ def closure(module: str) -> list[Path]:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting += [*_parents(name), *_imports(name)]
+            # Its package's ``__init__`` runs before a module.
+            waiting += [*filter(None, [name.rpartition(".")[0]]), *_imports(name)]
     sources = {_path(name) for name in seen}
     data = {path for source in sources if source.name != "__init__.py" for path in _data(source)}
     return sorted(sources | data)
-
-
-def _parents(name: str) -> Iterator[str]:
-    """Yield the packages whose ``__init__`` runs before a module."""
-    parts = name.split(".")
-    yield from (".".join(parts[:stop]) for stop in range(1, len(parts)))
 
 
 @cache
@@ -104,16 +105,41 @@ def _path(name: str) -> Path:
 @cache
 def _data(source: Path) -> tuple[Path, ...]:
     """Return the files that are not Python beside a module and in folders without modules."""
-    folders = [path for path in source.parent.iterdir() if path.is_dir() and _holds_data(path)]
     files = [path for path in source.parent.iterdir() if path.is_file()]
-    files += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    for folder in source.parent.iterdir():
+        is_package = (folder / "__init__.py").exists()
+        if folder.is_dir() and not is_package and folder.name != "__pycache__":
+            files += [path for path in folder.rglob("*") if path.is_file()]
     return tuple(path for path in files if path.suffix not in (".py", ".pyc"))
-
-
-def _holds_data(folder: Path) -> bool:
-    return folder.name != "__pycache__" and not (folder / "__init__.py").exists()
 
 
 @cache
 def _read(path: Path) -> bytes:
     return path.read_bytes()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of those on which weights depend."""
+    packages = ("lightning-fabric", "numpy", "torch", "torchvision")
+    own = {"python": platform.python_version(), "dsnet": __version__}
+    return own | {name: version(name) for name in packages}
+
+
+def commit() -> str:
+    """Return the commit of the package's sources, ``unknown`` outside a clone.
+
+    A clone may be another user's, as in a container. An image without a clone has the commit of its
+    build in the environment variable ``DSNET_COMMIT``.
+    """
+    built = os.environ.get("DSNET_COMMIT") or "unknown"
+    try:
+        answer = subprocess.run(
+            ["git", "-c", "safe.directory=*", "rev-parse", "HEAD"],  # noqa: S607 - git, where it is
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return built
+    return answer.stdout.strip() if answer.returncode == 0 else built

@@ -16,15 +16,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel, ValidationError
 
-from dsnet import failures
-from dsnet.config.section import explain
-from dsnet.errors import UserError
-from dsnet.failures import Failure
+from dsnet.config import explain
+from dsnet.errors import Failure, UserError, record_failure
 from dsnet.files import cannot_write, write_text
 
 _PACKAGE = Path(__file__).parent
@@ -115,21 +113,17 @@ def reporting(*, show_private: bool = False, log: Path | None = None) -> Iterato
         return
     try:
         yield
-    except UserError as error:
-        detail = f" [{error.private}]" if show_private and error.private else ""
-        failures.record(Failure(str(error), error.private, str(log or "")))
-        with suppress(UserError):  # the log may lie in the folder that cannot be written
-            _record(log, str(error))
-        _leave(f"{error}{detail}", 1)
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             raise  # typer then ends with status 1, as other programs whose reader has enough
-        full = cannot_write(error)
-        sentence = str(full) if full else _fault(error)
-        failures.record(Failure(sentence, "", str(log or "")))
-        with suppress(UserError):
+        known = error if isinstance(error, UserError) else cannot_write(error)
+        sentence, private = (str(known), known.private) if known else (_fault(error), "")
+        record_failure(Failure(sentence, private, str(log or "")))
+        with suppress(UserError):  # the log may lie in the folder that cannot be written
             _record(log, sentence)
-        _leave(sentence, 1 if full else 70)
+        detail = f" [{private}]" if show_private and private else ""
+        print(f"dsnet: {sentence}{detail}", file=sys.stderr)
+        raise SystemExit(1 if known else 70) from error
 
 
 def _nobody_reads() -> bool:
@@ -149,11 +143,6 @@ def debugging() -> bool:
 def _record(log: Path | None, sentence: str) -> None:
     if log is not None:
         write_text(log, sentence + "\n")
-
-
-def _leave(sentence: str, status: int) -> NoReturn:
-    print(f"dsnet: {sentence}", file=sys.stderr)
-    raise SystemExit(status)
 
 
 def _fault(error: Exception) -> str:

@@ -1,4 +1,6 @@
+import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -6,13 +8,24 @@ from pydantic import BaseModel
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from dsnet.config import documents
 from dsnet.config.cohort import Criteria
 from dsnet.config.load import Config, check_yaml, load
 from dsnet.errors import UserError
 from dsnet.report.methods_section import settings as settings_of
 
-CONFIG = Path(__file__).resolve().parents[1] / "config"
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "config"
+
+
+@pytest.fixture(scope="module")
+def config_files() -> ModuleType:
+    """Return what writes files from the types."""
+    spec = importlib.util.spec_from_file_location("config_files", ROOT / "docs" / "config_files.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> set[str]:
@@ -73,15 +86,15 @@ def test_the_papers_settings_are_the_defaults_and_win_over_the_demos() -> None:
     assert (paper.slices.size_px, paper.train.validate_every) == (512, 1)
 
 
-def test_what_is_written_from_the_types_is_up_to_date() -> None:
+def test_what_is_written_from_the_types_is_up_to_date(config_files: ModuleType) -> None:
     text = (CONFIG / "config.yaml").read_text(encoding="utf-8")
-    assert text == documents.commented_yaml(yaml.safe_load(text))
-    assert (CONFIG / "schema.json").read_text(encoding="utf-8") == documents.schema()
-    assert (CONFIG / "README.md").read_text(encoding="utf-8").endswith(documents.reference())
+    assert text == config_files.commented_yaml(yaml.safe_load(text))
+    assert (CONFIG / "schema.json").read_text(encoding="utf-8") == config_files.schema()
+    assert (CONFIG / "README.md").read_text(encoding="utf-8").endswith(config_files.reference())
 
 
-def test_every_key_has_a_meaning() -> None:
-    meanings = documents.reference().splitlines()[2:]
+def test_every_key_has_a_meaning(config_files: ModuleType) -> None:
+    meanings = config_files.reference().splitlines()[2:]
     assert [line for line in meanings if line.endswith("|  |")] == []
 
 

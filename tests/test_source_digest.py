@@ -1,14 +1,16 @@
 import json
+import os
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 import dsnet
 from dsnet import source_digest as module
-from dsnet.source_digest import closure, source_digest
+from dsnet.source_digest import closure, commit, source_digest, versions
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +70,7 @@ def test_a_training_depends_on_no_statistic_and_on_no_other_section_of_the_confi
         | {"phantom", "ingest", "match", "exclude", "label", "cohort", "dicom"}
     )
     config = {name for name in mine if name.startswith("config/")}
-    assert config == {"config/__init__.py", "config/section.py", "config/detector.py"}
+    assert config == {"config/__init__.py", "config/detector.py"}
 
 
 def test_the_digest_changes_with_a_file_of_the_closure_and_no_other(
@@ -119,3 +121,44 @@ def test_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_the_package_need_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in conda's environment, where steps import it from the clone."""
+    installed = module.version
+
+    def version(name: str) -> str:
+        if name == "dsnet":
+            raise PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(module, "version", version)
+    assert versions()["dsnet"]
+
+
+def test_the_commit_is_known_in_a_clone_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.fullmatch("[0-9a-f]{40}|unknown", commit())
+
+    def missing(*_args: object, **_kwargs: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(subprocess, "run", missing)
+    assert commit() == "unknown"
+    monkeypatch.setenv("DSNET_COMMIT", "a" * 40)
+    assert commit() == "a" * 40
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root changes owners")
+def test_the_commit_of_another_users_clone_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message", "a"]):
+        subprocess.run([*git, *words], check=True)
+    made = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 12345, 12345)
+    refused = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=False)
+    assert b"dubious ownership" in refused.stderr
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    assert commit() == made

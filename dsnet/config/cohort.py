@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from dsnet.config.section import Fraction, Length, Section
+from dsnet.config import Fraction, Length, Section
 
 TScoreSource = Literal["patient", "vertebra", "lowest"]
 """Which T-score labels a vertebra: the patient's L1-L4, its own, or the lowest.

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dsnet.config.section import Fraction, Length, Positive, Section
+from dsnet.config import Fraction, Length, Positive, Section
 
 Attention = Literal["none", "se", "sk", "eca", "ds"]
 Backbone = Literal["resnet50", "vgg16", "mobilenet_v2", "mobilenet_v3_large"]

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import typer
 import yaml
 from pydantic import Field, ValidationError
 
+from dsnet.config import EXTERNAL, Section, explain
 from dsnet.config.cohort import (
     Annotations,
     Clinical,
@@ -20,9 +22,7 @@ from dsnet.config.cohort import (
     Split,
 )
 from dsnet.config.detector import Detector, Train
-from dsnet.config.evaluate import Baseline, Evaluate, Leakage
-from dsnet.config.output import Deidentify, PhiCheck, Report
-from dsnet.config.section import EXTERNAL, Section, explain
+from dsnet.config.evaluate import Baseline, Deidentify, Evaluate, Leakage, PhiCheck, Report
 from dsnet.errors import UserError
 
 FOLDERS = ("cohort", "results", "private", "external")
@@ -93,6 +93,20 @@ LOCAL = Path("config", "local.yaml")
 """A user's own settings above the demo's; written by ``dsnet init``, and not of the project."""
 
 
+ConfigFile = Annotated[
+    list[Path],
+    typer.Option(
+        "--configfile",
+        help="As for snakemake: above config/config.yaml and config/local.yaml, and a later one "
+        "above an earlier one.",
+    ),
+]
+"""An option of commands."""
+
+CONFIG: Final[list[Path]] = []
+"""Its default: no file."""
+
+
 def config_files(folder: Path = Path()) -> list[Path]:
     """Return the config files that are read without being named, in their order."""
     return [folder / DEMO, *([folder / LOCAL] if (folder / LOCAL).exists() else [])]
@@ -152,6 +166,40 @@ def load(values: Mapping[str, Any], files: Sequence[Path] = ()) -> Config:
             came=explain(error, Config, partial(_set_in, files)),
             remedy="correct the config file or --config",
         ) from error
+
+
+def read_config(files: list[Path], results: Path | None = None) -> Config:
+    """Return the config as the workflow reads it.
+
+    Parameters
+    ----------
+    files : list of Path
+        As of ``--configfile``, above those of `config_files`.
+    results : Path, optional
+        A results folder; if it is of an external cohort, the config is that cohort's.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or wrong.
+    """
+    # Snakemake's own reading and merging, so that both always see the same config.
+    from snakemake.common.configfile import load_configfile  # noqa: PLC0415 - slow to import
+    from snakemake.utils import update_config  # noqa: PLC0415 - as above
+
+    values: dict[str, object] = {}
+    every = [*config_files(), *files]
+    for path in every:
+        if not path.exists():
+            raise UserError(
+                str(path),
+                expected="the config file",
+                came="no file",
+                remedy="call dsnet in the project's folder, or name one with --configfile",
+            )
+        check_yaml(path)
+        update_config(values, load_configfile(path))
+    return load(values, every).of_results(results)
 
 
 def _set_in(files: Sequence[Path], key: tuple[str | int, ...], value: Any) -> str:

@@ -39,10 +39,6 @@ class Example:
     boxes: Tensor
     labels: Tensor
 
-    def target(self) -> dict[str, Tensor]:
-        """Return the boxes and labels as torchvision's detectors want them."""
-        return {"boxes": self.boxes, "labels": self.labels}
-
 
 class Negatives(Dataset[Example]):
     """The images of one subset that show no body of L1 to L4; there may be none.
@@ -78,7 +74,7 @@ class Negatives(Dataset[Example]):
         """Return the image `index` after `augmentation`."""
         image = self._images[self.table["row"][index]].astype(np.float32)
         hu, boxes = augmentation(torch.from_numpy(image), torch.zeros(0, 4))
-        shown = apply_windows(hu.numpy(), self._windows)
+        shown = apply_windows(hu, self._windows)
         labels = torch.zeros(0, dtype=torch.int64)
         return Example(self.table["image_key"][index], shown, boxes, labels)
 
@@ -153,20 +149,20 @@ class SliceDataset(Dataset[Example]):
         )
         return Example(
             self._store.image_keys[row],
-            apply_windows(hu.numpy(), self._windows),
+            apply_windows(hu, self._windows),
             boxes,
             torch.from_numpy(self._store.labels(row).copy()),
         )
 
 
-def apply_windows(hu: NDArray[np.int16 | np.float32], windows: Sequence[Window]) -> Tensor:
+def apply_windows(hu: Tensor | NDArray[np.int16], windows: Sequence[Window]) -> Tensor:
     """Return three channels in [0, 1]; the detector itself normalises them as torchvision does.
 
     docs/interpretations.md#21
 
     Parameters
     ----------
-    hu : int16 or float32 (height, width)
+    hu : float32 or int16 (height, width)
         Hounsfield units.
     windows : sequence of Window
         One, which all channels share, or three.
@@ -182,11 +178,7 @@ def apply_windows(hu: NDArray[np.int16 | np.float32], windows: Sequence[Window])
     >>> apply_windows(hu, [Window(centre_hu=300, width_hu=1500)])[0]
     tensor([[0.0000, 0.5000, 1.0000, 1.0000]])
     """
-    return windowed(torch.from_numpy(hu.astype(np.float32)), windows)
-
-
-def windowed(values: Tensor, windows: Sequence[Window]) -> Tensor:
-    """Return `apply_windows` of a float32 tensor of HU."""
+    values = hu if isinstance(hu, Tensor) else torch.from_numpy(hu.astype(np.float32))
     channels = []
     for window in windows:
         low_hu = window.centre_hu - window.width_hu / 2

@@ -118,7 +118,10 @@ def branch_shares(network: FasterRCNN, dataset: SliceDataset) -> dict[str, float
         By the name of each `dsnet.detect.attention.Residual`: the root mean square of gamma A(x),
         divided by that of x.
     """
-    squares: dict[str, list[float]] = {name: [0.0, 0.0] for name in residuals(network)}
+    branches = residuals(network)
+    if not branches:
+        return {}
+    squares: dict[str, list[float]] = {name: [0.0, 0.0] for name in branches}
 
     def add(sums: list[float], _module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         for number, values in enumerate((output - inputs[0], inputs[0])):
@@ -126,7 +129,7 @@ def branch_shares(network: FasterRCNN, dataset: SliceDataset) -> dict[str, float
 
     hooks = [
         module.register_forward_hook(partial(add, squares[name]))
-        for name, module in residuals(network).items()
+        for name, module in branches.items()
     ]
     try:
         predict(network, dataset)

@@ -4,7 +4,6 @@ docs/interpretations.md#4 to #9
 """
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +160,8 @@ def _base(config: Detector, backbone: Backbone, size_px: int, pixel_mm: float) -
     pyramid = has_pyramid(config, backbone)
     # One edge for each map of a pyramid, all of them on the one map.
     sizes = tuple((edge,) for edge in edges_px) if pyramid else (edges_px,)
+    # One map gives as many proposals as the maps of a pyramid together.
+    per_map = config.proposals * len(sizes[0])
     maps = build_backbone(
         backbone,
         _norm(config, backbone),
@@ -174,38 +175,26 @@ def _base(config: Detector, backbone: Backbone, size_px: int, pixel_mm: float) -
         max_size=size_px,
         rpn_anchor_generator=Anchors(sizes, (_ASPECT_RATIOS,) * len(sizes)),
         rpn_head=Float32RPNHead(maps.out_channels, len(sizes[0]) * len(_ASPECT_RATIOS)),
-        **_proposals(config, len(sizes[0])),
+        rpn_pre_nms_top_n_train=per_map,
+        rpn_pre_nms_top_n_test=per_map,
+        rpn_post_nms_top_n_train=config.proposals,
+        rpn_post_nms_top_n_test=config.proposals,
     )
     network.rpn.__class__ = Proposals  # FasterRCNN makes torchvision's, with the same weights
-    network.roi_heads = Heads(class_loss(config), network.roi_heads, **_head_settings(config))
+    network.roi_heads = Heads(
+        class_loss(config),
+        network.roi_heads,
+        # torchvision's defaults, except for the samples and interpretation 16b.
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=config.roi_samples,
+        positive_fraction=0.25,
+        bbox_reg_weights=None,
+        score_thresh=SCORE_FLOOR,
+        nms_thresh=SUPPRESSION_IOU,
+        detections_per_img=MAX_DETECTIONS,
+    )
     return network
-
-
-def _proposals(config: Detector, sizes_per_map: int) -> dict[str, int]:
-    """Return how many proposals each map gives before, and an image has after, suppression.
-
-    The same in training as in testing; one map gives as many as the maps of a pyramid together.
-    """
-    counts = {"pre": config.proposals * sizes_per_map, "post": config.proposals}
-    return {
-        f"rpn_{when}_nms_top_n_{mode}": count
-        for when, count in counts.items()
-        for mode in ("train", "test")
-    }
-
-
-def _head_settings(config: Detector) -> dict[str, Any]:
-    """Return torchvision's defaults, except for the samples and interpretation 16b."""
-    return {
-        "fg_iou_thresh": 0.5,
-        "bg_iou_thresh": 0.5,
-        "batch_size_per_image": config.roi_samples,
-        "positive_fraction": 0.25,
-        "bbox_reg_weights": None,
-        "score_thresh": SCORE_FLOOR,
-        "nms_thresh": SUPPRESSION_IOU,
-        "detections_per_img": MAX_DETECTIONS,
-    }
 
 
 class Network(FasterRCNN):  # type: ignore[misc]  # torchvision has no types
@@ -228,16 +217,30 @@ class Network(FasterRCNN):  # type: ignore[misc]  # torchvision has no types
             ``boxes`` float32 (objects, 4) and ``labels`` int64 (objects,) of each image, in
             training alone.
         """
-        height, width = size = images[0].shape[1:]
-        step = self.transform.size_divisible
-        batch = functional.pad(
-            self.transform.normalize(torch.stack(images)), (0, -width % step, 0, -height % step)
-        )
-        padded = ImageList(batch, [size] * len(images))
-        features = self.backbone(batch)
-        if isinstance(features, Tensor):
-            features = {"0": features}
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
         wanted = targets if self.training else None
-        proposals, first = self.rpn(padded, features, wanted)
-        detections, second = self.roi_heads(features, proposals, padded.image_sizes, wanted)
+        features, proposals, first = self.propose(torch.stack(images), sizes, wanted)
+        detections, second = self.roi_heads(features, proposals, sizes, wanted)
         return {**second, **first} if self.training else detections
+
+    def propose(
+        self,
+        images: Tensor,
+        sizes: list[tuple[int, int]],
+        targets: list[dict[str, Tensor]] | None = None,
+    ) -> tuple[dict[str, Tensor], list[Tensor], dict[str, Tensor]]:
+        """Return the feature maps, the proposals of each image, and the losses of these.
+
+        Parameters
+        ----------
+        images : float32 (images, 3, height, width)
+        sizes : list of (height, width)
+            Of each image.
+        targets : list of dict, optional
+            As in `forward`; without them there are no losses.
+        """
+        (height, width), step = sizes[0], self.transform.size_divisible
+        padding = (0, -width % step, 0, -height % step)
+        batch = functional.pad(self.transform.normalize(images), padding)
+        features = self.backbone(batch)
+        return features, *self.rpn(ImageList(batch, sizes), features, targets)

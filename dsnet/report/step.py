@@ -35,8 +35,8 @@ from dsnet.results import Json, Results
 from dsnet.schemas import BOX, CLASSES
 from dsnet.slices.store import SliceStore
 from dsnet.slices.thumbnails import RULE, choose, picture, showable
+from dsnet.source_digest import commit
 from dsnet.step import run
-from dsnet.train.manifest import commit
 
 SCRIPTS = ("table.js", "grid.js", "patient.js", "start.js")
 """In the order in which they stand on the page."""

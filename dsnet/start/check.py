@@ -5,7 +5,6 @@ on, so that what follows needs no second implementation of any rule.
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from itertools import groupby
 from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -49,67 +48,13 @@ from dsnet.results import SOURCE, Results
 from dsnet.schemas import CLASSES
 from dsnet.slices.step import build, store_tasks
 from dsnet.split.assign import assign_patients, describe_patients
+from dsnet.start.faults import Checked, Weight, sorted_faults
 
-Weight = Literal["stop", "loss", "note"]
-"""The run would stop; patients or files would be lost; something to know."""
-
-WEIGHTS: Final[tuple[Weight, ...]] = ("stop", "loss", "note")
-
-_NUMBER: Final = re.compile(r"\d+")
 _LISTED: Final = 6
 """Names of a kind (kernels, criteria) that one line lists."""
 
 _NOT_DECODED: Final = Evidence(-1000.0, 1500.0, 0, 0.0, 0.0, 0.0, "")
 """Stands for the pixels of a file of which the header alone is read: they exclude nothing."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong in one way, in one place or in many.
-
-    Attributes
-    ----------
-    weight : {"stop", "loss", "note"}
-    error : UserError
-        The first.
-    others : tuple of UserError
-        Those that differ from it in their row alone.
-    """
-
-    weight: Weight
-    error: UserError
-    others: tuple[UserError, ...] = ()
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What a cohort would become.
-
-    Attributes
-    ----------
-    faults : tuple of Fault
-        Worst first.
-    files, patients : int
-        Files below ``dicom/``, and patients of their headers.
-    included : dict of str to int
-        Patients by class, of those that no criterion excludes.
-    images : dict of str to int
-        Labelled images by subset; empty where there can be no split.
-    excluded : dict of str to int
-        Patients by the criterion that excludes them.
-    """
-
-    faults: tuple[Fault, ...]
-    files: int = 0
-    patients: int = 0
-    included: dict[str, int] | None = None
-    images: dict[str, int] | None = None
-    excluded: dict[str, int] | None = None
-
-    @property
-    def stops(self) -> bool:
-        """Whether the workflow would stop."""
-        return any(fault.weight == "stop" for fault in self.faults)
 
 
 def check_cohort(config: Config, *, pixels: bool = False, external: bool = False) -> Checked:
@@ -131,14 +76,14 @@ def check_cohort(config: Config, *, pixels: bool = False, external: bool = False
         private = _private(config)
         index, identities, kernels = _index(folder, config, private, pixels=pixels)
     except UserError as error:
-        return Checked(_sorted([*notes, ("stop", error)]))
+        return Checked(sorted_faults([*notes, ("stop", error)]))
     notes += [*_missing(folder, config), *_unread(index), *_kernels(index, kernels, config)]
     with collect_errors() as stops:  # causes before what follows from them
         read = _read(folder, config, index, identities)
         checked = _outcome(folder, config, private, read, pixels=pixels, external=external)
     notes += _near_misses(read.unmatched)
     notes += [(fault.weight, fault.error) for fault in checked.faults]
-    return replace(checked, faults=_sorted([*notes, *(("stop", error) for error in stops)]))
+    return replace(checked, faults=sorted_faults([*notes, *(("stop", error) for error in stops)]))
 
 
 @dataclass(frozen=True)
@@ -220,7 +165,7 @@ def _outcome(
             with TemporaryDirectory() as scratch, collectable():
                 build(Path(scratch) / "slices.npy", tasks, config.slices)
         else:
-            grid = _sorted(list(_beyond_grid(labels, read.index, config.slices)))
+            grid = sorted_faults(list(_beyond_grid(labels, read.index, config.slices)))
             checked = replace(checked, faults=grid)
         if external:
             checked = replace(checked, images={"test": int(labels["image_key"].nunique())})
@@ -264,16 +209,14 @@ def _beyond_grid(
     for weight, where, how in ways:
         if where.any():
             size_px = 32 * ceil(needed.max() / params.pixel_mm / 32)
-            yield (
-                weight,
-                UserError(
-                    "config slices",
-                    expected=f"boxes within {grid}",
-                    came=f"{int(where.sum()):,} of {len(boxes):,} {how}",
-                    remedy=f"set slices.size_px to {size_px}, or have dsnet check --pixels look "
-                    "where the body is: the workflow stops at a box that the grid cuts",
-                ),
+            error = UserError(
+                "config slices",
+                expected=f"boxes within {grid}",
+                came=f"{int(where.sum()):,} of {len(boxes):,} {how}",
+                remedy=f"set slices.size_px to {size_px}, or have dsnet check --pixels look "
+                "where the body is: the workflow stops at a box that the grid cuts",
             )
+            yield weight, error
 
 
 def read_header(path: str, thresholds: Thresholds, limits: Limits, *, decode: bool = True) -> Facts:
@@ -321,19 +264,17 @@ def _index(
 def _strangers(folder: CohortFolder) -> Iterator[tuple[Weight, UserError]]:
     for name, near in folder.strangers():
         known = f"an entry that is nearly called {near}" if near else "an entry that is not read"
-        yield (
-            "stop" if folder.lacks(near) else "loss" if near else "note",
-            UserError(
-                "cohort folder",
-                expected="dicom/, annotations/, dxa, clinical and review (.csv or .xlsx) and "
-                "cohort.json alone",
-                came=known,
-                remedy=f"rename it to {near}"
-                if near
-                else "move it elsewhere, or let it lie: phi-check searches it",
-                private=name,
-            ),
+        error = UserError(
+            "cohort folder",
+            expected="dicom/, annotations/, dxa, clinical and review (.csv or .xlsx) and "
+            "cohort.json alone",
+            came=known,
+            remedy=f"rename it to {near}"
+            if near
+            else "move it elsewhere, or let it lie: phi-check searches it",
+            private=name,
         )
+        yield "stop" if folder.lacks(near) else "loss" if near else "note", error
 
 
 def _missing(folder: CohortFolder, config: Config) -> Iterator[tuple[Weight, UserError]]:
@@ -356,30 +297,25 @@ def _missing(folder: CohortFolder, config: Config) -> Iterator[tuple[Weight, Use
         except UserError:  # two tables of a name, or one in another format: reading it says so
             continue
         if not there:
-            yield (
-                weight,
-                UserError(
-                    "cohort folder",
-                    expected=what,
-                    came="none",
-                    remedy=f"bring it; without it {consequence}",
-                ),
+            error = UserError(
+                "cohort folder",
+                expected=what,
+                came="none",
+                remedy=f"bring it; without it {consequence}",
             )
+            yield weight, error
 
 
 def _unread(index: pd.DataFrame) -> Iterator[tuple[Weight, UserError]]:
     counts = index.loc[index["fault"] != "", "fault"].value_counts()
     for fault, number in counts.items():
-        yield (
-            "note",
-            UserError(
-                "dicom/",
-                expected="DICOM files that can be read",
-                came=f"others ({fault}: {number:,})",
-                remedy="nothing need be done if they are no images: each is excluded with this "
-                "reason",
-            ),
+        error = UserError(
+            "dicom/",
+            expected="DICOM files that can be read",
+            came=f"others ({fault}: {number:,})",
+            remedy="nothing need be done if they are no images: each is excluded with this reason",
         )
+        yield "note", error
 
 
 def _kernels(
@@ -394,18 +330,16 @@ def _kernels(
     counts = Counter(zip(unknown["vendor"], unknown["kernel"], strict=True)).most_common()
     listed = [f"{name} of {vendor} ({n:,} files)" for (vendor, name), n in counts]
     then = {"review": "flags", "exclude": "excludes", "keep": "keeps"}[rule.unknown_kernel]
-    yield (
-        "loss" if rule.unknown_kernel == "exclude" else "note",
-        UserError(
-            "dicom/",
-            expected="reconstruction kernels of the vendor table",
-            came=", ".join(listed[:_LISTED])
-            + (f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""),
-            remedy="name those that are made for bone in "
-            f"exclude.criteria.not_bone_kernel.bone_kernels; else the rule {then} their files",
-            private=", ".join(f"{row.kernel} is {row.text}" for row in texts.itertuples()),
-        ),
+    error = UserError(
+        "dicom/",
+        expected="reconstruction kernels of the vendor table",
+        came=", ".join(listed[:_LISTED])
+        + (f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""),
+        remedy="name those that are made for bone in "
+        f"exclude.criteria.not_bone_kernel.bone_kernels; else the rule {then} their files",
+        private=", ".join(f"{row.kernel} is {row.text}" for row in texts.itertuples()),
     )
+    yield "loss" if rule.unknown_kernel == "exclude" else "note", error
 
 
 def _near_misses(unmatched: Sequence[UnmatchedId]) -> Iterator[tuple[Weight, UserError]]:
@@ -419,17 +353,15 @@ def _near_misses(unmatched: Sequence[UnmatchedId]) -> Iterator[tuple[Weight, Use
     for (side, how), group in groupby(sorted(near), key=lambda item: item[:2]):
         pairs = [(one, other) for _, _, one, other in group]
         ids = {one for one, _ in pairs}
-        yield (
-            "loss",
-            UserError(
-                "dicom/" if side == "ct" else side,
-                expected="each patient under one ID in headers and tables",
-                came=f"IDs that differ from another one by {how} alone: {len(ids):,}",
-                remedy="write both alike (patient_id as text keeps its zeros), or leave them if "
-                "they are two patients; an ID without its partner counts as no_dxa",
-                private="; ".join(f"{one} ~ {other}" for one, other in pairs),
-            ),
+        error = UserError(
+            "dicom/" if side == "ct" else side,
+            expected="each patient under one ID in headers and tables",
+            came=f"IDs that differ from another one by {how} alone: {len(ids):,}",
+            remedy="write both alike (patient_id as text keeps its zeros), or leave them if "
+            "they are two patients; an ID without its partner counts as no_dxa",
+            private="; ".join(f"{one} ~ {other}" for one, other in pairs),
         )
+        yield "loss", error
     counts = Counter(one.side for one in unmatched if not one.near)
     for side, came, follows in (
         ("ct", "patients of the CT without a row in the DXA table", "it is excluded (no_dxa)"),
@@ -438,24 +370,11 @@ def _near_misses(unmatched: Sequence[UnmatchedId]) -> Iterator[tuple[Weight, Use
     ):
         if counts[side]:
             names = [one.patient_id for one in unmatched if one.side == side and not one.near]
-            yield (
-                "loss" if side == "ct" else "note",
-                UserError(
-                    "dicom/" if side == "ct" else side,
-                    expected="the same patients in headers and tables",
-                    came=f"{came}: {counts[side]:,}",
-                    remedy=f"bring what such a patient lacks, or leave it: {follows}",
-                    private=", ".join(names),
-                ),
+            error = UserError(
+                "dicom/" if side == "ct" else side,
+                expected="the same patients in headers and tables",
+                came=f"{came}: {counts[side]:,}",
+                remedy=f"bring what such a patient lacks, or leave it: {follows}",
+                private=", ".join(names),
             )
-
-
-def _sorted(found: Sequence[tuple[Weight, UserError]]) -> tuple[Fault, ...]:
-    """Return the faults, worst first, those together that differ in numbers alone."""
-    alike: dict[tuple[object, ...], list[UserError]] = {}
-    once = {(weight, str(error), error.private): (weight, error) for weight, error in found}
-    for weight, error in once.values():  # a table that two functions read shows its faults twice
-        texts = (error.where, error.expected, error.came, error.remedy)
-        alike.setdefault((weight, *(_NUMBER.sub("#", text) for text in texts)), []).append(error)
-    faults = [Fault(key[0], group[0], tuple(group[1:])) for key, group in alike.items()]  # type: ignore[arg-type]  # the weight
-    return tuple(sorted(faults, key=lambda fault: WEIGHTS.index(fault.weight)))
+            yield "loss" if side == "ct" else "note", error

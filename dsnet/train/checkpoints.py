@@ -135,7 +135,11 @@ def _locked(path: Path, owner: Path) -> BaseFileLock:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-    lease = SoftFileLease(path / _LEASE, lease_duration=_LEASE_S, on_compromise=_lost)
+
+    def end(_: object) -> None:  # in order: another node took the lease, not renewed in time
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    lease = SoftFileLease(path / _LEASE, lease_duration=_LEASE_S, on_compromise=end)
     return _acquired(lease, path, owner)
 
 
@@ -170,11 +174,6 @@ def _busy(path: Path, holder: str) -> UserError:
         came=f"one that is running ({holder})",
         remedy="wait for its end, or stop that process",
     )
-
-
-def _lost(_: object) -> None:
-    """End this training in order: another node took its lease, since it was not renewed in time."""
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _check_numerics(path: Path, numerics: str) -> None:

@@ -11,11 +11,8 @@ import json
 import math
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -31,8 +28,8 @@ from dsnet import slice_tables as schemas
 from dsnet.config.detector import Detector, Train, Variant
 from dsnet.detect.attention import project_gammas, residuals
 from dsnet.detect.backbone import ATTENTION_PREFIX
-from dsnet.detect.dataset import Example, Negatives, SliceDataset
-from dsnet.detect.device import reproducible, this_machine
+from dsnet.detect.dataset import Negatives, SliceDataset
+from dsnet.detect.device import replace_layers, reproducible, this_machine
 from dsnet.detect.heads import class_loss
 from dsnet.detect.inference import branch_shares, predict
 from dsnet.detect.model import build, frozen_norm, trainable_layers
@@ -42,34 +39,29 @@ from dsnet.evaluate.average_precision import ap50
 from dsnet.evaluate.scene import scene
 from dsnet.files import read_json, sha256, write_json
 from dsnet.slice_tables import is_leaky
+from dsnet.source_digest import commit, versions
 from dsnet.step import run
-from dsnet.train.augment import augment
 from dsnet.train.checkpoints import RunFolder, run_folder, save
-from dsnet.train.cpu_layers import replace_layers
 from dsnet.train.data import (
     Stream,
     class_weights,
-    device_share,
     epoch_batches,
     epoch_images,
     image_classes,
+    loaded,
     negatives_per_batch,
+    on_device,
     torch_seed,
     with_negatives,
 )
 from dsnet.train.launch import device_count, launched, open_fabric, share_norms
-from dsnet.train.manifest import describe
 
 Row = dict[str, Any]
 """One epoch of the history, under `schemas.HISTORY`."""
 
-Change = Callable[..., tuple[Tensor, Tensor]]
-"""From an image in HU, its boxes and ``index`` to what the network sees in an epoch."""
-
 _CHECKPOINT_FORMAT = 3  # a checkpoint of another is not resumed
 _DATA = ("cohort", "synthetic", "size_px", "pixel_mm")
 _VALIDATION = {"validation_map": "map", "validation_box_ap50": "box_ap50"}
-_LOADING_THREADS = 4
 _DROPS = (0.60, 0.85)  # of all steps; torchvision's reference drops after 16 and 22 of 26 epochs
 
 
@@ -185,7 +177,7 @@ def train(
         epoch = best_epoch(rows, params)
         if epoch < len(rows):
             network.load_state_dict(read_state(folder.weights(epoch)))
-        attention = _attention_facts(network.to(machine.device), validation)
+        shares = branch_shares(network.to(machine.device), validation)
         network.cpu()
         save(network.state_dict(), weights)
         columns = list(schemas.HISTORY.columns)
@@ -199,11 +191,13 @@ def train(
             "class_weights": class_weight and dict(zip(schemas.CLASSES, class_weight, strict=True)),
             "seconds": round(sum(row["seconds"] for row in rows), 1),
             **_sizes(network),
-            **attention,
+            "gamma": {name: branch.gamma.item() for name, branch in residuals(network).items()},
+            "branch_share": shares,
             "backbone_layers_trained": trainable_layers(detector, variant.backbone),
             "norms_frozen": frozen_norm(detector),
         }
-        write_json(manifest, describe(**record, result=result))
+        made_by = {"commit": commit(), "versions": versions()}
+        write_json(manifest, {**made_by, **record, "result": result})
         folder.clear()
 
 
@@ -282,19 +276,19 @@ def train_one_epoch(
     size = config.batch_size - each
     batches = epoch_batches(images, size, seed=seed, epoch=epoch, devices=world)
     batches = with_negatives(batches, len(training), count, each, seed=seed, epoch=epoch)
-    shares = [device_share(batch, rank, world) for batch in batches]
-    change = partial(augment, config=config, seed=seed, epoch=epoch)
+    shares = [batch[rank::world] for batch in batches]  # together, all devices see all images
     losses: list[dict[str, float]] = []
     unread: tuple[list[str], dict[str, Tensor]] | None = None
     model.train()
-    for number, examples in enumerate(_loaded(training, shares, change, fabric.device)):
+    examples_of = loaded(training, shares, config, fabric.device, seed=seed, epoch=epoch)
+    for number, examples in enumerate(examples_of):
         rate = learning_rate(epoch * len(batches) + number, config.epochs * len(batches), config)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["rate"]
         # torchvision samples proposals from torch's global generator.
         torch.manual_seed(torch_seed(Stream.PROPOSALS, seed, epoch, number * world + rank))
         optimizer.zero_grad()
-        by_name: dict[str, Tensor] = model(*_on_device(examples, fabric.device))
+        by_name: dict[str, Tensor] = model(*on_device(examples, fabric.device))
         fabric.backward(torch.stack(list(by_name.values())).sum())
         if config.gradient_clip > 0:
             fabric.clip_gradients(
@@ -318,46 +312,6 @@ def train_one_epoch(
     means = {name: sum(one[name] for one in losses) / len(losses) for name in losses[0]}
     means = {"loss": sum(means.values()), **means}
     return {**means, "learning_rate": rate}
-
-
-def _loaded(
-    training: SliceDataset, shares: Sequence[Sequence[int]], change: Change, device: torch.device
-) -> Iterator[list[Example]]:
-    """Yield the examples of each batch; beside a GPU, those of the next are made meanwhile."""
-
-    def load(share: Sequence[int]) -> list[Example]:
-        return [training.augmented(i, partial(change, index=i)) for i in share]
-
-    if device.type == "cpu":  # which has no time to spare
-        yield from map(load, shares)
-        return
-    with ThreadPoolExecutor(_LOADING_THREADS) as pool:
-        ahead = deque(pool.submit(load, share) for share in shares[:_LOADING_THREADS])
-        for share in [*shares[_LOADING_THREADS:], *[None] * len(ahead)]:
-            examples = ahead.popleft().result()
-            if share is not None:
-                ahead.append(pool.submit(load, share))
-            yield examples
-
-
-def _on_device(
-    examples: Sequence[Example], device: torch.device
-) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Return the images and targets on `device`, each kind sent at once."""
-    counts = [len(example.labels) for example in examples]
-    images, boxes, labels = (
-        values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
-        for values in (
-            torch.stack([example.image for example in examples]),
-            torch.cat([example.boxes for example in examples]),
-            torch.cat([example.labels for example in examples]),
-        )
-    )
-    targets = [
-        {"boxes": own, "labels": label}
-        for own, label in zip(torch.split(boxes, counts), torch.split(labels, counts), strict=True)
-    ]
-    return list(images), targets
 
 
 def _read(image_keys: list[str], losses: dict[str, Tensor], epoch: int) -> dict[str, float]:
@@ -481,15 +435,6 @@ def _sizes(network: nn.Module) -> dict[str, int]:
         "parameters_attention": sum(
             weight.numel() for name, weight in every if ATTENTION_PREFIX in name
         ),
-    }
-
-
-def _attention_facts(network: FasterRCNN, dataset: SliceDataset) -> dict[str, Any]:
-    """Return each gamma, and the size of its branch relative to its input on `dataset`."""
-    branches = residuals(network)
-    return {
-        "gamma": {name: branch.gamma.item() for name, branch in branches.items()},
-        "branch_share": branch_shares(network, dataset) if branches else {},
     }
 
 

@@ -3,14 +3,12 @@
 Pictures show the grid that the network saw, in standard orientation.
 """
 
-import html
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
@@ -20,6 +18,7 @@ from dsnet.files import whole, write_csv, write_json, write_text
 from dsnet.schemas import BOX
 from dsnet.slices.thumbnails import bone_window
 from dsnet.use.predict import Result, image_of
+from dsnet.use.trained import render
 
 FORMAT_VERSION = 1
 """Of ``predictions.json`` (docs/predict.md)."""
@@ -28,18 +27,6 @@ _EDGE_PX = 384
 _CELL_PX, _COLUMNS, _MOST_CELLS = 192, 6, 60
 _LINE_PX = 15
 _GROUND, _INK, _WARNING = "#12161b", "#e4e9ee", "#ff6b6b"
-_STYLE = """
-body { margin: 2rem; background: #fff; color: #1b1f24; font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 72rem; }
-.note { border-left: 4px solid #a11d24; padding: .2rem .8rem; margin: .4rem 0; }
-div.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 1.5rem; }
-th, td { border-bottom: 1px solid #d4d9df; padding: .2rem .6rem; text-align: left; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-img { max-width: 100%; height: auto; }
-ul.slices { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem;
-     padding: 0; list-style: none; }
-"""
 
 
 def write_result(result: Result, folder: Path, *, dicom: bool = True) -> None:
@@ -99,14 +86,14 @@ def overlay_figure(result: Result, row: int) -> Figure:
     return figure
 
 
-def overlay(result: Result, row: int, edge_px: int = _EDGE_PX) -> Image.Image:
-    """Return the picture of one slice with its boxes, in RGB, `edge_px` squared.
+def overlay(result: Result, row: int) -> Image.Image:
+    """Return the picture of one slice with its boxes, in RGB.
 
     A class differs in colour, and its text says it.
     """
     grid, hu = image_of(result.model, result.study, row)
-    scale = edge_px / len(hu)
-    picture = Image.fromarray(bone_window(hu)).resize((edge_px, edge_px), Image.Resampling.LANCZOS)
+    scale = _EDGE_PX / len(hu)
+    picture = Image.fromarray(bone_window(hu)).resize((_EDGE_PX,) * 2, Image.Resampling.LANCZOS)
     picture = picture.convert("RGB")
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(12)
@@ -119,7 +106,7 @@ def overlay(result: Result, row: int, edge_px: int = _EDGE_PX) -> Image.Image:
         draw.rectangle(inner, None, colour, 2)
         label, level = box["label"], box["level"]
         text = f"{level} {label} {box[f'p_{label}']:.2f}".strip()
-        at = (min(edges[0], edge_px - 150), max(edges[1] - 3, 16))
+        at = (min(edges[0], _EDGE_PX - 150), max(edges[1] - 3, 16))
         draw.rectangle(draw.textbbox(at, text, font=font, anchor="lb"), fill=_GROUND)
         draw.text(at, text, fill=_INK, font=font, anchor="lb")
     return picture
@@ -216,83 +203,23 @@ def _write_dicom(result: Result, folder: Path) -> list[str]:
 
 
 def _page(result: Result, pictures: dict[int, str], objects: list[str]) -> str:
-    """Return the page of a run; pictures are links to the files beside it."""
-    facts, slices = result.model.facts, result.slices
-    title = f"Predictions of {facts.name}"
+    """Return the page of a run; `pictures` by row of the slice."""
+    slices = result.slices
     excluded = slices[slices["status"] == "excluded"]
     predicted = slices[slices["status"] == "predicted"]
-    looked = predicted[predicted["look_at"] != ""]
+    looked_at = predicted.index[predicted["look_at"] != ""]
     reasons = excluded.groupby(["patient", "code", "criterion", "reason", "evidence"], dropna=False)
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n<main>",
-            f"<h1>{html.escape(title)}</h1>",
-            *(f'<p class="note">{html.escape(note)}</p>' for note in result.notes),
-            f"<p>{len(slices)} files: {len(predicted)} slices predicted, {len(excluded)} files "
-            f"left out, {len(result.boxes)} boxes with a probability of an object of at least "
-            f"{facts.evaluate.score:g}. Trained on {html.escape(facts.cohort)}; model SHA-256 "
-            f"<code>{result.model.sha256}</code>.</p>",
-            "<p>This page, the tables and the pictures name no patient: names as patient-1 follow "
-            "from the order of the pixels. Pictures are still images of patients"
-            + (
-                "; the objects in <code>dicom/</code> carry the identity that the study has.</p>"
-                if objects
-                else ".</p>"
-            ),
-            *(
-                f"<p>{html.escape(name)}: no DICOM objects, since its images have blank UIDs.</p>"
-                for name in result.without_objects
-            ),
-            "<h2>Grades</h2>",
-            _table(result.grades)
-            if len(result.grades)
-            else "<p>None of levels or patients, since no level is claimed.</p>",
-            f"<h2>Slices that a person should look at ({len(looked)})</h2>",
-            '<ul class="slices">',
-            *(_item(pictures[row], _caption(result, int(row))) for row in looked.index),
-            "</ul>",
-            f"<h2>Left out ({len(excluded)})</h2>",
-            _table(reasons.size().rename("files").reset_index())
-            if len(excluded)
-            else "<p>None.</p>",
-            "<h2>Contact sheets</h2>",
-            *(
-                f'<p><img src="contact/{patient}.png" alt="Slices of {patient} with boxes"></p>'
-                for patient in predicted["patient"].unique()
-            ),
-            "<h2>Boxes</h2>",
-            _table(result.boxes.drop(columns="row")) if len(result.boxes) else "<p>None.</p>",
-            "</main>\n</html>\n",
-        ]
+    return render(
+        "predictions.html.jinja",
+        result=result,
+        model=result.model,
+        objects=objects,
+        predicted=predicted,
+        excluded=excluded,
+        looked_at=[(pictures[row], _caption(result, int(row))) for row in looked_at],
+        reasons=reasons.size().rename("files").reset_index(),
+        missing=pd.isna,
     )
-
-
-def _item(picture: str, caption: list[str]) -> str:
-    image = f'<img src="{picture}" alt="CT slice with its boxes" loading="lazy">'
-    text = html.escape("; ".join(caption))
-    link = f'<a href="{picture}">{image}</a>'
-    return f"<li><figure>{link}<figcaption>{text}</figcaption></figure></li>"
-
-
-def _table(frame: pd.DataFrame) -> str:
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in frame.columns)
-    body = "".join(
-        "<tr>" + "".join(_cell(value) for value in row) + "</tr>\n"
-        for row in frame.itertuples(index=False, name=None)
-    )
-    rows = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="wide"><table>{rows}</table></div>'
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return f"<td>{html.escape(value)}</td>"
-    if pd.isna(value):
-        return "<td></td>"
-    shown = f"{value:.2f}" if isinstance(value, float | np.floating) else f"{value}"
-    return f'<td class="number">{shown}</td>'
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

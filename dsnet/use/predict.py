@@ -5,12 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandera.pandas import DataFrameSchema
 
 from dsnet import schemas
 from dsnet.baseline.features import measure
@@ -28,8 +27,8 @@ from dsnet.schemas import BOX, CLASSES, LEVELS
 from dsnet.slice_tables import FILE_KEY
 from dsnet.slices.image import Grid, ImageError, read_hu, render
 from dsnet.use.levels import LUMBAR, LevelSource, assign, read_annotations
-from dsnet.use.model import NOT_A_DEVICE, Detections, Model, load_model
 from dsnet.use.study import Study
+from dsnet.use.trained import NOT_A_DEVICE, Detections, Model, load_model
 
 if TYPE_CHECKING:  # DICOM objects and figures are made on request
     from matplotlib.figure import Figure
@@ -211,9 +210,9 @@ def predict(
     of_boxes, of_slices, notes = assign(source, boxes, predicted, annotated)
     boxes["level"] = of_boxes
     slices["level"] = of_slices.reindex(slices.index).fillna("")
-    pooled = _Pooled(model.facts.evaluate.patient_label)
-    grades = _grades(boxes, pooled)
-    slices = _graded_slices(slices, boxes, grades, pooled)
+    rule = model.facts.evaluate.patient_label
+    grades = _grades(boxes, rule)
+    slices = _graded_slices(slices, boxes, grades, rule)
     return Result(
         boxes=boxes[[*BOX_COLUMNS, "row"]],
         slices=slices[[*SLICE_COLUMNS]],
@@ -237,8 +236,8 @@ def _apply_exclusions(
     files = gather(
         study.index[list(schemas.INDEX.columns)],
         annotated,
-        _empty(schemas.EXAMS),
-        _empty(schemas.PATIENTS),
+        schemas.empty(schemas.EXAMS),
+        schemas.empty(schemas.PATIENTS),
         t_score="patient",
     )
     patients = study.index["patient_key"].unique().tolist() if force else []
@@ -259,11 +258,6 @@ def _apply_exclusions(
         status=np.where(outcome.included, "predicted", "excluded"),
         forced=outcome.lifted & outcome.included,
     )
-
-
-def _empty(schema: DataFrameSchema) -> pd.DataFrame:
-    types = {name: column.dtype.type for name, column in schema.columns.items()}
-    return pd.DataFrame(columns=list(types)).astype(types)
 
 
 def _detected(
@@ -335,7 +329,9 @@ def _boxes(
         row = rows[index]
         grid, hu = images[row]
         features = measure(hu, box, model.facts.baseline)
-        edges = _inside(grid.box_to_image(tuple(box)), study.index.loc[row])
+        # The grid may reach beyond the image.
+        limits = study.index.loc[row, ["columns", "rows", "columns", "rows"]].to_numpy(float)
+        edges = np.clip(grid.box_to_image(tuple(box)), 0, limits).tolist()
         to_mm = study.plane(row)
         corners = [to_mm @ np.array([*edges[start : start + 2], 1.0]) for start in (0, 2)]
         table.append(
@@ -369,39 +365,29 @@ def _scene(per_image: Detections) -> Scene:
     return Scene(zeros, ("",), truth, scenes.best_first(detections), np.arange(len(per_image)))
 
 
-def _inside(edges: Sequence[float], facts: "pd.Series[Any]") -> list[float]:
-    """Return a box cut at the borders of its image: the grid may reach beyond it."""
-    limits = [float(facts["columns"]), float(facts["rows"])] * 2
-    return [min(max(edge, 0.0), limit) for edge, limit in zip(edges, limits, strict=True)]
+def _pooled(boxes: pd.DataFrame, keys: Sequence[str], rule: PatientLabel) -> pd.DataFrame:
+    """Return one row per value of `keys`: boxes, label, probabilities, mean HU of the cores.
+
+    Class vectors are pooled by the `rule` of the training's evaluation.
+    """
+    if boxes.empty:
+        return pd.DataFrame(columns=[*keys, "boxes", "label", *PROBABILITIES, "core_mean_hu"])
+    groups = boxes.groupby(list(keys), sort=True)
+    vectors: Floats = boxes[list(PROBABILITIES)].to_numpy(np.float64)
+    unit = np.asarray(groups.ngroup(), dtype=np.int64)
+    probability, _ = pool(vectors, unit, groups.ngroups, rule)
+    counts = groups.agg(boxes=("score", "size"), core_mean_hu=("core_mean_hu", "mean"))
+    table = counts.reset_index()
+    table["core_mean_hu"] = table["core_mean_hu"].round(2)
+    table[list(PROBABILITIES)] = probability
+    return table.assign(label=np.array(CLASSES, dtype=object)[probability.argmax(axis=1)])
 
 
-@dataclass(frozen=True)
-class _Pooled:
-    """Pools the class vectors of boxes by the rule of the training's evaluation."""
-
-    rule: PatientLabel
-
-    def __call__(self, boxes: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-        """Return one row per value of `keys`: boxes, label, probabilities, mean HU of the cores."""
-        if boxes.empty:
-            return pd.DataFrame(columns=[*keys, "boxes", "label", *PROBABILITIES, "core_mean_hu"])
-        groups = boxes.groupby(list(keys), sort=True)
-        vectors: Floats = boxes[list(PROBABILITIES)].to_numpy(np.float64)
-        probability, _ = pool(
-            vectors, np.asarray(groups.ngroup(), dtype=np.int64), groups.ngroups, self.rule
-        )
-        counts = groups.agg(boxes=("score", "size"), core_mean_hu=("core_mean_hu", "mean"))
-        table = counts.reset_index()
-        table["core_mean_hu"] = table["core_mean_hu"].round(2)
-        table[list(PROBABILITIES)] = probability
-        return table.assign(label=np.array(CLASSES, dtype=object)[probability.argmax(axis=1)])
-
-
-def _grades(boxes: pd.DataFrame, pooled: _Pooled) -> pd.DataFrame:
+def _grades(boxes: pd.DataFrame, rule: PatientLabel) -> pd.DataFrame:
     """Return the grade of each level and of each patient, from boxes that are known as lumbar."""
     lumbar = boxes[boxes["level"].isin([*LEVELS, LUMBAR])]
-    of_level = pooled(lumbar[lumbar["level"] != LUMBAR], ["patient", "level"])
-    of_patient = pooled(lumbar, ["patient"]).assign(level=LUMBAR)
+    of_level = _pooled(lumbar[lumbar["level"] != LUMBAR], ["patient", "level"], rule)
+    of_patient = _pooled(lumbar, ["patient"], rule).assign(level=LUMBAR)
     table = pd.concat(
         [
             one.assign(unit=unit)
@@ -415,10 +401,10 @@ def _grades(boxes: pd.DataFrame, pooled: _Pooled) -> pd.DataFrame:
 
 
 def _graded_slices(
-    slices: pd.DataFrame, boxes: pd.DataFrame, grades: pd.DataFrame, pooled: _Pooled
+    slices: pd.DataFrame, boxes: pd.DataFrame, grades: pd.DataFrame, rule: PatientLabel
 ) -> pd.DataFrame:
     """Return the slices with their grade, and why a person should look at them."""
-    own = pooled(boxes, ["row"]).set_index("row").drop(columns="core_mean_hu")
+    own = _pooled(boxes, ["row"], rule).set_index("row").drop(columns="core_mean_hu")
     table = slices.join(own)
     table["boxes"] = table["boxes"].astype("Int64").fillna(0).astype(int)
     table["label"] = table["label"].astype(object).fillna("").astype(str)

@@ -217,7 +217,11 @@ def _named(study: Study, patient_name: str | None) -> pd.DataFrame:
     of_patient, patients = pd.factorize(index["patient_key"].mask(index["patient_key"] == ""))
     single = patient_name if patient_name and len(patients) == 1 else None
     prefix = patient_name or "patient"
-    series = index["series_key"].groupby(index["patient_key"]).transform(_numbers)
+    series = (
+        index["series_key"]
+        .groupby(index["patient_key"])
+        .transform(lambda keys: pd.factorize(keys)[0] + 1)
+    )
     return index.assign(
         patient=[single or f"{prefix}-{n + 1}" if n >= 0 else "" for n in of_patient],
         series=np.where(of_patient >= 0, "series-" + series.astype(str), ""),
@@ -225,10 +229,6 @@ def _named(study: Study, patient_name: str | None) -> pd.DataFrame:
         file=index["path_rank"] + 1,
         z_mm=[_centre_z(study, row) for row in index.index],
     )
-
-
-def _numbers(keys: "pd.Series[str]") -> NDArray[np.int64]:
-    return np.asarray(pd.factorize(keys)[0] + 1, dtype=np.int64)
 
 
 def _centre_z(study: Study, row: int) -> float:

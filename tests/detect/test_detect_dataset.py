@@ -44,7 +44,6 @@ def test_an_example_is_what_the_tables_say(ellipses: Any) -> None:
         assert example.labels.tolist() == [1 + schemas.CLASSES.index(row["label"])]
         expected = np.clip((stored[row["row"]] + 450) / 1500, 0, 1)
         np.testing.assert_allclose(example.image[2], expected, atol=1e-6)
-        assert example.target() == {"boxes": example.boxes, "labels": example.labels}
         assert example.boxes.dtype == torch.float32
 
 

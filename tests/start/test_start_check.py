@@ -20,7 +20,7 @@ from support.made_cohort import (
 from dsnet.config.load import Config
 from dsnet.start import check
 from dsnet.start.check import Checked, check_cohort
-from dsnet.start.view import fault_lines, summary_lines
+from dsnet.start.faults import fault_lines, summary_lines
 
 Mistake = Callable[[Path], object]
 

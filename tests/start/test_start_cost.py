@@ -5,12 +5,11 @@ import pytest
 from support.made_cohort import config_of
 
 from dsnet import processes
+from dsnet.config.detector import Variant
 from dsnet.start import cost
 from dsnet.start.check import Checked
-from dsnet.start.cost import cost_of_table1
-from dsnet.start.view import summary_lines
-from dsnet.train import estimate
-from dsnet.train.estimate import Measured
+from dsnet.start.cost import Measured, cost_of_table1
+from dsnet.start.faults import summary_lines
 
 MEASURED = Measured(2.0, 1.0, 10_000_000, "a CPU", "32-true", 2)
 IMAGES = {"train": 100, "validation": 20, "test": 30}
@@ -25,7 +24,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
         calls.append(settings)
         return MEASURED
 
-    monkeypatch.setattr(estimate, "measure", measure)
+    monkeypatch.setattr(cost, "measure", measure)
     monkeypatch.setattr(processes, "has_gpu", lambda: False)
     monkeypatch.setattr(cost, "cpus", lambda: 8)
     return calls
@@ -73,8 +72,8 @@ def test_a_training_is_timed_on_noise(tmp_path: Path) -> None:
         detector={"weights": "none", "proposals": 8, "roi_samples": 4},
         train={"batch_size": 2},
     )
-    variant = cost.Variant(backbone="mobilenet_v2", attention="none")
-    found = estimate.measure(
+    variant = Variant(backbone="mobilenet_v2", attention="none")
+    found = cost.measure(
         config.detector, config.train, variant, size_px=64, pixel_mm=3.0, threads=1
     )
     assert 0 < found.train_seconds < 60

@@ -14,7 +14,7 @@ from dsnet.config.detector import Detector, Variant
 from dsnet.detect.model import build
 from dsnet.files import write_json
 from dsnet.train import checkpoints
-from dsnet.use.model import Detections, Facts, Model
+from dsnet.use.trained import Detections, Facts, Model
 from support.ct_builder import ct_slice, save
 
 PATIENT_ID, PATIENT_NAME = "H0815-77", "Quibbleworth^Ottoline"

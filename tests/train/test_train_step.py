@@ -38,7 +38,7 @@ from dsnet.train.step import (
     train_one_epoch,
     validate,
 )
-from dsnet.use.log import history_so_far
+from dsnet.use.runs import history_so_far
 
 DETECTOR = Detector(weights="none", proposals=40, roi_samples=16, loss="dice_ce")
 PARAMS = Train(

@@ -14,7 +14,7 @@ from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
 from dsnet.evaluate.step import evaluate
 from dsnet.files import sha256
-from dsnet.use.compare import compare_results
+from dsnet.use.runs import compare_results
 
 RUN = "resnet50/none/seed0"
 

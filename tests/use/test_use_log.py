@@ -16,7 +16,7 @@ from dsnet.cli import app
 from dsnet.errors import UserError
 from dsnet.source_digest import closure
 from dsnet.train.checkpoints import save
-from dsnet.use.log import log_trainings
+from dsnet.use.runs import log_trainings
 
 FINISHED, UNDER_WAY = "resnet50/ds/seed0", "vgg16/none/seed1"
 GAMMA = "gamma/backbone.body.attention_layer4"
@@ -61,7 +61,7 @@ def test_losses_validation_and_gammas_and_nothing_else_are_logged(
 
 def test_no_training_depends_on_the_logger() -> None:
     """Else a change to it would train every detector again (docs/adr/0002)."""
-    assert "log.py" not in [path.name for path in closure("dsnet.train.step")]
+    assert "runs.py" not in [path.name for path in closure("dsnet.train.step")]
 
 
 def test_without_tensorboard_or_trainings_a_sentence_says_so(

@@ -14,10 +14,10 @@ import dsnet
 from dsnet.cli import app
 from dsnet.config.detector import Variant
 from dsnet.config.load import Config
-from dsnet.detect.model_file import read_model, write_model
+from dsnet.detect.export import read_model, write_model
 from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.use.model import NOT_A_DEVICE, export_model
+from dsnet.use.trained import NOT_A_DEVICE, export_model
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from support import made_results
 from support.made_study import model, write_study
 
 import dsnet
-from dsnet.use import model as use_model
+from dsnet.use import trained
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "predict.ipynb"
 
@@ -20,7 +20,7 @@ def test_every_cell_of_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("DSNET_STUDY", str(tmp_path / "study"))
     monkeypatch.setenv("DSNET_RESULTS", str(made.config.results))
     # A network takes no part in what the notebook shows.
-    monkeypatch.setattr(use_model, "load_model", lambda _: model())
+    monkeypatch.setattr(trained, "load_model", lambda _: model())
     names: dict[str, object] = {}
     for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":

@@ -12,11 +12,11 @@ from support.made_study import model
 import dsnet
 from dsnet.config.detector import Attention, Backbone, Detector, Variant
 from dsnet.detect.attention import residuals
+from dsnet.detect.export import TorchDetector
 from dsnet.detect.model import build
-from dsnet.detect.model_file import TorchDetector
 from dsnet.errors import UserError
 from dsnet.evaluate.scene import iou
-from dsnet.use.onnx_model import OnnxDetector, read_onnx
+from dsnet.use.trained import OnnxDetector, read_onnx
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def network(backbone: str, attention: str) -> Any:
 def test_boxes_and_probabilities_equal_those_of_torch(
     attention: str, backbone: str, tmp_path: Path
 ) -> None:
-    from dsnet.detect.onnx_export import export_onnx  # noqa: PLC0415 - after the skip
+    from dsnet.detect.export import export_onnx  # noqa: PLC0415 - after the skip
 
     path = tmp_path / "model.onnx"
     export_onnx(path, {}, network(backbone, attention), DETECTOR.windows)
@@ -74,7 +74,7 @@ def test_boxes_and_probabilities_equal_those_of_torch(
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from dsnet.detect.onnx_export import export_onnx  # noqa: PLC0415 - after the skip
+    from dsnet.detect.export import export_onnx  # noqa: PLC0415 - after the skip
 
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
     facts = model(size_px=SIZE_PX, pixel_mm=PIXEL_MM).facts.model_dump(mode="json")

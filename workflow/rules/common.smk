@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from dsnet import failures
+from dsnet import errors
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.detector import Attention, Backbone
 from dsnet.config.load import load
-from dsnet.config.output import FIGURES
+from dsnet.config.evaluate import FIGURES
 from dsnet.phantom import is_pristine
 from dsnet.processes import training_cores
 from dsnet.results import SOURCE, check_source, read_source
@@ -147,12 +147,12 @@ STEP = "python -m {params.step} {params.files} --log {log:q}"
 # Steps run with the interpreter that runs Snakemake, whether or not its environment is active; in a
 # rule's own environment (workflow/envs) with its interpreter, and with this package.
 if workflow.deployment_settings.deployment_method:
-    shell.prefix(f'export PYTHONPATH="{Path(failures.__file__).parents[1]}"; ')
+    shell.prefix(f'export PYTHONPATH="{Path(errors.__file__).parents[1]}"; ')
 else:
     shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 # Where a step's process keeps the private detail of its error, for `dsnet why`.
-os.environ[failures.VARIABLE] = str(failures.path_in(CONFIG.private).absolute())
+os.environ[errors.FAILURES] = str(errors.failures_file(CONFIG.private).absolute())
 
 # SLURM announces the end of a job's time to all processes of a step: the training then saves and
 # is put back into the queue, and Snakemake and the shells around it must live until it did.
@@ -362,7 +362,11 @@ EVERYTHING = REPORTED + [
 
 def tell_failures():
     """Print the errors of this run's steps."""
-    print(failures.summary(failures.read(CONFIG.private)), end="", file=sys.stderr)
+    print(
+        errors.failures_summary(errors.read_failures(CONFIG.private)),
+        end="",
+        file=sys.stderr,
+    )
 
 
 def tell_what_may_not_run():

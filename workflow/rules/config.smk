@@ -2,7 +2,7 @@
 
 import sys
 
-from dsnet import failures
+from dsnet import errors
 from dsnet.config.load import DEMO, LOCAL, check_yaml, config_files
 from dsnet.errors import UserError
 
@@ -12,7 +12,7 @@ def checked(function, *arguments):
     try:
         return function(*arguments)
     except UserError as error:
-        more = [failures.CHECK] if error.where == "cohort folder" else []
+        more = [errors.CHECK] if error.where == "cohort folder" else []
         sys.exit("\n".join([f"dsnet: {error}", *more]))
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.ops import MultiScaleRoIAlign
 
-from dsnet.train.cpu_layers import Float32Conv2d, ProductPool, replace_layers
+from dsnet.detect.device import Float32Conv2d, ProductPool, replace_layers
 
 SIDE_PX = 96
 

@@ -1,17 +1,127 @@
-"""Two results folders side by side: settings, metrics, and patients whose grade changed."""
+"""What trainings learnt: epoch by epoch for loggers, and two results folders side by side.
 
-from collections.abc import Iterator, Mapping
+From what trainings write in any case: whether, where and how often one is logged is no setting of
+it and changes nothing in it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dsnet.errors import UserError
 from dsnet.evaluate.grading import patients
 from dsnet.evaluate.scene import read_scenes
+from dsnet.files import read_json
 from dsnet.results import Results, load_results
 from dsnet.schemas import CLASSES
+
+if TYPE_CHECKING:  # torch, where something is logged
+    from lightning_fabric.loggers.logger import Logger
+
+_NOT_LOGGED = ["epoch", "seconds"]
+
+
+def log_trainings(results: Path | str, logger: "Callable[[str], Logger]") -> dict[str, int]:
+    """Hand losses, learning rate, validation and gammas of each training to a logger.
+
+    Of finished trainings, and of those that are under way, up to their last whole epoch. Nothing
+    else is handed on, no settings and no paths among it.
+
+    Parameters
+    ----------
+    results : Path or str
+        A results folder.
+    logger : callable
+        From ``backbone/attention/seedN`` to a logger of Lightning's interface, as `tensorboard`
+        makes. Epochs are its steps, from 1; names are those of `dsnet.schemas.HISTORY`, and
+        ``gamma/LAYER`` at the epoch that counts (a history has no gammas).
+
+    Returns
+    -------
+    dict of str to int
+        Epochs logged, by training.
+
+    Raises
+    ------
+    UserError
+        If there is no training, or the logger's package is not installed.
+
+    Examples
+    --------
+    >>> from lightning_fabric.loggers import CSVLogger
+    >>> log_trainings("results", lambda run: CSVLogger("logs", run, ""))
+    {'resnet50/ds/seed0': 1}
+    """
+    folder = Path(results)
+    histories = {run: history_so_far(path) for run, path in _under_way(folder).items()}
+    histories |= {run: Results(folder).history(run) for run in Results(folder).runs()}
+    if not histories:
+        raise UserError(
+            str(results),
+            expected="a results folder with a training",
+            came="none",
+            remedy="name one, or wait for the end of a training's first epoch",
+        )
+    for run, history in sorted(histories.items()):
+        writer = logger(run)
+        for row in history.to_dict("records"):
+            metrics = {str(name): value for name, value in row.items() if name not in _NOT_LOGGED}
+            known = {name: value for name, value in metrics.items() if pd.notna(value)}
+            writer.log_metrics(known, step=int(row["epoch"]))
+        manifest = folder / "models" / run / "manifest.json"
+        if manifest.exists():
+            result = read_json(manifest, "result")["result"]
+            gammas = {f"gamma/{name}": value for name, value in result["gamma"].items()}
+            if gammas:
+                writer.log_metrics(gammas, step=result["epoch"])
+        writer.finalize("success")
+    return {run: len(history) for run, history in histories.items()}
+
+
+def tensorboard(folder: Path) -> "Callable[[str], Logger]":
+    """Return what makes the TensorBoard logger of a training, below `folder`.
+
+    An earlier log of the same training there is replaced.
+    """
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger  # noqa: PLC0415 - torch
+
+    def logger(run: str) -> "Logger":
+        name, _, version = run.rpartition("/")
+        try:
+            made = TensorBoardLogger(folder, name=name, version=version)
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "dsnet tensorboard",
+                expected="the package tensorboard",
+                came="none",
+                remedy="install it: pip install tensorboard",
+            ) from error
+        for earlier in (folder / run).glob("events.out.tfevents.*"):
+            earlier.unlink()
+        return made
+
+    return logger
+
+
+def _under_way(folder: Path) -> dict[str, Path]:
+    """Return the checkpoint of each training that has begun, by its name."""
+    checkpoints = folder / "checkpoints"
+    return {
+        path.parent.relative_to(checkpoints).as_posix(): path
+        for path in checkpoints.glob("*/*/seed*/last.ckpt")
+    }
+
+
+def history_so_far(checkpoint: Path) -> pd.DataFrame:
+    """Return the whole epochs of a training that is under way, as `dsnet.schemas.HISTORY`."""
+    import torch  # noqa: PLC0415 - for trainings under way alone
+
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    return pd.DataFrame(content["history"])
+
 
 STATISTICS = (
     "map",
@@ -49,6 +159,18 @@ class Comparison:
     metrics: pd.DataFrame
     grades: pd.DataFrame
     shared_patients: dict[str, int]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what ``dsnet compare`` prints."""
+        for title, table in (
+            ("Settings that differ", self.settings),
+            ("Metrics on the test subsets, with 95 % intervals", self.metrics.round(4)),
+            ("Test patients of both whose grade changed", self.grades),
+        ):
+            yield f"{title}: {len(table) or 'none'}"
+            yield table.to_csv(index=False) if len(table) else ""
+        for run, count in self.shared_patients.items():
+            yield f"{run}: {count} test patients of both"
 
 
 def compare_results(a: Path | str, b: Path | str) -> Comparison:

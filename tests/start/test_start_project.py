@@ -9,7 +9,7 @@ from support.scratch import ROOT
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.load import LOCAL, config_files, load
 from dsnet.errors import UserError
-from dsnet.start.layout import lay_out
+from dsnet.start.project import lay_out
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What is written from the config's types: comments of config.yaml, JSON schema and reference.
 
-``python -m dsnet.config.documents`` writes them again after a change of the types (``make
-config``); a test compares them.
+``make config`` writes them again after a change of the types; a test compares them.
 """
 
 import json

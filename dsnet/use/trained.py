@@ -1,27 +1,31 @@
 """A trained detector with all that its use needs to know: reading it, exporting it, its card."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from dsnet import __version__
+from dsnet.config import Section, explain
 from dsnet.config.cohort import Exclude, Ingest
 from dsnet.config.detector import Detector, Variant
 from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.config.load import Config
-from dsnet.config.section import Section, explain
 from dsnet.errors import UserError
 from dsnet.evaluate.calibration import fit_temperature
 from dsnet.evaluate.grading import localised_boxes
 from dsnet.evaluate.provenance import Grid
 from dsnet.evaluate.scene import read_scenes
 from dsnet.files import read_json, sha256, write_text
+from dsnet.processes import cpus
 from dsnet.results import Results
 
 NOT_A_DEVICE = "Not a medical device: for research only, never for the care of a patient."
@@ -31,7 +35,7 @@ ONNX = ".onnx"
 Detections = list[dict[str, NDArray[Any]]]
 Detect = Callable[[NDArray[np.int16]], Detections]
 """From HU, int16 (images, size_px, size_px), to ``boxes``, ``labels``, ``scores`` and
-``probabilities`` of each image, as `dsnet.detect.model_file.TorchDetector` returns them."""
+``probabilities`` of each image, as `dsnet.detect.export.TorchDetector` returns them."""
 
 
 class Facts(Section):
@@ -105,17 +109,15 @@ class Model:
         """The network as a function from HU to detections; loaded when it is first asked for."""
         facts = self.facts
         if self.source.suffix == ONNX:
-            from dsnet.use.onnx_model import OnnxDetector  # noqa: PLC0415 - an extra
-
             return OnnxDetector(self.source)
-        from dsnet.detect.model_file import TorchDetector  # noqa: PLC0415 - torch, here alone
+        from dsnet.detect.export import TorchDetector  # noqa: PLC0415 - torch, here alone
 
         return TorchDetector(self.network(), facts.detector.windows)
 
     def network(self) -> Any:
         """Return the detector as torch has it, with its weights; not of an ONNX file."""
-        from dsnet.detect.model import build  # noqa: PLC0415 - torch, where a network is asked for
-        from dsnet.detect.model_file import read_model  # noqa: PLC0415 - as above
+        from dsnet.detect.export import read_model  # noqa: PLC0415 - torch, where it is asked for
+        from dsnet.detect.model import build  # noqa: PLC0415 - as above
         from dsnet.detect.weights import load_trained  # noqa: PLC0415 - as above
 
         network = build(self.facts.detector, self.facts.variant, **self.facts.grid)
@@ -153,11 +155,9 @@ def load_model(model: Path | str, config: Config | None = None) -> Model:
     if path.is_dir():
         return Model(_facts_of_run(path, config), sha256(_weights(path)), path)
     if path.suffix == ONNX:
-        from dsnet.use.onnx_model import read_onnx  # noqa: PLC0415 - an extra
-
         facts, digest = read_onnx(path)
     else:
-        from dsnet.detect.model_file import read_model  # noqa: PLC0415 - torch, for a model alone
+        from dsnet.detect.export import read_model  # noqa: PLC0415 - torch, for a model alone
 
         facts, _, digest = read_model(path)
     try:
@@ -195,13 +195,13 @@ def export_model(run: Path, output: Path, config: Config, *, licence: str | None
     if licence:
         facts = facts.model_copy(update={"licence": licence})
     if output.suffix == ONNX:
-        from dsnet.detect.onnx_export import export_onnx  # noqa: PLC0415 - torch and an extra
+        from dsnet.detect.export import export_onnx  # noqa: PLC0415 - torch and an extra
 
         network = Model(facts, "", run).network()
         windows = facts.detector.windows
         digest = export_onnx(output, facts.model_dump(mode="json"), network, windows)
     else:
-        from dsnet.detect.model_file import write_model  # noqa: PLC0415 - torch, for a model alone
+        from dsnet.detect.export import write_model  # noqa: PLC0415 - torch, for a model alone
         from dsnet.detect.weights import read_state  # noqa: PLC0415 - as above
 
         digest = write_model(output, facts.model_dump(mode="json"), read_state(_weights(run)))
@@ -286,75 +286,95 @@ _ON_CARD = {
 
 def model_card(model: Model) -> str:
     """Return the model card as Markdown, made of nothing but the facts of the model."""
-    facts = model.facts
-    rows = "\n".join(f"| {name} | {value} |" for name, value in _card_rows(model).items())
-    return f"""# Model card: {facts.name}
-
-**{facts.notice}**
-
-| | |
-|---|---|
-{rows}
-
-## Intended use
-
-Research on grading bone density at L1 to L4 on unenhanced axial CT with a bone kernel. An axial
-slice does not show its level: levels come from a mask, from the user or from counting. Series that
-the exclusion criteria of the training refuse are refused here, too.
-
-## Evaluation on the test subset of the training cohort
-
-{_metric_rows(facts.metrics)}
-
-## Limits
-
-- The labels are WHO classes of DXA T-scores: the model can be no better than DXA.
-- {_negatives(facts)}
-- Other scanners, kernels, ages and diseases than the training cohort's are untested.
-"""
+    return render("card.md.jinja", facts=model.facts, sha256=model.sha256, statistics=_ON_CARD)
 
 
-def _card_rows(model: Model) -> dict[str, str]:
-    facts = model.facts
-    counts = facts.boxes_per_class or {}
-    windows = ", ".join(f"{one.centre_hu:g}/{one.width_hu:g}" for one in facts.detector.windows)
-    edge = f"{facts.size_px} x {facts.size_px} pixels of {facts.pixel_mm:g} mm"
-    fitted = f"fitted on {facts.temperature_boxes} localised boxes of the validation subset"
-    return {
-        "Detector": f"Faster R-CNN, {facts.variant.backbone}, attention {facts.variant.attention}",
-        "Parameters": str(facts.result.get("parameters", "not recorded")),
-        "Trained on": f"{facts.cohort} ({'synthetic' if facts.synthetic else 'patients'})"
-        + (", LEAKY: split by image" if facts.leaky else ""),
-        "Annotated boxes": ", ".join(f"{n} {name}" for name, n in counts.items()) or "not recorded",
-        "Epoch": f"{facts.result.get('epoch')} of {facts.result.get('epochs')}",
-        "First weights": str(facts.start["source"]),
-        "Input": f"{edge} about the body; HU windows (centre/width) {windows}",
-        "Operating point": f"probability of an object of at least {facts.evaluate.score:g}",
-        "Temperature": "none: probabilities are not calibrated"
-        if facts.temperature is None
-        else f"{facts.temperature:.3f}, {fitted}, which also chose the epoch",
-        "SHA-256 of the content": model.sha256,
-        "Made with": f"dsnet {facts.dsnet}, commit {facts.commit}",
-        "Licence of the weights": facts.licence,
-    }
-
-
-def _negatives(facts: Facts) -> str:
-    if facts.train.get("negatives"):
-        return "It has seen slices without L1 to L4 in training (`train.negatives`)."
-    return (
-        "It has never seen a slice without L1 to L4: boxes on other levels get scores as high as "
-        "on lumbar ones."
+def render(template: str, **values: Any) -> str:
+    """Return a template with values; a name without a value is an error, HTML is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dsnet.use"),
+        autoescape=jinja2.select_autoescape(("html.jinja",), default_for_string=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    return environment.get_template(template).render(values)
 
 
-def _metric_rows(metrics: dict[str, Any] | None) -> str:
-    if not metrics:
-        return "Not recorded: the training was read without its results folder."
-    rows = ["| | value | 95 % interval |", "|---|---|---|"]
-    for key, values in metrics.items():
-        value, low, high = (values.get(name) for name in ("value", "low", "high"))
-        bounds = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-        shown = "undefined" if value is None else f"{value:.3f}"
-        rows.append(f"| {_ON_CARD[key]} | {shown} | {bounds} |")
-    return "\n".join(rows)
+_FORMAT, _VERSION = "dsnet model", "2"  # as dsnet.detect.export, which imports torch
+_ERRORS_ONLY = 3
+
+
+def read_onnx(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the facts and the SHA-256 of an ONNX file that ``dsnet export`` wrote.
+
+    Raises
+    ------
+    UserError
+        If onnx is not installed, or the file is not one of these, or not whole.
+    """
+    onnx = _package("onnx")
+    try:
+        model = onnx.load(path)
+    except FileNotFoundError as error:
+        raise _refused(path, "no file", "correct the path") from error
+    except Exception as error:  # protobuf's DecodeError has another base in each version
+        raise _refused(path, "something else, or a file cut short", "copy it again") from error
+    known = {entry.key: entry.value for entry in model.metadata_props}
+    if known.get("format") != _FORMAT:
+        raise _refused(path, "another ONNX file", "name a file that dsnet export wrote")
+    if known["version"] != _VERSION:
+        remedy = "use the version of dsnet that wrote it, or export the training again"
+        raise _refused(path, f"format version {known['version']}", remedy)
+    digest = hashlib.sha256(model.graph.SerializeToString(deterministic=True))
+    digest.update(known["facts"].encode())
+    if digest.hexdigest() != known["sha256"]:
+        raise _refused(path, "content that does not fit its SHA-256", "copy it again")
+    facts: dict[str, Any] = json.loads(known["facts"])
+    return facts, known["sha256"]
+
+
+class OnnxDetector:
+    """A detector in onnxruntime as a function from HU to detections.
+
+    Parameters
+    ----------
+    path : Path
+        As `dsnet.detect.export.export_onnx` wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        runtime = _package("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = cpus()
+        options.log_severity_level = _ERRORS_ONLY
+        providers = runtime.get_available_providers()
+        self._session = runtime.InferenceSession(str(path), options, providers=providers)
+        self._names = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, hu: NDArray[np.int16]) -> list[dict[str, NDArray[Any]]]:
+        """Return the detections on each image, as `dsnet.detect.export.TorchDetector`."""
+        values = self._session.run(None, {"hu": hu.astype(np.float32)})
+        outputs = dict(zip(self._names, values, strict=True))
+        counts = outputs.pop("counts")
+        return [
+            {name: values[image, :count] for name, values in outputs.items()}
+            for image, count in enumerate(counts)
+        ]
+
+
+def _package(name: str) -> Any:
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise UserError(
+            "a model as ONNX",
+            expected=f"the package {name}",
+            came="none",
+            remedy="install the extra: pip install dsnet[onnx]",
+        ) from error
+
+
+def _refused(path: Path, came: str, remedy: str) -> UserError:
+    return UserError(path.name, expected="an ONNX file of dsnet", came=came, remedy=remedy)

@@ -1,30 +1,138 @@
-"""A trained detector as ONNX, from HU to boxes, for onnxruntime without torch.
+"""A trained detector in one file of its own: of torch, or as ONNX for onnxruntime without torch.
 
-The graph of one image is the body of a Loop over images: torchvision's second stage is such a loop
-itself, which a traced graph would freeze at one length. Windows and normalisation are in the graph;
-the facts of the model file and the SHA-256 of graph and facts are in its metadata.
+The file of torch is an archive of two plain values: the facts as JSON text, and the state dict. It
+is loaded with ``weights_only=True``, so that nothing in it is executed, and it holds the SHA-256 of
+both. As ONNX, the graph of one image is the body of a Loop over images: torchvision's second stage
+is such a loop itself, which a traced graph would freeze at one length. Windows and normalisation
+are in the graph; the facts and the SHA-256 of graph and facts are in its metadata.
 """
 
 import hashlib
 import json
+import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.image_list import ImageList
 
 from dsnet.config.detector import Window
-from dsnet.detect.dataset import windowed
-from dsnet.detect.inference import freeze
-from dsnet.detect.model_file import FORMAT, FORMAT_VERSION
+from dsnet.detect.dataset import apply_windows
+from dsnet.detect.device import device
+from dsnet.detect.inference import detect, freeze
 from dsnet.errors import UserError
 from dsnet.files import whole
+
+FORMAT = "dsnet model"
+FORMAT_VERSION = 2
+"""Raised when an older program could no longer read a file, or read it wrongly."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def write_model(path: Path, facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
+    """Write a model file, and return the SHA-256 that it holds.
+
+    Parameters
+    ----------
+    path : Path
+    facts : mapping
+        JSON values.
+    state : mapping of str to Tensor
+        The state dict of the whole detector.
+    """
+    text = json.dumps(dict(facts), allow_nan=False)
+    digest = content_sha256(text, state)
+    content = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "facts": text,
+        "weights": dict(state),
+        "sha256": digest,
+    }
+    with whole(path) as temporary, temporary.open("wb") as stream:
+        torch.save(content, stream)
+    return digest
+
+
+def read_model(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], str]:
+    """Return the facts, the state dict and the SHA-256 of a model file.
+
+    Raises
+    ------
+    UserError
+        If it is no model file, one of another format version, or does not hold what was written.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise refused(path, "no file", "correct the path") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise refused(path, "something else, or a file cut short", "copy it again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise refused(path, "another file of torch", "name a file that dsnet export wrote")
+    if content.get("version") != FORMAT_VERSION:
+        remedy = "use the version of dsnet that wrote it, or export the training again"
+        raise refused(path, f"format version {content.get('version')}", remedy)
+    facts, weights = content["facts"], content["weights"]
+    if content_sha256(facts, weights) != content["sha256"]:
+        raise refused(path, "content that does not fit its SHA-256", "copy it again")
+    return json.loads(facts), weights, content["sha256"]
+
+
+def content_sha256(facts: str, state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of the facts and of each tensor's name, type, shape and values."""
+    digest = hashlib.sha256(facts.encode())
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def refused(path: Path, came: str, remedy: str) -> UserError:
+    """Return the error of a model file that is not used; its name alone is printed."""
+    expected = f"a model file of dsnet, format version {FORMAT_VERSION}"
+    return UserError(path.name, expected=expected, came=came, remedy=remedy)
+
+
+class TorchDetector:
+    """A trained network as a function from HU to detections, on the GPU if there is one.
+
+    Parameters
+    ----------
+    network : FasterRCNN
+        With its trained weights; it is frozen, and cannot be trained further.
+    windows : sequence of Window
+        As in training.
+    """
+
+    def __init__(self, network: FasterRCNN, windows: Sequence[Window]) -> None:
+        self._network = freeze(network.to(device()))
+        self._windows = tuple(windows)
+
+    def __call__(self, hu: NDArray[np.int16]) -> list[Arrays]:
+        """Return the detections on each image.
+
+        Parameters
+        ----------
+        hu : int16 (images, size_px, size_px)
+            On the grid of the training.
+
+        Returns
+        -------
+        list of dict
+            ``boxes`` float32 (detections, 4), edges in pixels of the grid; ``labels`` int64, from
+            1; ``scores`` float32; ``probabilities`` float32 (detections, 4), the background first.
+        """
+        detections = detect(self._network, [apply_windows(one, self._windows) for one in hu])
+        return [{name: values.numpy() for name, values in one.items()} for one in detections]
+
 
 OUTPUTS = ("boxes", "labels", "scores", "probabilities")
 COUNTS = "counts"
@@ -53,16 +161,10 @@ class OneImage(nn.Module):
         The outputs are those of `Heads.detect`, filled with zeros to the largest number of
         detections; the count, int64 (), says how many there are.
         """
-        network = self.network
-        height, width = size = hu.shape[0], hu.shape[1]
-        step = network.transform.size_divisible
-        batch = network.transform.normalize(windowed(hu, self._windows)[None])
-        batch = functional.pad(batch, (0, -width % step, 0, -height % step))
-        features = network.backbone(batch)
-        if isinstance(features, Tensor):
-            features = {"0": features}
-        proposals, _ = network.rpn(ImageList(batch, [size]), features)
-        heads = network.roi_heads
+        size = hu.shape[0], hu.shape[1]
+        images = apply_windows(hu, self._windows)[None]
+        features, proposals, _ = self.network.propose(images, [size])
+        heads = self.network.roi_heads
         pooled = heads.box_head(heads.box_roi_pool(features, proposals, [size]))
         logits, deltas = heads.box_predictor(pooled)
         boxes = heads.box_coder.decode_single(deltas, proposals[0])

@@ -1,6 +1,8 @@
-"""``dsnet init``: a cohort folder, and the config and the DVC stages of one's own for it."""
+"""A project of one's own under DVC: what ``dsnet init`` lays out, and ``dsnet adopt`` checks."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -116,3 +118,57 @@ def own_stages(project: Path) -> str:
             )
     text: str = yaml.safe_dump({"stages": stages, "plots": plots}, sort_keys=False, width=100)
     return text
+
+
+def check_recorded(cohort: Path) -> None:
+    """Refuse what differs from DVC's records, other than raw data that were not pulled.
+
+    Stages that were never run are not asked: those of the demo beside an own cohort, for one.
+    """
+    stages = [
+        f"{path.with_suffix('.yaml').as_posix()}:{stage}"
+        for path in (Path(folder, "dvc.lock") for folder in ("", "own", "all", "data"))
+        if path.exists()
+        for stage in yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+    ]
+    pointer = cohort.with_name(f"{cohort.name}.dvc")
+    targets = [*stages, *([pointer.as_posix()] if pointer.exists() else [])]
+    if not stages:
+        raise UserError(
+            "dvc.lock",
+            expected="results that DVC has recorded",
+            came="no record",
+            remedy="run dvc repro, or snakemake if DVC is not used",
+        )
+    done = subprocess.run(  # noqa: S603 - DVC's own command
+        [sys.executable, "-m", "dvc", "status", "--json", *targets],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UserError(
+            "dvc status",
+            expected="an answer",
+            came=f"exit status {done.returncode}",
+            remedy="run dvc status, and wait or mend what it names",
+        )
+    changes = {
+        path: state
+        for stage in json.loads(done.stdout or "{}").values()
+        for entry in stage
+        if isinstance(entry, dict)
+        for paths in entry.values()
+        if isinstance(paths, dict)
+        for path, state in paths.items()
+    }
+    for raw in ("data/phantom", "data/phantom-answers.json", cohort.as_posix()):
+        if changes.get(raw) in ("deleted", "not in cache"):
+            del changes[raw]
+    if changes:
+        raise UserError(
+            "dvc status",
+            expected="data and results that belong together",
+            came=f"{len(changes)} changes since they were recorded",
+            remedy="look at dvc status, then run dvc pull or dvc repro",
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dsnet import failures, step
+from dsnet import errors, step
 from dsnet.errors import UserError, collect_errors, collectable
 
 
@@ -17,27 +17,27 @@ def test_a_step_of_the_workflow_leaves_its_error_with_private_detail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     private = tmp_path / "private"
-    monkeypatch.setenv(failures.VARIABLE, str(failures.path_in(private)))
+    monkeypatch.setenv(errors.FAILURES, str(errors.failures_file(private)))
     for _ in range(2):
         with pytest.raises(SystemExit):
             step.run(fail, ["--log", str(tmp_path / "match.log")])
     assert "Example" not in capsys.readouterr().err
-    kept = failures.read(private)
+    kept = errors.read_failures(private)
     assert [failure.private for failure in kept] == ["Mrs Example"] * 2
     if sys.platform != "win32":
-        assert stat.S_IMODE(failures.path_in(private).stat().st_mode) == 0o600
-    lines = failures.summary(kept).splitlines()
+        assert stat.S_IMODE(errors.failures_file(private).stat().st_mode) == 0o600
+    lines = errors.failures_summary(kept).splitlines()
     assert lines == [
         "dsnet: dxa.csv row 3: expected a, but found b; c.",
         "dsnet: on a private terminal, dsnet why adds whose data these are.",
-        failures.CHECK,
+        errors.CHECK,
     ]
-    failures.forget(private)
-    assert failures.read(private) == []
+    errors.forget_failures(private)
+    assert errors.read_failures(private) == []
 
 
 def test_a_step_alone_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(failures.VARIABLE, raising=False)
+    monkeypatch.delenv(errors.FAILURES, raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         step.run(fail, [])
@@ -45,8 +45,8 @@ def test_a_step_alone_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_step_that_was_killed_is_told_of() -> None:
-    assert "as after Ctrl-C" in failures.summary([])
-    assert "want of memory" in failures.summary([])
+    assert "as after Ctrl-C" in errors.failures_summary([])
+    assert "want of memory" in errors.failures_summary([])
 
 
 def test_a_notice_goes_to_terminal_and_log(
@@ -74,5 +74,5 @@ def test_errors_are_collected_only_where_that_is_asked_for() -> None:
 
 def test_a_line_that_a_full_disk_cut_short_is_passed_over(tmp_path: Path) -> None:
     whole = json.dumps({"sentence": "a", "private": "", "log": ""})
-    failures.path_in(tmp_path).write_text(f"{whole}\n{whole[:9]}")
-    assert failures.read(tmp_path) == [failures.Failure("a", "", "")]
+    errors.failures_file(tmp_path).write_text(f"{whole}\n{whole[:9]}")
+    assert errors.read_failures(tmp_path) == [errors.Failure("a", "", "")]
