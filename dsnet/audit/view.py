@@ -13,10 +13,9 @@ from rich.text import Text
 
 from dsnet.audit.explain import Explanation, count_of, explain
 from dsnet.audit.lookup import criterion_rows, file_rows, flow_rows, patient_rows, with_paths
-from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude
 from dsnet.exclude.criteria import criteria_table
-from dsnet.match.patients import OLDEST
+from dsnet.match.patients import OLDEST, near_misses_sentence
 from dsnet.results import Json, Results
 from dsnet.schemas import HISTORIES, REGIONS
 

@@ -22,11 +22,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from dsnet.cohort.exam import REGIONS, SPINE, DxaTable, Exam, lumbar_mean
+from dsnet.cohort.exams import SPINE, DxaTable, Exam, lumbar_mean
 from dsnet.cohort.spreadsheet import Row, describe, normalised, patient_ids, read_table
 from dsnet.config.cohort import DXA_COLUMNS, Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError, collectable
-from dsnet.schemas import LEVELS
+from dsnet.schemas import LEVELS, REGIONS
 
 _DEFAULTS: Final = Dxa()
 _MAX_ABS_T: Final = Decimal(10)

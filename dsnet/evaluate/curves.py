@@ -3,12 +3,22 @@
 Each curve is a dict of lists of one length, a point each. Its band has a grid of its own: at each
 grid point the percentile interval of what is read there from the curve of each resample. Bands
 are pointwise: at one point the true curve lies inside with 95 %, not everywhere at once.
+
+The decision curve says whether sending patients to DXA by a detector is better than sending all or
+none: A. J. Vickers and E. B. Elkin, Med. Decis. Making 26, 565-574, 2006. Of the patients, those
+are sent whose probability of osteoporosis reaches a threshold. The threshold says what a missed
+osteoporosis weighs: at 0.2 as much as four DXA examinations of patients without it.
+
+Slices that show no body of L1 to L4 have false boxes alone, and join the FROC of all images.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate.average_precision import (
     AP50_IOU,
     RECALLS,
@@ -19,9 +29,18 @@ from dsnet.evaluate.average_precision import (
     ratio,
 )
 from dsnet.evaluate.calibration import reliability
-from dsnet.evaluate.grading import Units
-from dsnet.evaluate.resampling import COVERAGE, MOST_UNDEFINED
-from dsnet.evaluate.scene import Flags, Floats, Integers, Scene
+from dsnet.evaluate.grading import Share, Units
+from dsnet.evaluate.intervals import COVERAGE, MOST_UNDEFINED, bootstrap_weights, estimate, number
+from dsnet.evaluate.scene import (
+    Detections,
+    Flags,
+    Floats,
+    Integers,
+    Scene,
+    Truth,
+    best_first,
+    scene,
+)
 from dsnet.schemas import CLASSES, LEVELS
 
 Curve = dict[str, list[Any]]
@@ -313,3 +332,153 @@ def _means(total: Floats, count: Floats) -> list[float | None]:
 
 def _rounded(values: Floats) -> list[float]:
     return [round(float(value), 6) for value in values]
+
+
+THRESHOLDS = np.round(np.arange(0.02, 0.61, 0.02), 2)
+"""Probabilities of osteoporosis from which a patient is sent to DXA."""
+
+
+def decision_curve(units: Units, weights: Floats) -> dict[str, Any]:
+    """Return the net benefit of a detector at each of `THRESHOLDS`, by patient.
+
+    Patients without an answer count as decided wrongly, as everywhere.
+
+    Parameters
+    ----------
+    units : Units
+        Of patients.
+    weights : float64 (1 + resamples, patients)
+        As `dsnet.evaluate.intervals.bootstrap_weights` returns them.
+
+    Returns
+    -------
+    dict
+        ``prevalence`` of osteoporosis in the subset, to which every figure is bound; lists of one
+        length: ``threshold``; ``all``, the net benefit of DXA for all (that of DXA for none is 0);
+        ``value``, ``low`` and ``high``, the detector's; and the same of its difference to the
+        better one of all and none, ``gain``, ``gain_low`` and ``gain_high``. Intervals are those of
+        the percentile bootstrap over patients.
+
+    Examples
+    --------
+    >>> right = Units(np.arange(3), np.eye(3), np.arange(3), np.ones(3, dtype=bool))
+    >>> made = decision_curve(right, np.ones((2, 3)))
+    >>> made["threshold"][9], made["all"][9], made["value"][9]
+    (0.2, 0.16666667, 0.33333333)
+    """
+    patients = weights.shape[1]
+    positive = units.truth == len(CLASSES) - 1
+    count = weights @ np.bincount(units.patient, minlength=patients)
+    prevalence = ratio(weights @ np.bincount(units.patient[positive], minlength=patients), count)
+    odds = THRESHOLDS / (1 - THRESHOLDS)
+    sent = units.probability[:, -1, None] >= THRESHOLDS
+    sent = np.where(units.answered[:, None], sent, ~positive[:, None])
+    worth = np.where(positive[:, None], 1.0, -odds) * sent
+    by_patient = np.zeros((patients, len(THRESHOLDS)))
+    np.add.at(by_patient, units.patient, worth)
+    benefit = ratio(weights @ by_patient, count[:, None])
+    everyone = prevalence[:, None] - (1 - prevalence[:, None]) * odds
+    gain = benefit - np.maximum(everyone, 0)
+    return {
+        "prevalence": number(prevalence[0]),
+        "threshold": THRESHOLDS.tolist(),
+        "all": _numbers(everyone[0]),
+        **{
+            f"{name}{suffix}": values
+            for name, sampled in (("", benefit), ("gain", gain))
+            for suffix, values in _bounds(name, sampled).items()
+        },
+    }
+
+
+def _bounds(name: str, sampled: Floats) -> dict[str, list[float | None]]:
+    tail = (1 - COVERAGE) / 2
+    low, high = np.quantile(sampled[1:], [tail, 1 - tail], axis=0)
+    names = ("", "_low", "_high") if name else ("value", "low", "high")
+    return dict(zip(names, map(_numbers, (sampled[0], low, high)), strict=True))
+
+
+def _numbers(values: Floats) -> list[float | None]:
+    return [number(value) for value in values]
+
+
+def false_boxes(
+    annotated: Scene, negatives: pd.DataFrame, predictions: pd.DataFrame, params: Evaluate
+) -> dict[str, Any]:
+    """Return how many false boxes negatives have, and the FROC of all images.
+
+    Parameters
+    ----------
+    annotated : Scene
+        The annotated images of the subset with their detections.
+    negatives : DataFrame
+        `dsnet.slice_tables.NEGATIVES` of the same subset.
+    predictions : DataFrame
+        `dsnet.schemas.PREDICTIONS` on them.
+    params : Evaluate
+
+    Returns
+    -------
+    dict
+        ``images`` and ``patients``; ``false_boxes_per_image`` with its interval over patients, at
+        the operating point; ``by_reason``, the same without interval for each reason of
+        `NEGATIVES`; ``froc``, as `dsnet.evaluate.curves.froc`, of annotated images and negatives.
+    """
+    every = with_negatives(annotated, negatives, predictions)
+    first = len(annotated.patient)
+    objects = every.objects.take(every.objects.score >= params.score)
+    of_image = np.bincount(objects.image, minlength=len(every.patient))[first:]
+    patients, group = np.unique(every.patient[first:], return_inverse=True)
+    share = Share(
+        np.bincount(group, of_image, minlength=len(patients)).astype(np.float64),
+        np.bincount(group, minlength=len(patients)).astype(np.float64),
+    )
+    weights = bootstrap_weights(len(patients), params.bootstrap, params.seed)
+    by_reason = pd.Series(of_image).groupby(negatives["reason"].to_numpy()).agg(["size", "mean"])
+    return {
+        "images": len(negatives),
+        "patients": len(patients),
+        "false_boxes_per_image": estimate(share.of(weights)) if len(patients) else None,
+        "by_reason": {
+            str(reason): {"images": int(size), "false_boxes_per_image": float(mean)}
+            for reason, size, mean in by_reason.itertuples(name=None)
+        },
+        "froc": froc(every, params.iou),
+    }
+
+
+def with_negatives(annotated: Scene, negatives: pd.DataFrame, predictions: pd.DataFrame) -> Scene:
+    """Return a scene with images that show nothing, after its own."""
+    if not len(negatives):
+        return annotated
+    keys = list(annotated.patient_keys)
+    keys += [key for key in negatives["patient_key"].unique() if key not in keys]
+    patient = pd.Index(keys).get_indexer(pd.Index(negatives["patient_key"])).astype(np.int64)
+    # As one box each, which is then taken away: the tables of a scene have a row for each box.
+    placed = negatives[["row", "image_key", "patient_key"]].assign(
+        level="L1", label="normal", x_min=0.0, y_min=0.0, x_max=1.0, y_max=1.0
+    )
+    empty = scene(predictions, placed, placed.assign(subset="test"))
+    slots = annotated.truth.label.shape[1]
+    count = len(negatives)
+    truth = annotated.truth
+    one, two = annotated.detections, empty.detections
+    detections = Detections(
+        np.concatenate([one.image, two.image + len(annotated.patient)]),
+        *(
+            np.concatenate([getattr(one, name), getattr(two, name)])
+            for name in ("box", "label", "score", "probability")
+        ),
+    )
+    return replace(
+        annotated,
+        patient=np.concatenate([annotated.patient, patient]),
+        patient_keys=tuple(keys),
+        truth=Truth(
+            np.concatenate([truth.box, np.zeros((count, slots, 4))]),
+            np.concatenate([truth.label, np.full((count, slots), -1)]),
+            np.concatenate([truth.level, np.full((count, slots), -1)]),
+        ),
+        detections=best_first(detections),
+        row=np.concatenate([annotated.row, np.full(count, -1)]),
+    )

@@ -106,7 +106,7 @@ def grade(units: Units, weights: Floats) -> dict[str, Floats]:
     ----------
     units : Units
     weights : float64 (samples, patients)
-        How often each patient counts, as `dsnet.evaluate.resampling.bootstrap_weights` returns.
+        How often each patient counts, as `dsnet.evaluate.intervals.bootstrap_weights` returns.
 
     Returns
     -------

@@ -21,8 +21,68 @@ from scipy import stats
 
 from dsnet.evaluate.average_precision import ratio
 from dsnet.evaluate.grading import Share
-from dsnet.evaluate.resampling import COVERAGE, MOST_UNDEFINED, estimate, number
 from dsnet.evaluate.scene import Floats
+
+COVERAGE = 0.95
+
+MOST_UNDEFINED = 0.1
+"""A statistic that more than this share of the resamples leave undefined has no interval: the
+resamples that define it are not representative."""
+
+
+def bootstrap_weights(patients: int, resamples: int, seed: int) -> Floats:
+    """Return how often each patient counts, in the sample itself and in each resample.
+
+    Parameters
+    ----------
+    patients, resamples : int
+    seed : int
+        The same seed and number of patients give the same resamples, for any statistic or
+        detector: paired differences between detectors are computed on them.
+
+    Returns
+    -------
+    float64 (1 + resamples, patients)
+        Row 0 is all ones; every other row sums to `patients`.
+    """
+    sampled = np.random.default_rng([seed, 0]).integers(patients, size=(resamples, patients))
+    counts = np.ones((1 + resamples, patients))
+    counts[1:] = 0
+    np.add.at(counts, (1 + np.arange(resamples)[:, None], sampled), 1)
+    return counts
+
+
+def estimate(values: Floats) -> dict[str, float | None]:
+    """Return the value and its percentile interval.
+
+    Parameters
+    ----------
+    values : float64 (1 + resamples,)
+        In the order of `bootstrap_weights`; NaN where a resample leaves the statistic undefined.
+
+    Returns
+    -------
+    dict
+        ``value``, ``low`` and ``high``; None where undefined.
+
+    Examples
+    --------
+    >>> estimate(np.concatenate([[0.4], np.arange(101) / 100]))
+    {'value': 0.4, 'low': 0.025, 'high': 0.975}
+    """
+    tail = (1 - COVERAGE) / 2
+    undefined = np.isnan(values[1:])
+    defined = values[1:][~undefined]
+    if undefined.mean() > MOST_UNDEFINED:
+        return {"value": number(values[0]), "low": None, "high": None}
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return {"value": number(values[0]), "low": number(low), "high": number(high)}
+
+
+def number(value: float) -> float | None:
+    """Return `value` for JSON: to eight decimals, None for NaN."""
+    return None if np.isnan(value) else round(float(value), 8) + 0.0
+
 
 METHODS = {
     "bootstrap": "percentile bootstrap over patients, widened for the variance between trainings "

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from dsnet.evaluate.grading import Units
-from dsnet.evaluate.resampling import COVERAGE, number
+from dsnet.evaluate.intervals import COVERAGE, number
 from dsnet.evaluate.scene import Floats
 from dsnet.schemas import CLASSES
 

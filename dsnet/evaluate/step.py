@@ -26,11 +26,13 @@ from dsnet.evaluate.calibration import (
     fit_temperature,
     scaled_units,
 )
-from dsnet.evaluate.curves import bands, curves
-from dsnet.evaluate.decision import decision_curve
+from dsnet.evaluate.curves import bands, curves, decision_curve
 from dsnet.evaluate.grading import Units, graded_units, localised_boxes
 from dsnet.evaluate.intervals import (
+    COVERAGE,
     METHODS,
+    MOST_UNDEFINED,
+    bootstrap_weights,
     estimate_over_seeds,
     scope,
     share_over_seeds,
@@ -40,20 +42,15 @@ from dsnet.evaluate.metrics import (
     DEFINITIONS,
     all_shares,
     box_confusion,
+    chance,
     has_interval,
     limits,
     operating_counts,
+    permutations_of,
+    permuted_map,
     statistics,
 )
 from dsnet.evaluate.provenance import read_provenance
-from dsnet.evaluate.resampling import (
-    COVERAGE,
-    MOST_UNDEFINED,
-    bootstrap_weights,
-    chance,
-    permutations_of,
-    permuted_map,
-)
 from dsnet.evaluate.sample_size import precision, riley
 from dsnet.evaluate.scene import Floats, Scene, read_scenes
 from dsnet.evaluate.scene import scene as make_scene

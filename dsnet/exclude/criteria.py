@@ -17,10 +17,10 @@ from dsnet.exclude.criterion import (
     Description,
     Finding,
     Mask,
+    classify,
     criterion,
     finding,
 )
-from dsnet.exclude.kernel import classify
 
 _IMPLIED = "section 3 (CT images in DICOM), interpretation 22"
 _DXA = "section 3 (the DXA report as reference)"

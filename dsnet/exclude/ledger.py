@@ -76,7 +76,7 @@ def apply_criteria(files: pd.DataFrame, params: Exclude, decisions: pd.DataFrame
     Parameters
     ----------
     files : DataFrame
-        As `dsnet.exclude.evidence.gather` returns them.
+        As `dsnet.exclude.criterion.gather` returns them.
     params : Exclude
     decisions : DataFrame
         `dsnet.schemas.DECISIONS`.
@@ -121,7 +121,7 @@ def ledger_table(files: pd.DataFrame, outcome: Outcome, params: Exclude) -> pd.D
     Parameters
     ----------
     files : DataFrame
-        As `dsnet.exclude.evidence.gather` returns them.
+        As `dsnet.exclude.criterion.gather` returns them.
     outcome : Outcome
     params : Exclude
 

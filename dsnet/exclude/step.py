@@ -9,13 +9,12 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.cohort.annotations.collect import used
-from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude, Label
 from dsnet.exclude.criteria import criteria_table
-from dsnet.exclude.criterion import REVIEW, Mask
-from dsnet.exclude.evidence import gather
+from dsnet.exclude.criterion import REVIEW, Mask, gather
 from dsnet.exclude.ledger import Outcome, apply_criteria, exclusions_table, ledger_table
 from dsnet.files import write_json
+from dsnet.match.patients import near_misses_sentence
 from dsnet.results import Source, read_source
 from dsnet.schemas import REGIONS
 from dsnet.step import run
@@ -124,7 +123,7 @@ def flow_counts(
     Parameters
     ----------
     files : DataFrame
-        As `dsnet.exclude.evidence.gather` returns them.
+        As `dsnet.exclude.criterion.gather` returns them.
     outcome : Outcome
     exclusions : DataFrame
         `schemas.EXCLUSIONS`.

@@ -17,8 +17,8 @@ from dsnet import schemas
 from dsnet.baseline.models import Multinomial, class_indices
 from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.evaluate.grading import Units, areas, pool, shares
+from dsnet.evaluate.intervals import COVERAGE, estimate
 from dsnet.evaluate.provenance import read_provenance
-from dsnet.evaluate.resampling import COVERAGE, estimate
 from dsnet.evaluate.scene import Floats
 from dsnet.files import write_json
 from dsnet.leakage.nearest import Nearest

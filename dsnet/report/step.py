@@ -11,9 +11,9 @@ import jinja2
 from markupsafe import Markup
 
 from dsnet.audit.explain import count_of, remedy
-from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.load import Config
 from dsnet.files import write_text
+from dsnet.match.patients import near_misses_sentence
 from dsnet.report import measured, provenance
 from dsnet.report.counts import UNITS, Tables, read_tables, words
 from dsnet.report.describe import GROUPS, Block, describe

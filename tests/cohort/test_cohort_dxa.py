@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsnet.cohort.dxa import PRESETS, read_dxa
-from dsnet.cohort.exam import REGIONS, DxaTable, Exam, interval_days, lumbar_mean, printed
+from dsnet.cohort.exams import DxaTable, Exam, interval_days, lumbar_mean, printed
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import DXA_COLUMNS, BmdReference, Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError
+from dsnet.schemas import REGIONS
 
 HEADER = "patient_id,exam_date,L1_t_score,L2_t_score,L3_t_score,L4_t_score,L1-L4_t_score\n"
 

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsnet.cohort.identity import (
+from dsnet.errors import UserError
+from dsnet.match.patients import (
     UnmatchedId,
     check_some_match,
     near_misses,
     unmatched_ids,
     write_id_match,
 )
-from dsnet.errors import UserError
 
 WIDE = "\uff30\uff17"
 NAMES = st.sets(st.text("01 aA", max_size=4), max_size=8)

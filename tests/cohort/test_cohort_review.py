@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from dsnet.cohort.review import read_review
 from dsnet.errors import UserError
+from dsnet.match.decisions import read_review
 
 HEADER = "scope,id,decision,code,reason,reviewer,date\n"
 

@@ -21,7 +21,7 @@ from dsnet.evaluate.calibration import (
     scale,
 )
 from dsnet.evaluate.grading import Units
-from dsnet.evaluate.resampling import bootstrap_weights
+from dsnet.evaluate.intervals import bootstrap_weights
 from dsnet.evaluate.scene import Flags, Floats, Integers
 
 PATIENTS = 6

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from dsnet.evaluate.decision import THRESHOLDS, decision_curve
+from dsnet.evaluate.curves import THRESHOLDS, decision_curve
 from dsnet.evaluate.grading import Units
-from dsnet.evaluate.resampling import bootstrap_weights
+from dsnet.evaluate.intervals import bootstrap_weights
 
 
 def made_units(seed: int, patients: int = 40) -> Units:

@@ -6,10 +6,8 @@ import pytest
 from support.made_index import PRIVATE, UNREADABLE, cohort, dxa, exam, key, of_ct
 
 from dsnet import schemas
-from dsnet.cohort.clinical import read_clinical
-from dsnet.cohort.exam import DxaTable
-from dsnet.cohort.identity import unmatched_ids
-from dsnet.match.patients import age_of, patients_table, sex_of
+from dsnet.cohort.exams import DxaTable
+from dsnet.match.patients import age_of, patients_table, read_clinical, sex_of, unmatched_ids
 
 HEADER = "patient_id,fracture_history,spine_surgery,tumour,bone_hyperplasia,sex,age\n"
 

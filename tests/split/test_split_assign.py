@@ -17,7 +17,7 @@ from dsnet.split.assign import (
     assign_patients,
     describe_patients,
 )
-from dsnet.split.proof import overlap
+from dsnet.split.step import overlap
 
 FRACTIONS = st.sampled_from([0.1, 0.15, 0.2, 0.25, 0.3])
 COUNTS = st.tuples(*[st.integers(8, 25)] * 3)

@@ -13,12 +13,15 @@ from dsnet.cohort.annotations.annotation import (
     IGNORE,
     NO_EDGES,
     Annotation,
+    Centre,
     Edges,
+    Problem,
     UnmatchedError,
     level_of,
+    order_problem,
+    size_problem,
 )
 from dsnet.cohort.annotations.image_files import ImageFiles
-from dsnet.cohort.annotations.plausibility import Centre, Problem, order_problem, size_problem
 from dsnet.cohort.annotations.read import Reader
 from dsnet.config.cohort import Annotations
 from dsnet.errors import UserError, collectable

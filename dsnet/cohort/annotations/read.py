@@ -17,13 +17,15 @@ from dsnet.cohort.annotations.annotation import (
     turned,
 )
 from dsnet.cohort.annotations.box_formats import (
+    CLASS_LISTS,
+    YoloFolders,
     read_box_table,
     read_coco,
     read_labelme,
     read_voc,
+    read_yolo,
 )
 from dsnet.cohort.annotations.mask_geometry import Body, Series, cut
-from dsnet.cohort.annotations.yolo import CLASS_LISTS, YoloFolders, read_yolo
 from dsnet.config.cohort import Annotations
 from dsnet.errors import collectable
 
