@@ -11,15 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dsnet.config.cohort import Exclude
-from dsnet.exclude.criterion import (
-    Case,
-    Criterion,
-    Description,
-    Finding,
-    Mask,
-    criterion,
-    finding,
-)
+from dsnet.exclude.criterion import Case, Criterion, Description, Finding, Mask, criterion, finding
 from dsnet.exclude.image_criteria import IMAGE_CRITERIA
 
 _DXA = "section 3 (the DXA report as reference)"
@@ -27,7 +19,6 @@ _ANATOMY = "section 3.1, item 2"
 
 
 @criterion(
-    "withdrawn",
     "E23",
     scope="patient",
     stage="quality",
@@ -42,7 +33,6 @@ def withdrawn(case: Case) -> Finding:
 
 
 @criterion(
-    "no_annotation",
     "E12",
     scope="patient",
     stage="anatomy",
@@ -59,7 +49,6 @@ def no_annotation(case: Case) -> Finding:
 
 
 @criterion(
-    "not_lumbar",
     "E13",
     scope="file",
     stage="anatomy",
@@ -82,7 +71,6 @@ def not_lumbar(case: Case) -> Finding:
 
 
 @criterion(
-    "no_dxa",
     "E14",
     scope="patient",
     stage="dxa",
@@ -105,7 +93,6 @@ def no_dxa(case: Case) -> Finding:
 
 
 @criterion(
-    "no_t_score",
     "E15",
     scope="patient",
     stage="dxa",
@@ -126,7 +113,6 @@ def no_t_score(case: Case) -> Finding:
 
 
 @criterion(
-    "dxa_too_far",
     "E16",
     scope="patient",
     stage="dxa",
@@ -144,7 +130,6 @@ def dxa_too_far(case: Case) -> Finding:
 
 
 @criterion(
-    "dxa_date_unknown",
     "E17",
     scope="patient",
     stage="dxa",
@@ -173,8 +158,8 @@ def _history(slug: str, code: str, *, reason: str, item: int) -> Criterion:
     """
 
     @criterion(
-        slug,
         code,
+        slug=slug,
         scope="patient",
         stage="history",
         reason=reason,
@@ -207,7 +192,6 @@ bone_hyperplasia = _history(
 
 
 @criterion(
-    "incomplete_levels",
     "E22",
     scope="patient",
     stage="levels",

@@ -119,7 +119,6 @@ class Criterion:
 
 
 def criterion(
-    slug: str,
     code: str,
     *,
     scope: Literal["file", "patient"],
@@ -129,12 +128,17 @@ def criterion(
     source: str,
     threshold: Callable[[Exclude], str] = lambda _: "",
     final: bool = False,
+    slug: str = "",
 ) -> Callable[[Callable[[Case], Finding]], Criterion]:
-    """Return a decorator that makes a `Criterion` of its predicate; parameters as there."""
+    """Return a decorator that makes a `Criterion` of its predicate; parameters as there.
+
+    Without a `slug` it is the predicate's name.
+    """
 
     def record(evaluate: Callable[[Case], Finding]) -> Criterion:
+        name = slug or evaluate.__name__
         return Criterion(
-            slug, code, scope, stage, reason, remedy, source, evaluate, threshold, final
+            name, code, scope, stage, reason, remedy, source, evaluate, threshold, final
         )
 
     return record

@@ -9,14 +9,7 @@ from typing import Final
 
 import pandas as pd
 
-from dsnet.exclude.criterion import (
-    Case,
-    Criterion,
-    Finding,
-    classify,
-    criterion,
-    finding,
-)
+from dsnet.exclude.criterion import Case, Criterion, Finding, classify, criterion, finding
 
 _IMPLIED = "section 3 (CT images in DICOM), interpretation 22"
 _ENHANCED_CLASSES = ("Enhanced CT Image Storage", "Legacy Converted Enhanced CT Image Storage")
@@ -25,11 +18,9 @@ _CT_CLASSES = ("CT Image Storage", *_ENHANCED_CLASSES)
 _BODY_HU = (-500, 32767)
 """A slice through a body has values above the first; no scanner and no metal gives more than the
 second, which a sign that was read wrongly does."""
-_MOST_8_BITS = 255
 
 
 @criterion(
-    "unreadable",
     "E01",
     scope="file",
     stage="quality",
@@ -45,7 +36,6 @@ def unreadable(case: Case) -> Finding:
 
 
 @criterion(
-    "undecodable_pixels",
     "E02",
     scope="file",
     stage="quality",
@@ -61,7 +51,6 @@ def undecodable_pixels(case: Case) -> Finding:
 
 
 @criterion(
-    "uid_conflict",
     "E24",
     scope="file",
     stage="quality",
@@ -104,7 +93,6 @@ def _able(files: pd.DataFrame) -> pd.DataFrame:
 
 
 @criterion(
-    "duplicate",
     "E03",
     scope="file",
     stage="quality",
@@ -152,7 +140,6 @@ def _kept(ranked: pd.DataFrame, keys: list[str]) -> "pd.Series[str]":
 
 
 @criterion(
-    "not_ct",
     "E04",
     scope="file",
     stage="quality",
@@ -179,7 +166,6 @@ def not_ct(case: Case) -> Finding:
 
 
 @criterion(
-    "multi_frame",
     "E25",
     scope="file",
     stage="quality",
@@ -207,7 +193,6 @@ def _is_multi_frame(files: pd.DataFrame) -> "pd.Series[bool]":
 
 
 @criterion(
-    "not_original_axial",
     "E05",
     scope="file",
     stage="quality",
@@ -243,7 +228,6 @@ def not_original_axial(case: Case) -> Finding:
 
 
 @criterion(
-    "bad_geometry",
     "E06",
     scope="file",
     stage="quality",
@@ -277,7 +261,6 @@ def bad_geometry(case: Case) -> Finding:
 
 
 @criterion(
-    "no_hu_scale",
     "E07",
     scope="file",
     stage="quality",
@@ -299,7 +282,7 @@ def no_hu_scale(case: Case) -> Finding:
     table = files.assign(type=files["rescale_type"].replace("?", "that is no term of the standard"))
     scaled = ct & _has_hu(files)
     low, high = _BODY_HU
-    grey = (files["hu_min"] >= 0) & (files["hu_max"] <= _MOST_8_BITS)
+    grey = (files["hu_min"] >= 0) & (files["hu_max"] <= 255)
     return finding(
         table,
         [
@@ -319,7 +302,6 @@ def _has_hu(files: pd.DataFrame) -> "pd.Series[bool]":
 
 
 @criterion(
-    "contrast_enhanced",
     "E08",
     scope="file",
     stage="quality",
@@ -341,7 +323,6 @@ def contrast_enhanced(case: Case) -> Finding:
 
 
 @criterion(
-    "not_bone_kernel",
     "E09",
     scope="file",
     stage="quality",
@@ -369,7 +350,6 @@ def not_bone_kernel(case: Case) -> Finding:
 
 
 @criterion(
-    "not_120_kvp",
     "E26",
     scope="file",
     stage="quality",
@@ -382,19 +362,14 @@ def not_120_kvp(case: Case) -> Finding:
     """Hold where KVP (0018,0060) is not 120: bone has other HU at other tube voltages."""
     files = case.files
     unknown = files["readable"] & files["tube_voltage_kv"].isna()
-    tests = [
-        (
-            files["readable"] & (files["tube_voltage_kv"].sub(120).abs() > 0.5),
-            "{tube_voltage_kv:g} kV",
-        )
-    ]
+    other = files["readable"] & (files["tube_voltage_kv"].sub(120).abs() > 0.5)
+    tests = [(other, "{tube_voltage_kv:g} kV")]
     if case.params.criteria.not_120_kvp.unknown_voltage == "exclude":
         tests.append((unknown, "no tube voltage"))
     return finding(files, tests, unknown=unknown)
 
 
 @criterion(
-    "metal_artefact",
     "E10",
     scope="patient",
     stage="quality",
@@ -434,7 +409,6 @@ def metal_artefact(case: Case) -> Finding:
 
 
 @criterion(
-    "cement",
     "E11",
     scope="file",
     stage="quality",
