@@ -50,11 +50,6 @@ class Decision:
     reviewer: str
     day: str
 
-    @property
-    def summary(self) -> str:
-        """Row, reviewer and date, for the ledger."""
-        return f"review row {self.row.number} ({self.reviewer}, {self.day})"
-
 
 def read_review(path: Path) -> list[Decision]:
     """Return the decisions in the order of their rows; none where there is no such file.

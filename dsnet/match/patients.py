@@ -9,7 +9,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise, permutations
 from pathlib import Path
 
 import pandas as pd
@@ -22,35 +22,23 @@ from dsnet.files import write_spreadsheet_csv
 from dsnet.private import PrivateCohort
 from dsnet.schemas import HISTORIES, PATIENTS
 
-SIDES = ("ct", "dxa")
-
-_COLUMNS = ("side", "patient_id", "near_miss", "difference")
-
 
 @dataclass(frozen=True)
 class UnmatchedId:
-    """An ID that only one side knows.
+    """An ID without a partner, or with a second spelling.
 
     Attributes
     ----------
-    side : {"ct", "dxa"}
-        Which one.
+    side : str
+        The table that has it: ``ct``, ``dxa`` or ``clinical``.
     patient_id : str
     near : tuple of (str, str)
-        IDs of the other side that come near, and how they differ.
+        IDs that come near, and how they differ.
     """
 
     side: str
     patient_id: str
     near: tuple[tuple[str, str], ...]
-
-
-def _without_zeros(name: str) -> str:
-    return name.lstrip("0")
-
-
-def _without_blanks(name: str) -> str:
-    return "".join(name.split())
 
 
 def _letters(name: str) -> str:
@@ -75,10 +63,10 @@ def _swaps(name: str) -> Iterable[str]:
 
 
 _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("leading zeros", _without_zeros),
-    ("blanks", _without_blanks),
+    ("leading zeros", lambda name: name.lstrip("0")),
+    ("blanks", lambda name: "".join(name.split())),
     ("case", str.casefold),
-    ("blanks, case and leading zeros", lambda x: _without_zeros(_without_blanks(x).casefold())),
+    ("blanks, case and leading zeros", lambda x: "".join(x.split()).casefold().lstrip("0")),
     ("a decimal point", lambda name: re.sub(r"(?<=\d)[.,]0+$", "", name)),
     ("signs or full-width letters", _letters),
     *(
@@ -87,22 +75,6 @@ _FORMS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ),
 )
 """How two spellings of one ID differ, and the form in which they are equal."""
-
-
-def unmatched_ids(ct: Iterable[str], dxa: Iterable[str]) -> list[UnmatchedId]:
-    """Return every ID without a partner on the other side, the scans' first, each in order.
-
-    Parameters
-    ----------
-    ct, dxa : iterable of str
-        Patient IDs as text; blank ones belong to no one and are left out.
-    """
-    known = (set(ct) - {""}, set(dxa) - {""})
-    found = []
-    for side, own, other in zip(SIDES, known, known[::-1], strict=True):
-        look = _Likeness(sorted(other))
-        found += [UnmatchedId(side, name, look.near(name)) for name in sorted(own - other)]
-    return found
 
 
 def near_misses(ids_of: Mapping[str, Iterable[str]]) -> list[UnmatchedId]:
@@ -126,14 +98,14 @@ def near_misses(ids_of: Mapping[str, Iterable[str]]) -> list[UnmatchedId]:
     known = {side: set(ids) - {""} for side, ids in ids_of.items()}
     ct, first = list(known)[:2]
     alone = {side: ids - known[first if side == ct else ct] for side, ids in known.items()}
-    look = _Likeness(sorted(set().union(*known.values())))
+    spellings = _spellings(sorted(set().union(*known.values())))
     found = []
     for side, ids in known.items():
         slips = set().union(*(own for other, own in alone.items() if other != side))
         for name in sorted(ids):
             if side != ct and name in known[ct]:
                 continue  # which the rows of the CT have said
-            near = look.spellings(name)
+            near = dict(spellings[name])
             if name in alone[side]:
                 near |= {other: "a swapped digit" for other in _swaps(name) if other in slips}
             if near or name in alone[side]:
@@ -167,26 +139,6 @@ def check_some_match(table: str, ids: Iterable[str], ct: Iterable[str]) -> None:
         )
 
 
-def match_counts(unmatched: Sequence[UnmatchedId], dxa: Iterable[str]) -> dict[str, int]:
-    """Return what may be said of the match in public.
-
-    Returns
-    -------
-    dict
-        ``dxa_patients``, of them ``matched``; ``ct_without_dxa`` and ``dxa_without_ct``, patients;
-        ``near_misses``, how many of the latter two have one.
-    """
-    patients = len(set(dxa) - {""})
-    without = {side: sum(one.side == side for one in unmatched) for side in SIDES}
-    return {
-        "dxa_patients": patients,
-        "matched": patients - without["dxa"],
-        "ct_without_dxa": without["ct"],
-        "dxa_without_ct": without["dxa"],
-        "near_misses": sum(bool(one.near) for one in unmatched),
-    }
-
-
 def near_misses_sentence(identity: Mapping[str, int]) -> str | None:
     """Return what is to be known of the patient IDs, of ``identity`` in ``flow.json``.
 
@@ -212,39 +164,23 @@ def write_id_match(unmatched: Sequence[UnmatchedId], path: Path) -> None:
         for one in unmatched
         for other, how in one.near or (("", ""),)
     ]
-    write_spreadsheet_csv(path, pd.DataFrame(rows, columns=list(_COLUMNS)), mode=0o600)
+    columns = ["side", "patient_id", "near_miss", "difference"]
+    write_spreadsheet_csv(path, pd.DataFrame(rows, columns=columns), mode=0o600)
 
 
-class _Likeness:
-    """Finds which of `names` comes near a name; each way to differ is one look-up."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = frozenset(names)
-        self.forms: list[tuple[str, Callable[[str], str], dict[str, list[str]]]] = []
-        for how, form in _FORMS:
-            groups: dict[str, list[str]] = defaultdict(list)
-            for name in names:
-                groups[form(name)].append(name)
-            self.forms.append((how, form, groups))
-
-    def spellings(self, name: str) -> dict[str, str]:
-        """Return other names that differ in spelling alone, and how."""
-        found: dict[str, str] = {}
-        for how, form, groups in self.forms:
-            for other in groups.get(form(name), ()):
-                if other != name:
-                    found.setdefault(other, how)
-        return found
-
-    def near(self, name: str) -> tuple[tuple[str, str], ...]:
-        found = self.spellings(name)
-        for other in _swaps(name):
-            if other in self.names:
-                found.setdefault(other, "a swapped digit")
-        return tuple(sorted(found.items()))
+def _spellings(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return, for each name, the others that differ in spelling alone, and how."""
+    near: dict[str, dict[str, str]] = {name: {} for name in names}
+    for how, form in _FORMS:
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            groups[form(name)].append(name)
+        for name, other in chain.from_iterable(permutations(own, 2) for own in groups.values()):
+            near[name].setdefault(other, how)
+    return near
 
 
-_CLINICAL_COLUMNS = (*HISTORIES, "sex", "age", "height_cm", "weight_kg")
+_COLUMNS = (*HISTORIES, "sex", "age", "height_cm", "weight_kg")
 
 History = Mapping[str, bool | None]
 """By column of `HISTORIES`; None where unknown."""
@@ -278,9 +214,9 @@ def read_clinical(path: Path, params: Clinical = _DEFAULTS) -> dict[str, History
         return {}
     histories: dict[str, History] = {}
     first_row: dict[str, int] = {}
-    rows = read_table(path, ["patient_id", *HISTORIES], _CLINICAL_COLUMNS)
+    rows = read_table(path, ["patient_id", *HISTORIES], _COLUMNS)
     answers = _answers(params)
-    for row, patient in zip(rows, patient_ids(rows, _CLINICAL_COLUMNS), strict=True):
+    for row, patient in zip(rows, patient_ids(rows, _COLUMNS), strict=True):
         if not patient:
             continue
         history: dict[str, bool | None] = {}

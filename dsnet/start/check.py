@@ -32,7 +32,7 @@ from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import scan
 from dsnet.errors import UserError, collect_errors, collectable
 from dsnet.exclude.criterion import classify, gather
-from dsnet.exclude.ledger import apply_criteria, exclusions_table, ledger_table
+from dsnet.exclude.step import apply_criteria, exclusions_table, ledger_table
 from dsnet.ingest.cache import facts_table
 from dsnet.ingest.index import replaced_kernels, tables
 from dsnet.ingest.workers import read_all

@@ -12,7 +12,7 @@ from dsnet import schemas
 from dsnet.cohort.exams import DxaTable, Exam, exams_table
 from dsnet.config.cohort import Exclude, TScoreSource
 from dsnet.exclude.criterion import gather
-from dsnet.exclude.ledger import Outcome, apply_criteria
+from dsnet.exclude.step import Outcome, apply_criteria
 from dsnet.private import PrivateCohort
 from dsnet.results import Source
 
