@@ -162,7 +162,7 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAU
         name: tuple(sorted(own, key=lambda exam: (exam.date or date.min, exam.row)))
         for name, own in by_patient.items()
     }
-    return DxaTable(ordered, ids.count(""), reading)
+    return DxaTable(ordered, reading)
 
 
 def _required(reading: TScoreSource, params: Dxa) -> list[str]:

@@ -65,33 +65,6 @@ class Exam:
             return self.raw
         return {region: printed(t_score) for region, t_score in self.raw.items()}
 
-    @property
-    def rounded(self) -> bool:
-        """Whether a T-score had more decimals than the one that is graded."""
-        return any(self.t_scores[region] != t_score for region, t_score in self.raw.items())
-
-    def t_score(self, level: str, source: TScoreSource) -> Decimal | None:
-        """Return the T-score that labels `level`, as it is graded; None where there is none.
-
-        Parameters
-        ----------
-        level : {"L1", "L2", "L3", "L4"}
-        source : {"patient", "vertebra", "lowest"}
-            The exam's L1-L4 T-score, the level's own, or the lowest of the levels measured. The
-            lowest needs at least two levels (ISCD 2019 Official Positions, Adult, on regions of
-            interest: no diagnosis from a single vertebra).
-        """
-        if source == "patient":
-            return self.t_scores.get(SPINE)
-        if source == "vertebra":
-            return self.t_scores.get(level)
-        measured = [self.t_scores[name] for name in LEVELS if name in self.t_scores]
-        return min(measured) if len(measured) >= 2 else None
-
-    def scored_levels(self, source: TScoreSource) -> frozenset[str]:
-        """Return the levels that have a T-score under `source`."""
-        return frozenset(level for level in LEVELS if self.t_score(level, source) is not None)
-
 
 @dataclass(frozen=True)
 class DxaTable:
@@ -101,21 +74,13 @@ class DxaTable:
     ----------
     exams : mapping of str to tuple of Exam
         By patient ID, in order of date; exams without a date come first.
-    rows_without_patient : int
-        Rows that hold neither an ID nor a value that is read, such as remarks.
     source : {"patient", "vertebra", "lowest"} or None
         Which T-score labels a vertebra; None: any T-score of the lumbar spine makes an exam one
         that can count.
     """
 
     exams: Mapping[str, tuple[Exam, ...]]
-    rows_without_patient: int = 0
     source: TScoreSource | None = None
-
-    @property
-    def rounded_exams(self) -> int:
-        """Number of exams in which a T-score had more decimals than the one that is graded."""
-        return sum(exam.rounded for exams in self.exams.values() for exam in exams)
 
     def nearest(self, patient_id: str, ct_date: str) -> Exam | None:
         """Return the exam that counts for a CT of `patient_id`, or None.
@@ -144,7 +109,12 @@ class DxaTable:
         return min(dated, key=lambda exam: abs(interval_days(exam, day)))
 
     def _can_label(self, exam: Exam) -> bool:
-        return bool(exam.raw if self.source is None else exam.scored_levels(self.source))
+        if self.source is None:
+            return bool(exam.raw)
+        if self.source == "patient":
+            return SPINE in exam.raw
+        levels = sum(level in exam.raw for level in LEVELS)
+        return levels >= (2 if self.source == "lowest" else 1)
 
 
 def interval_days(exam: Exam, ct_date: date) -> int:
