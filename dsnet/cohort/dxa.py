@@ -283,8 +283,11 @@ def _t_scores(row: Row, params: Dxa) -> dict[str, Decimal]:
         if not _is_lumbar(row, params):
             return {}
     for region in REGIONS:
-        if _is_left_out(row, region):
-            continue
+        invalid, included = (
+            row.cells.get(f"{region}_{flag}", "") for flag in ("invalid", "included")
+        )
+        if _is_set(invalid) or (included and not _is_set(included)):
+            continue  # the densitometer's operator left the region out
         with collectable():
             score = (
                 _from_bmd(row, region, params.reference)
@@ -332,13 +335,6 @@ def _from_bmd(row: Row, region: str, reference: DxaReference) -> Decimal | None:
         return None
     score = (value - Decimal(str(young.mean_g_cm2))) / Decimal(str(young.sd_g_cm2))
     return _FLOATS.plus(score)
-
-
-def _is_left_out(row: Row, region: str) -> bool:
-    """Return whether the densitometer's operator left a region out."""
-    invalid = row.cells.get(f"{region}_invalid", "")
-    included = row.cells.get(f"{region}_included", "")
-    return _is_set(invalid) or (included != "" and not _is_set(included))
 
 
 def _is_set(text: str) -> bool:

@@ -44,8 +44,11 @@ _REMEDY: Final = {
 }
 """What is wrong with a cell of a workbook, and what to do."""
 
-_SCIENTIFIC: Final = re.compile(r"\d([.,]\d+)?[eE]\+\d+")
-_FLOAT: Final = re.compile(r"\d+[.,]0+")
+_CHANGED_IDS: Final = {
+    r"\d([.,]\d+)?[eE]\+\d+": "a number in powers of ten, whose last digits are lost",
+    r"\d+[.,]0+": "a number with a decimal point",
+}
+"""What a spreadsheet program makes of an ID, by the form of the text."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,8 @@ def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
                     came="a blank cell",
                     remedy="fill it in, or delete the row",
                 )
-            changed = _changed_id(row, name)
+            forms = (came for form, came in _CHANGED_IDS.items() if re.fullmatch(form, name))
+            changed = "a date" if "patient_id" in row.typed_dates else next(forms, "")
             if changed:
                 raise row.error(
                     "patient_id",
@@ -223,15 +227,6 @@ def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
     with collectable():
         _check_lost_digits(rows, ids)
     return ids
-
-
-def _changed_id(row: Row, name: str) -> str:
-    """Return how a spreadsheet program has changed an ID, or ""."""
-    if "patient_id" in row.typed_dates:
-        return "a date"
-    if _SCIENTIFIC.fullmatch(name):
-        return "a number in powers of ten, whose last digits are lost"
-    return "a number with a decimal point" if _FLOAT.fullmatch(name) else ""
 
 
 def _check_lost_digits(rows: Sequence[Row], ids: Sequence[str]) -> None:
@@ -268,13 +263,13 @@ def _check_header(
         )
     for name in required:
         if name not in header:
-            near = difflib.get_close_matches(name, [normalised(cell) for cell in header], n=1)
-            at = [normalised(cell) for cell in header].index(near[0]) + 1 if near else 0
+            plain = [normalised(cell) for cell in header]
+            near = difflib.get_close_matches(name, plain, n=1)
             raise UserError(
                 f"{table} row 1",
                 expected=f"a column {name}",
                 came=f"{len(header)} columns, none of that name"
-                + (f" but column {at} nearly so" if near else ""),
+                + (f" but column {plain.index(near[0]) + 1} nearly so" if near else ""),
                 remedy="add or rename the column",
             )
     for number, name in enumerate(header, start=1):
@@ -303,16 +298,13 @@ def _check_width(table: str, number: int, cells: Sequence[str], header: Sequence
 
 def _read_csv(path: Path) -> _Sheet:
     try:
-        with path.open("rb") as binary:
-            marked = binary.read(2) in (b"\xff\xfe", b"\xfe\xff")
-        encoding = "utf-16" if marked else "utf-8-sig"
-        with path.open(encoding=encoding, newline="") as stream:
-            text = stream.read()
+        content = path.read_bytes()
+        marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        text = content.decode("utf-16" if marked else "utf-8-sig")
     except OSError as error:
         raise _unreadable_csv(path, "one that cannot be opened") from error
-    except UnicodeError as error:
-        at = f" at offset {error.start}" if isinstance(error, UnicodeDecodeError) else ""
-        raise _unreadable_csv(path, f"other bytes{at}") from error
+    except UnicodeDecodeError as error:
+        raise _unreadable_csv(path, f"other bytes at offset {error.start}") from error
     first, _, rest = text.partition("\n")
     hint = _DELIMITER_HINT.fullmatch(first.strip().strip('"'))
     if hint:

@@ -6,7 +6,7 @@ left from right, or a box of the right size in the wrong place; see docs/annotat
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -308,21 +308,6 @@ class Problem:
     remedy: str
 
 
-@dataclass(frozen=True)
-class Centre:
-    """The centre of one box.
-
-    Attributes
-    ----------
-    level : str
-    position_mm : (3,) float64
-        In the patient's coordinates (LPS).
-    """
-
-    level: str
-    position_mm: np.ndarray
-
-
 def size_problem(
     edges: Edges,
     spacing_mm: tuple[float, float],
@@ -367,57 +352,44 @@ def size_problem(
 
 
 def order_problem(
-    centres: Sequence[Centre], pitch_mm: tuple[float, float]
-) -> tuple[str, str, Problem] | None:
-    """Return the first two levels of one series that cannot lie as they do, and why; or None.
+    centres_mm: Mapping[str, np.ndarray], pitch_mm: tuple[float, float]
+) -> tuple[str, Problem] | None:
+    """Return the upper of the first two levels that cannot lie as they do, and why; or None.
 
     Levels descend along the body axis. From one to the next it is at least the lower limit in the
     lumbar spine, and two thirds of it above; and at most the upper one.
 
     Parameters
     ----------
-    centres : sequence of Centre
-        Of the boxes of one series.
+    centres_mm : mapping of str to (boxes, 3) float64
+        Of the boxes of one series, by level, in the patient's coordinates (LPS).
     pitch_mm : tuple of 2 floats
         Least and greatest distance of neighbouring levels.
     """
-    by_level: dict[str, np.ndarray] = {
-        level: np.array([one.position_mm for one in centres if one.level == level])
-        for level in {one.level for one in centres}
-        if level in _RANK
-    }
-    ordered = sorted(by_level, key=_RANK.__getitem__)
-    for upper, lower in pairwise(ordered):
+    ranked = sorted(centres_mm.keys() & _RANK, key=_RANK.__getitem__)
+    for upper, lower in pairwise(ranked):
         steps = _RANK[lower] - _RANK[upper]
-        between = by_level[upper].mean(axis=0) - by_level[lower].mean(axis=0)
+        between = centres_mm[upper].mean(axis=0) - centres_mm[lower].mean(axis=0)
         least, most = pitch_mm
         if upper[0] != "L":
             least *= 2 / 3
         slack = sum(
-            max(_BODY_HEIGHT_MM - float(np.ptp(by_level[level][:, 2])), 0) / 2
+            max(_BODY_HEIGHT_MM - float(np.ptp(centres_mm[level][:, 2])), 0) / 2
             for level in (upper, lower)
         )
         distance_mm = float(np.linalg.norm(between))
         if between[2] < -_TILT_MM:
-            return (
-                upper,
-                lower,
-                Problem(
-                    f"{upper} above {lower} along the patient's axis",
-                    f"it {-between[2]:.0f} mm below",
-                    "correct the levels, which may be counted from below, or set "
-                    "annotations.mask_labels to what the labels mean",
-                ),
+            return upper, Problem(
+                f"{upper} above {lower} along the patient's axis",
+                f"it {-between[2]:.0f} mm below",
+                "correct the levels, which may be counted from below, or set "
+                "annotations.mask_labels to what the labels mean",
             )
         if not steps * least - slack <= distance_mm <= steps * most + slack:
-            return (
-                upper,
-                lower,
-                Problem(
-                    f"{steps * least:.0f} to {steps * most:.0f} mm from {upper} to {lower} "
-                    "(annotations.pitch_mm)",
-                    f"{distance_mm:.0f} mm",
-                    "correct the levels, or set annotations.mask_labels to what the labels mean",
-                ),
+            return upper, Problem(
+                f"{steps * least:.0f} to {steps * most:.0f} mm from {upper} to {lower} "
+                "(annotations.pitch_mm)",
+                f"{distance_mm:.0f} mm",
+                "correct the levels, or set annotations.mask_labels to what the labels mean",
             )
     return None

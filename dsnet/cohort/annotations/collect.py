@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from dsnet.cohort.annotations.annotation import (
     IGNORE,
     NO_EDGES,
     Annotation,
-    Centre,
     Edges,
     Problem,
     UnmatchedError,
@@ -300,26 +300,25 @@ def _check_order(matched: Sequence[_Matched], files: ImageFiles, params: Annotat
         return
     slices = files.slices
     number_of = {key: number for number, key in enumerate(slices.file_key)}
-    by_series: dict[str, list[tuple[_Matched, Centre]]] = {}
+    by_series: dict[str, dict[str, list[tuple[_Matched, np.ndarray]]]] = {}
     for one in used:
         if one.file_key in number_of:
             number = number_of[one.file_key]
             x_min, y_min, x_max, y_max = one.edges
             # The affine counts from the centre of the first pixel.
             index = np.array([(x_min + x_max - 1) / 2, (y_min + y_max - 1) / 2, 0, 1])
-            position_mm = slices.affine[number][:3] @ index
-            own = by_series.setdefault(str(slices.series[number]), [])
-            own.append((one, Centre(one.level, position_mm)))
+            own = by_series.setdefault(str(slices.series[number]), {})
+            own.setdefault(one.level, []).append((one, slices.affine[number][:3] @ index))
     for boxes in by_series.values():
-        wrong = order_problem([centre for _, centre in boxes], params.pitch_mm)
+        centres_mm = {level: np.array([at for _, at in own]) for level, own in boxes.items()}
+        wrong = order_problem(centres_mm, params.pitch_mm)
         if wrong is None:
             continue
-        upper, _, problem = wrong
+        upper, problem = wrong
         if params.implausible == "stop":
-            first = next(one for one, centre in boxes if centre.level == upper)
             with collectable():
-                raise _implausible(first.annotation, problem)
-        for one, _ in boxes:
+                raise _implausible(boxes[upper][0][0].annotation, problem)
+        for one, _ in chain.from_iterable(boxes.values()):
             one.status = "implausible"
 
 

@@ -1,6 +1,6 @@
 """The cohort's images, by what an annotation says of them: a SOP Instance UID or a path."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dsnet.cohort.annotations.annotation import Annotation
-from dsnet.cohort.annotations.mask_geometry import Slices
+from dsnet.cohort.annotations.mask_geometry import Slices, grouped
 
 _PICTURE_SUFFIXES = frozenset(
     {".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
@@ -65,9 +65,7 @@ class ImageFiles:
     @cached_property
     def by_uid(self) -> Mapping[str, Sequence[str]]:
         """File keys by SOP Instance UID."""
-        return _grouped(
-            zip(self._column("sop_instance_uid"), self._column("file_key"), strict=True)
-        )
+        return grouped(zip(self._column("sop_instance_uid"), self._column("file_key"), strict=True))
 
     @cached_property
     def by_path(self) -> Mapping[str, str]:
@@ -79,7 +77,7 @@ class ImageFiles:
         """File keys by file name without suffix, and by UID: pictures are often named by it."""
         names = ((_stem(path.rpartition("/")[2]), key) for key, path in self.path_of.items())
         uids = ((uid, key) for uid, keys in self.by_uid.items() for key in keys)
-        return _grouped(chain(names, uids))
+        return grouped(chain(names, uids))
 
     def _column(self, column: str) -> list[str]:
         return list(self.identities[column].to_numpy(object))
@@ -163,14 +161,6 @@ class ImageFiles:
         alike = [key for key in keys if path and self.path_of[key].endswith("/" + path)]
         picked = exact or alike
         return picked[0] if len(picked) == 1 else ""
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, dict[str, None]] = {}
-    for name, key in pairs:
-        if name:
-            groups.setdefault(name, {})[key] = None
-    return {name: list(keys) for name, keys in groups.items()}
 
 
 def _normal(file_name: str) -> str:
