@@ -68,7 +68,6 @@ _LATERAL: Final = re.compile(r"\blat", re.IGNORECASE)
 _ELSEWHERE: Final = re.compile(
     r"hip|femur|femoral|neck|troch|arm|radius|wrist|body|heel|髋|股|臂|全身", re.IGNORECASE
 )
-_HOLOGIC_LUMBAR: Final = "1"
 
 
 def _ge_lunar() -> dict[str, tuple[str, ...]]:
@@ -142,7 +141,11 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAU
     """
     if not path.exists():
         return DxaTable({})
-    rows = read_table(path, _required(reading, params), DXA_COLUMNS, _translation(params))
+    by_level = reading != "patient" or params.outlier_levels == "leave_out"
+    quantity = "bmd_g_cm2" if params.reference else "t_score"
+    regions = REGIONS if by_level else (SPINE,)
+    required = ["patient_id", "exam_date", *(f"{region}_{quantity}" for region in regions)]
+    rows = read_table(path, required, DXA_COLUMNS, _translation(params))
     ids = patient_ids(rows, DXA_COLUMNS)
     days = _dates(rows, params.date_format)
     scores = [_t_scores(row, params) for row in rows]
@@ -163,13 +166,6 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAU
         for name, own in by_patient.items()
     }
     return DxaTable(ordered, reading)
-
-
-def _required(reading: TScoreSource, params: Dxa) -> list[str]:
-    by_level = reading != "patient" or params.outlier_levels == "leave_out"
-    quantity = "bmd_g_cm2" if params.reference else "t_score"
-    regions = REGIONS if by_level else (SPINE,)
-    return ["patient_id", "exam_date", *(f"{region}_{quantity}" for region in regions)]
 
 
 def _translation(params: Dxa) -> Callable[[str], str]:
@@ -303,7 +299,7 @@ def _is_lumbar(row: Row, params: Dxa) -> bool:
     """Return whether a row is of the lumbar spine, as one is that does not name its scan."""
     text = row.cells.get("scan_site", "")
     if params.preset == "hologic" and text.isdecimal():
-        return text == _HOLOGIC_LUMBAR
+        return text == "1"
     if not text or _LUMBAR.search(text):
         return not _LATERAL.search(text)
     if _ELSEWHERE.search(text):

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -155,11 +155,12 @@ def read_table(
         that was never computed, an error, or a number of which digits are lost.
     """
     is_workbook = path.suffix.lower() in WORKBOOKS
-    column_of = column_of or _ignoring_case([*required, *optional])
+    own = {normalised(name): name for name in (*required, *optional)}
+    column_of = column_of or (lambda name: own.get(normalised(name), name))
     sheet = _read_workbook(path, required, column_of) if is_workbook else _read_csv(path)
     header = _header(sheet.lines, column_of)
     _check_header(path.name, header, required, sheet.lines)
-    read = {*required, *optional}
+    read = set(own.values())
     rows = []
     for number, line in enumerate(sheet.lines[1:], start=2):
         cells = [cell.strip() for cell in line]
@@ -181,11 +182,6 @@ def read_table(
             dates = frozenset(name for name, index in index_of.items() if index in sheet.dates)
             rows.append(Row(path.name, number, dict(zip(header, cells, strict=False)), dates))
     return rows
-
-
-def _ignoring_case(names: Iterable[str]) -> Callable[[str], str]:
-    own = {normalised(name): name for name in names}
-    return lambda name: own.get(normalised(name), name)
 
 
 def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
@@ -224,22 +220,17 @@ def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
                     remedy="export the column as text",
                     private=name,
                 )
-    with collectable():
-        _check_lost_digits(rows, ids)
-    return ids
-
-
-def _check_lost_digits(rows: Sequence[Row], ids: Sequence[str]) -> None:
-    """Stop if all long IDs end in zeros, as after a spreadsheet program has kept 15 digits."""
     long = {name for name in ids if name.isdecimal() and len(name) > _SPREADSHEET_DIGITS}
     if len(long) >= 2 and all(set(name[_SPREADSHEET_DIGITS:]) == {"0"} for name in long):
         first = next(row for row, name in zip(rows, ids, strict=True) if name in long)
-        raise first.error(
-            "patient_id",
-            expected="an ID with all its digits",
-            came=f"one of {len(long)} whose digits after the fifteenth are all zero",
-            remedy="export the column as text: spreadsheet programs keep 15 digits of a number",
-        )
+        with collectable():
+            raise first.error(
+                "patient_id",
+                expected="an ID with all its digits",
+                came=f"one of {len(long)} whose digits after the fifteenth are all zero",
+                remedy="export the column as text: spreadsheet programs keep 15 digits of a number",
+            )
+    return ids
 
 
 def _header(lines: Sequence[Sequence[str]], column_of: Callable[[str], str]) -> list[str]:
@@ -444,8 +435,7 @@ def _fault(value: Any, formula: Any) -> str:
 def _cell_text(cell: Any) -> str:
     value = cell.value
     if isinstance(value, date):  # the time of day is never needed
-        value = value.date() if isinstance(value, datetime) else value
-        return value.isoformat()
+        return value.isoformat()[:10]
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):

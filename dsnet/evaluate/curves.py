@@ -4,11 +4,6 @@ Each curve is a dict of lists of one length, a point each. Its band has a grid o
 grid point the percentile interval of what is read there from the curve of each resample. Bands
 are pointwise: at one point the true curve lies inside with 95 %, not everywhere at once.
 
-The decision curve says whether sending patients to DXA by a detector is better than sending all or
-none: A. J. Vickers and E. B. Elkin, Med. Decis. Making 26, 565-574, 2006. Of the patients, those
-are sent whose probability of osteoporosis reaches a threshold. The threshold says what a missed
-osteoporosis weighs: at 0.2 as much as four DXA examinations of patients without it.
-
 Slices that show no body of L1 to L4 have false boxes alone, and join the FROC of all images.
 """
 
@@ -24,13 +19,12 @@ from dsnet.evaluate.average_precision import (
     RECALLS,
     Ranking,
     class_rankings,
-    interpolated_precision,
     per_patient,
     ratio,
 )
 from dsnet.evaluate.calibration import reliability
 from dsnet.evaluate.grading import Share, Units
-from dsnet.evaluate.intervals import COVERAGE, MOST_UNDEFINED, bootstrap_weights, estimate, number
+from dsnet.evaluate.intervals import MOST_UNDEFINED, TAIL, bootstrap_weights, estimate
 from dsnet.evaluate.scene import (
     Detections,
     Flags,
@@ -39,7 +33,7 @@ from dsnet.evaluate.scene import (
     Scene,
     Truth,
     best_first,
-    scene,
+    detections_on,
 )
 from dsnet.schemas import CLASSES, LEVELS
 
@@ -115,8 +109,14 @@ def precision_recall(scene: Scene) -> dict[str, Curve | None]:
 
     None for a class without ground truth.
     """
+    once = np.ones((1, len(scene.patient_keys)))
     (row,) = class_rankings(scene, AP50_IOU)
-    return {name: _precision_recall(ranked) for name, ranked in zip(CLASSES, row, strict=True)}
+    return {
+        name: {"recall": _rounded(RECALLS), "precision": _rounded(_precision(ranked, once)[0])}
+        if ranked.truths.sum()
+        else None
+        for name, ranked in zip(CLASSES, row, strict=True)
+    }
 
 
 def roc(units: Units) -> dict[str, Curve | None]:
@@ -170,7 +170,9 @@ def precision_recall_bands(scene: Scene, weights: Floats) -> dict[str, Curve | N
     """Return by class the band of `precision_recall` at each recall; None where it is."""
     (row,) = class_rankings(scene, AP50_IOU)
     return {
-        name: _precision_band(ranked, weights) if ranked.truths.sum() else None
+        name: {"recall": _rounded(RECALLS), **_band(_precision(ranked, weights))}
+        if ranked.truths.sum()
+        else None
         for name, ranked in zip(CLASSES, row, strict=True)
     }
 
@@ -216,7 +218,8 @@ def froc_bands(scene: Scene, iou: float, weights: Floats) -> dict[str, Curve]:
     return made
 
 
-def _precision_band(ranked: Ranking, weights: Floats) -> Curve:
+def _precision(ranked: Ranking, weights: Floats) -> Floats:
+    """Return the interpolated precision at `RECALLS`, (samples, recalls); its mean is COCO's AP."""
     hits, truths = weights @ ranked.hits.T, weights @ ranked.truths
     precision = hits / (weights @ ranked.detections.T + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
@@ -225,7 +228,7 @@ def _precision_band(ranked: Ranking, weights: Floats) -> Curve:
     for sample in np.flatnonzero(truths):
         recall = hits[sample] / truths[sample]
         values[sample] = precision[sample, np.searchsorted(recall, RECALLS, side="left")]
-    return {"recall": _rounded(RECALLS), **_band(values)}
+    return values
 
 
 def _roc_band(units: Units, k: int, weights: Floats) -> Curve | None:
@@ -269,21 +272,14 @@ def _by_patient(
 
 def _band(values: Floats) -> Curve:
     """Return the percentile interval of each column of `values` (resamples, points)."""
-    tail = (1 - COVERAGE) / 2
     defined = np.isnan(values).mean(axis=0) <= MOST_UNDEFINED
     edges = np.full((2, values.shape[1]), np.nan)
-    edges[:, defined] = np.nanquantile(values[:, defined], [tail, 1 - tail], axis=0)
+    edges[:, defined] = np.nanquantile(values[:, defined], [TAIL, 1 - TAIL], axis=0)
     low, high = ([None if np.isnan(x) else x for x in _rounded(row)] for row in edges)
     return {"low": low, "high": high}
 
 
 # Points
-
-
-def _precision_recall(ranked: Ranking) -> Curve | None:
-    if not ranked.truths.sum():
-        return None
-    return {"recall": _rounded(RECALLS), "precision": _rounded(interpolated_precision(ranked))}
 
 
 def _roc(positive: Flags, score: Floats) -> Curve | None:
@@ -334,72 +330,7 @@ def _rounded(values: Floats) -> list[float]:
     return [round(float(value), 6) for value in values]
 
 
-THRESHOLDS = np.round(np.arange(0.02, 0.61, 0.02), 2)
-"""Probabilities of osteoporosis from which a patient is sent to DXA."""
-
-
-def decision_curve(units: Units, weights: Floats) -> dict[str, Any]:
-    """Return the net benefit of a detector at each of `THRESHOLDS`, by patient.
-
-    Patients without an answer count as decided wrongly, as everywhere.
-
-    Parameters
-    ----------
-    units : Units
-        Of patients.
-    weights : float64 (1 + resamples, patients)
-        As `dsnet.evaluate.intervals.bootstrap_weights` returns them.
-
-    Returns
-    -------
-    dict
-        ``prevalence`` of osteoporosis in the subset, to which every figure is bound; lists of one
-        length: ``threshold``; ``all``, the net benefit of DXA for all (that of DXA for none is 0);
-        ``value``, ``low`` and ``high``, the detector's; and the same of its difference to the
-        better one of all and none, ``gain``, ``gain_low`` and ``gain_high``. Intervals are those of
-        the percentile bootstrap over patients.
-
-    Examples
-    --------
-    >>> right = Units(np.arange(3), np.eye(3), np.arange(3), np.ones(3, dtype=bool))
-    >>> made = decision_curve(right, np.ones((2, 3)))
-    >>> made["threshold"][9], made["all"][9], made["value"][9]
-    (0.2, 0.16666667, 0.33333333)
-    """
-    patients = weights.shape[1]
-    positive = units.truth == len(CLASSES) - 1
-    count = weights @ np.bincount(units.patient, minlength=patients)
-    prevalence = ratio(weights @ np.bincount(units.patient[positive], minlength=patients), count)
-    odds = THRESHOLDS / (1 - THRESHOLDS)
-    sent = units.probability[:, -1, None] >= THRESHOLDS
-    sent = np.where(units.answered[:, None], sent, ~positive[:, None])
-    worth = np.where(positive[:, None], 1.0, -odds) * sent
-    by_patient = np.zeros((patients, len(THRESHOLDS)))
-    np.add.at(by_patient, units.patient, worth)
-    benefit = ratio(weights @ by_patient, count[:, None])
-    everyone = prevalence[:, None] - (1 - prevalence[:, None]) * odds
-    gain = benefit - np.maximum(everyone, 0)
-    return {
-        "prevalence": number(prevalence[0]),
-        "threshold": THRESHOLDS.tolist(),
-        "all": _numbers(everyone[0]),
-        **{
-            f"{name}{suffix}": values
-            for name, sampled in (("", benefit), ("gain", gain))
-            for suffix, values in _bounds(name, sampled).items()
-        },
-    }
-
-
-def _bounds(name: str, sampled: Floats) -> dict[str, list[float | None]]:
-    tail = (1 - COVERAGE) / 2
-    low, high = np.quantile(sampled[1:], [tail, 1 - tail], axis=0)
-    names = ("", "_low", "_high") if name else ("value", "low", "high")
-    return dict(zip(names, map(_numbers, (sampled[0], low, high)), strict=True))
-
-
-def _numbers(values: Floats) -> list[float | None]:
-    return [number(value) for value in values]
+# Negatives
 
 
 def false_boxes(
@@ -454,15 +385,11 @@ def with_negatives(annotated: Scene, negatives: pd.DataFrame, predictions: pd.Da
     keys = list(annotated.patient_keys)
     keys += [key for key in negatives["patient_key"].unique() if key not in keys]
     patient = pd.Index(keys).get_indexer(pd.Index(negatives["patient_key"])).astype(np.int64)
-    # As one box each, which is then taken away: the tables of a scene have a row for each box.
-    placed = negatives[["row", "image_key", "patient_key"]].assign(
-        level="L1", label="normal", x_min=0.0, y_min=0.0, x_max=1.0, y_max=1.0
-    )
-    empty = scene(predictions, placed, placed.assign(subset="test"))
     slots = annotated.truth.label.shape[1]
     count = len(negatives)
     truth = annotated.truth
-    one, two = annotated.detections, empty.detections
+    one = annotated.detections
+    two = detections_on(predictions, pd.Index(negatives["image_key"]))
     detections = Detections(
         np.concatenate([one.image, two.image + len(annotated.patient)]),
         *(

@@ -6,7 +6,7 @@ The second half makes one class vector of the boxes of a level or patient.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -78,10 +78,6 @@ class Units:
         return Units(
             self.truth[rows], self.probability[rows], self.patient[rows], self.answered[rows]
         )
-
-    def with_probability(self, probability: Floats) -> "Units":
-        """Return the same units with other class vectors."""
-        return replace(self, probability=probability)
 
 
 @dataclass(frozen=True)
