@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from dsnet.cohort.exams import SPINE, DxaTable, Exam, lumbar_mean
-from dsnet.cohort.spreadsheet import Row, describe, normalised, patient_ids, read_table
+from dsnet.cohort.spreadsheet import Row, normalised, patient_ids, read_table
 from dsnet.config.cohort import DXA_COLUMNS, Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError, collectable
 from dsnet.schemas import LEVELS, REGIONS
@@ -305,10 +305,7 @@ def _is_lumbar(row: Row, params: Dxa) -> bool:
     if _ELSEWHERE.search(text):
         return False
     raise row.error(
-        "scan_site",
-        expected="lumbar spine, or another site such as femur, forearm or body",
-        came=describe(text),
-        private=text,
+        "scan_site", expected="lumbar spine, or another site such as femur, forearm or body"
     )
 
 
@@ -321,12 +318,7 @@ def _from_bmd(row: Row, region: str, reference: DxaReference) -> Decimal | None:
         return None
     value = _decimal(text) if _SCIENTIFIC.fullmatch(text) else Decimal(-1)
     if not 0 <= value < _MAX_BMD_G_CM2:
-        raise row.error(
-            column,
-            expected="a bone mineral density from 0 to 5 g/cm2, or nothing",
-            came=describe(text),
-            private=text,
-        )
+        raise row.error(column, expected="a bone mineral density from 0 to 5 g/cm2, or nothing")
     if value < _NO_BONE_G_CM2:  # no bone is that thin: what was not measured is written as zero
         return None
     score = (value - Decimal(str(young.mean_g_cm2))) / Decimal(str(young.sd_g_cm2))
@@ -346,7 +338,7 @@ def _t_score(row: Row, column: str) -> Decimal | None:
         return None
     expected = "a T-score between -10 and 10, or nothing"
     if not _NUMBER.fullmatch(text):
-        raise row.error(column, expected=expected, came=describe(text), private=text)
+        raise row.error(column, expected=expected)
     value = _decimal(text)
     if abs(value) > _MAX_ABS_T:
         repeatable = abs(value) < 10**_REPEATED_DIGITS
@@ -426,10 +418,8 @@ def _date(row: Row, text: str, form: str, others: Callable[[], Sequence[str]]) -
     raise row.error(
         "exam_date",
         expected=f"a date as {_spelled(form)}, or nothing",
-        came=describe(text),
         remedy="correct the cell"
         + (f", or set dxa.date_format: {' or '.join(proposed)}" if proposed else ""),
-        private=text,
     )
 
 

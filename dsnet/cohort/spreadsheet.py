@@ -82,17 +82,18 @@ class Row:
         column: str,
         *,
         expected: str,
-        came: str,
+        came: str = "",
         remedy: str = "correct the cell",
         private: str = "",
     ) -> UserError:
-        """Return the error to raise for a cell of this row."""
+        """Return the error to raise for a cell, which it describes where `came` does not."""
+        text = self.cells.get(column, "")
         return UserError(
             self.where,
             expected=f"{expected} in column {column}",
-            came=came,
+            came=came or describe(text),
             remedy=remedy,
-            private=private,
+            private=private if came else text,
         )
 
 
@@ -207,7 +208,6 @@ def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
                 raise row.error(
                     "patient_id",
                     expected="an ID beside the values of the row",
-                    came="a blank cell",
                     remedy="fill it in, or delete the row",
                 )
             forms = (came for form, came in _CHANGED_IDS.items() if re.fullmatch(form, name))

@@ -5,11 +5,15 @@ docs/interpretations.md#22
 A criterion that needs a header passes a file without one.
 """
 
+from functools import partial
 from typing import Final
 
 import pandas as pd
 
 from dsnet.exclude.criterion import Case, Criterion, Finding, classify, criterion, finding
+
+# Where nothing else is said.
+_criterion = partial(criterion, scope="file", stage="quality")
 
 _IMPLIED = "section 3 (CT images in DICOM), interpretation 22"
 _ENHANCED_CLASSES = ("Enhanced CT Image Storage", "Legacy Converted Enhanced CT Image Storage")
@@ -20,10 +24,8 @@ _BODY_HU = (-500, 32767)
 second, which a sign that was read wrongly does."""
 
 
-@criterion(
+@_criterion(
     "E01",
-    scope="file",
-    stage="quality",
     reason="The file is not DICOM or cannot be read.",
     remedy="export the file again as DICOM",
     source=_IMPLIED,
@@ -35,10 +37,8 @@ def unreadable(case: Case) -> Finding:
     return finding(case.files, [(unread, "{fault}")])
 
 
-@criterion(
+@_criterion(
     "E02",
-    scope="file",
-    stage="quality",
     reason="The pixels are missing, cut or cannot be decoded.",
     remedy="export the file again, whole and in a common transfer syntax",
     source=_IMPLIED,
@@ -50,10 +50,8 @@ def undecodable_pixels(case: Case) -> Finding:
     return finding(files, [(files["readable"] & ~files["decoded"], "{fault}")])
 
 
-@criterion(
+@_criterion(
     "E24",
-    scope="file",
-    stage="quality",
     reason="Different images share a SOP Instance UID.",
     remedy="export the images again, each with a SOP Instance UID of its own",
     source=_IMPLIED,
@@ -92,10 +90,8 @@ def _able(files: pd.DataFrame) -> pd.DataFrame:
     return able.assign(at_mm=at_mm, content=able["pixel_hash"] + " " + at_mm.astype(str))
 
 
-@criterion(
+@_criterion(
     "E03",
-    scope="file",
-    stage="quality",
     reason="The image is a copy of another one.",
     remedy="nothing has to: another copy of the image counts",
     source=_IMPLIED,
@@ -139,10 +135,8 @@ def _kept(ranked: pd.DataFrame, keys: list[str]) -> "pd.Series[str]":
     return first.fillna(ranked["file_key"])
 
 
-@criterion(
+@_criterion(
     "E04",
-    scope="file",
-    stage="quality",
     reason="The image is not CT.",
     remedy="bring CT images of the patient",
     source=_IMPLIED,
@@ -165,10 +159,8 @@ def not_ct(case: Case) -> Finding:
     )
 
 
-@criterion(
+@_criterion(
     "E25",
-    scope="file",
-    stage="quality",
     reason="The file holds several slices and must be converted to single ones.",
     remedy="convert the multi-frame object to single frames",
     source=_IMPLIED,
@@ -192,10 +184,8 @@ def _is_multi_frame(files: pd.DataFrame) -> "pd.Series[bool]":
     return ct & (several | files["sop_class"].isin(_ENHANCED_CLASSES))
 
 
-@criterion(
+@_criterion(
     "E05",
-    scope="file",
-    stage="quality",
     reason="The image is not an original axial slice.",
     remedy="bring the original axial series",
     source="section 3 (axial images), interpretation 22",
@@ -227,10 +217,8 @@ def not_original_axial(case: Case) -> Finding:
     )
 
 
-@criterion(
+@_criterion(
     "E06",
-    scope="file",
-    stage="quality",
     reason="The slice's place in space is missing or impossible.",
     remedy="export the series again with position, orientation and spacing of each slice",
     source=_IMPLIED,
@@ -260,10 +248,8 @@ def bad_geometry(case: Case) -> Finding:
     )
 
 
-@criterion(
+@_criterion(
     "E07",
-    scope="file",
-    stage="quality",
     reason="The pixels cannot be turned into Hounsfield units.",
     remedy="export the series again with rescale slope and intercept to HU",
     source=_IMPLIED,
@@ -301,10 +287,8 @@ def _has_hu(files: pd.DataFrame) -> "pd.Series[bool]":
     return files["decoded"] & files["hu_scale"]
 
 
-@criterion(
+@_criterion(
     "E08",
-    scope="file",
-    stage="quality",
     reason="The scan was made with a contrast agent.",
     remedy="bring an unenhanced scan",
     source="section 3 (unenhanced images), interpretation 22",
@@ -322,10 +306,8 @@ def contrast_enhanced(case: Case) -> Finding:
     )
 
 
-@criterion(
+@_criterion(
     "E09",
-    scope="file",
-    stage="quality",
     reason="The reconstruction kernel is not one for bone.",
     remedy="bring a reconstruction with a bone kernel, or list its kernel as one",
     source="section 3.1 (full bone window), interpretation 22",
@@ -349,10 +331,8 @@ def not_bone_kernel(case: Case) -> Finding:
     )
 
 
-@criterion(
+@_criterion(
     "E26",
-    scope="file",
-    stage="quality",
     reason="The tube voltage is not 120 kV.",
     remedy="bring a scan at 120 kV, or switch the criterion off",
     source="HU thresholds hold at 120 kV (Pickhardt 2013); off by default",
@@ -369,10 +349,9 @@ def not_120_kvp(case: Case) -> Finding:
     return finding(files, tests, unknown=unknown)
 
 
-@criterion(
+@_criterion(
     "E10",
     scope="patient",
-    stage="quality",
     reason="An implant disturbs the images.",
     remedy="bring a scan without metal",
     source="section 3.1, item 1",
@@ -408,10 +387,8 @@ def metal_artefact(case: Case) -> Finding:
     )
 
 
-@criterion(
+@_criterion(
     "E11",
-    scope="file",
-    stage="quality",
     reason="The slice may show bone cement.",
     remedy="nothing has to: it is only flagged for a reader",
     source="section 3.1, item 3; flagged only, interpretation 22",

@@ -13,7 +13,7 @@ from typing import Final
 
 import pandas as pd
 
-from dsnet.cohort.spreadsheet import Row, describe, read_table
+from dsnet.cohort.spreadsheet import Row, read_table
 from dsnet.errors import UserError, collectable
 from dsnet.schemas import DECISIONS
 
@@ -77,7 +77,7 @@ def _decision(row: Row) -> Decision:
     scope = _one_of(row, "scope", SCOPES)
     target = row.cells["id"]
     if not target:
-        raise row.error("id", expected=f"the {scope}", came="a blank cell")
+        raise row.error("id", expected=f"the {scope}")
     keep = _one_of(row, "decision", ("keep", "exclude")) == "keep"
     return Decision(row, scope, target, keep, _reviewer(row), _day(row))
 
@@ -88,8 +88,6 @@ def _reviewer(row: Row) -> str:
         raise row.error(
             "reviewer",
             expected="initials or a short name in letters, of the reader and not of a patient",
-            came=describe(text),
-            private=text,
         )
     return text
 
@@ -99,20 +97,13 @@ def _day(row: Row) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError as error:
-        raise row.error(
-            "date",
-            expected="the day of the decision as YYYY-MM-DD",
-            came=describe(text),
-            private=text,
-        ) from error
+        raise row.error("date", expected="the day of the decision as YYYY-MM-DD") from error
 
 
 def _one_of(row: Row, column: str, allowed: tuple[str, ...]) -> str:
     text = row.cells[column].lower()
     if text not in allowed:
-        raise row.error(
-            column, expected=" or ".join(allowed), came=describe(text), private=row.cells[column]
-        )
+        raise row.error(column, expected=" or ".join(allowed))
     return text
 
 

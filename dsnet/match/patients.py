@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.cohort.exams import DxaTable
-from dsnet.cohort.spreadsheet import Row, describe, patient_ids, read_table
+from dsnet.cohort.spreadsheet import Row, patient_ids, read_table
 from dsnet.config.cohort import Clinical
 from dsnet.errors import UserError, collectable
 from dsnet.files import write_spreadsheet_csv
@@ -261,10 +261,8 @@ def _answer(row: Row, column: str, answers: Mapping[str, bool | None]) -> bool |
         raise row.error(
             column,
             expected="yes, no or nothing",
-            came=describe(text),
             remedy="correct the cell, or name the word in clinical.yes_words, no_words or "
             "unknown_words",
-            private=text,
         )
     return answers[_plain(text)]
 

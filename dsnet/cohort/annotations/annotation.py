@@ -88,17 +88,6 @@ class Source:
         where = f"{self.table} {row}".rstrip()
         return UserError(where, expected=expected, came=came, remedy=remedy, private=self.relative)
 
-    def unmatched(self, status: str, *, expected: str, came: str, remedy: str) -> "UnmatchedError":
-        """Return the error of a mask that has no series or no level."""
-        return UnmatchedError(
-            self.table,
-            status=status,
-            expected=expected,
-            came=came,
-            remedy=remedy,
-            private=self.relative,
-        )
-
 
 @dataclass(frozen=True)
 class Annotation:
@@ -155,24 +144,10 @@ class Annotation:
         """Table and row for messages, such as ``annotations[1] annotation row 7``."""
         return f"{self.source.table} {self.row_kind} {self.row}"
 
-    def error(self, *, expected: str, came: str, remedy: str) -> UserError:
+    def error(self, *, expected: str, came: str, remedy: str, private: str = "") -> UserError:
         """Return the error to raise for this row."""
-        return UserError(
-            self.where, expected=expected, came=came, remedy=remedy, private=self.private
-        )
-
-    def unmatched(
-        self, status: str, *, expected: str, came: str, remedy: str, private: str = ""
-    ) -> "UnmatchedError":
-        """Return the error of a row that has no image or no level."""
-        return UnmatchedError(
-            self.where,
-            status=status,
-            expected=expected,
-            came=came,
-            remedy=remedy,
-            private=f"{self.private}{private}",
-        )
+        private = f"{self.private}{private}"
+        return UserError(self.where, expected=expected, came=came, remedy=remedy, private=private)
 
     @property
     def private(self) -> str:
@@ -183,21 +158,21 @@ class Annotation:
 class UnmatchedError(UserError):
     """An annotation without an image or a level; ``annotations.unmatched`` decides what follows.
 
-    Attributes
+    Parameters
     ----------
     status : str
         Of `dsnet.schemas.ANNOTATIONS`.
+    error : UserError
+        What to say of it.
     """
 
-    def __init__(
-        self, where: str, *, status: str, expected: str, came: str, remedy: str, private: str
-    ) -> None:
+    def __init__(self, status: str, error: UserError) -> None:
         super().__init__(
-            where,
-            expected=expected,
-            came=came,
-            remedy=f"{remedy}, or set annotations.unmatched: report to go on without it",
-            private=private,
+            error.where,
+            expected=error.expected,
+            came=error.came,
+            remedy=f"{error.remedy}, or set annotations.unmatched: report to go on without it",
+            private=error.private,
         )
         self.status = status
 

@@ -218,11 +218,13 @@ def _check_level(annotation: Annotation, level: str) -> None:
         name = annotation.label
         known = _VERTEBRA.fullmatch(name)
         example = f" (such as {{{name}: L1}})" if known else ""
-        raise annotation.unmatched(
+        raise UnmatchedError(
             "unknown_level",
-            expected="a level C1 to C7, T1 to T12, L1 to L6 or S1 to S5",
-            came=f"the name {name}" if known else f"a name of {len(name)} characters",
-            remedy=f"rename it, say what it means in annotations.level_names{example}",
+            annotation.error(
+                expected="a level C1 to C7, T1 to T12, L1 to L6 or S1 to S5",
+                came=f"the name {name}" if known else f"a name of {len(name)} characters",
+                remedy=f"rename it, say what it means in annotations.level_names{example}",
+            ),
         )
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from dsnet.cohort.annotations.annotation import Annotation
+from dsnet.cohort.annotations.annotation import Annotation, UnmatchedError
 from dsnet.cohort.annotations.mask_geometry import Slices, grouped
 
 _PICTURE_SUFFIXES = frozenset(
@@ -103,21 +103,25 @@ class ImageFiles:
         if not keys:
             source = annotation.source.number, annotation.row, annotation.file_name
             self.near.extend((*source, path) for path in near)
-            raise annotation.unmatched(
+            raise UnmatchedError(
                 "no_image",
-                expected="an image that lies in dicom/",
-                came="no file with its UID or path"
-                + (f", but {len(near)} of its name in other folders" if near else ""),
-                remedy="add the image, give its path below dicom/ or none, or delete the "
-                "annotation",
-                private="; same name: " + ", ".join(near[:5]) if near else "",
+                annotation.error(
+                    expected="an image that lies in dicom/",
+                    came="no file with its UID or path"
+                    + (f", but {len(near)} of its name in other folders" if near else ""),
+                    remedy="add the image, give its path below dicom/ or none, or delete the "
+                    "annotation",
+                    private="; same name: " + ", ".join(near[:5]) if near else "",
+                ),
             )
         if len(keys) > 1 and not self._copies(keys, annotation):
-            raise annotation.unmatched(
+            raise UnmatchedError(
                 "ambiguous",
-                expected="a file name or UID that fits one image",
-                came=f"one that fits {len(keys)}",
-                remedy="give its folders, or a sop_instance_uid of its own",
+                annotation.error(
+                    expected="a file name or UID that fits one image",
+                    came=f"one that fits {len(keys)}",
+                    remedy="give its folders, or a sop_instance_uid of its own",
+                ),
             )
         return keys
 

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dsnet.cohort.annotations.annotation import Edges, Source
+from dsnet.cohort.annotations.annotation import Edges, Source, UnmatchedError
 
 Floats = NDArray[np.float64]
 Voxels = NDArray[np.bool_]
@@ -308,22 +308,26 @@ class Series:
             If there is none, or more than one, or no body.
         """
         if not bodies:
-            raise source.unmatched(
+            raise UnmatchedError(
                 "unknown_level",
-                expected="a mask with a label of a vertebral body",
-                came="none",
-                remedy="correct annotations.mask_labels or level_names, or move it away",
+                source.error(
+                    expected="a mask with a label of a vertebral body",
+                    came="none",
+                    remedy="correct annotations.mask_labels or level_names, or move it away",
+                ),
             )
         series = self._meant(source, set(references))
         if patient_id:
             series = series & set(self.of_patient.get(patient_id, ()))
         if not series and self.rows:
-            raise source.unmatched(
+            raise UnmatchedError(
                 "no_image",
-                expected="a mask of a patient and series in dicom/",
-                came="one that names others",
-                remedy="bring its images, or name it, or its folder, after the SeriesInstanceUID, "
-                "the PatientID or the series' folder in dicom/",
+                source.error(
+                    expected="a mask of a patient and series in dicom/",
+                    came="one that names others",
+                    remedy="bring its images, or name it, or its folder, after the "
+                    "SeriesInstanceUID, the PatientID or the series' folder in dicom/",
+                ),
             )
         corners = np.concatenate([body.corners() for body in bodies], axis=1)
         low, high = corners.min(axis=1), corners.max(axis=1)
@@ -334,12 +338,14 @@ class Series:
         )
         if len(fitting) == 1:
             return fitting[0]
-        raise source.unmatched(
+        raise UnmatchedError(
             "ambiguous" if fitting else "no_image",
-            expected="a mask that lies in one CT series",
-            came=f"one that lies in {len(fitting)} of {len(series)} that it may belong to",
-            remedy="name it, or its folder, after the SeriesInstanceUID, the PatientID or the "
-            "series' folder in dicom/",
+            source.error(
+                expected="a mask that lies in one CT series",
+                came=f"one that lies in {len(fitting)} of {len(series)} that it may belong to",
+                remedy="name it, or its folder, after the SeriesInstanceUID, the PatientID or the "
+                "series' folder in dicom/",
+            ),
         )
 
     def _meant(self, source: Source, references: set[str]) -> set[str]:

@@ -153,11 +153,13 @@ class Reader:
                 for one in self._cut(body, missed, series)
             ]
             if all(one.status == "outside" for one in boxes):
-                raise source.unmatched(
+                raise UnmatchedError(
                     "no_image",
-                    expected="a mask that shows on a slice of its series",
-                    came="one beside or between all of them",
-                    remedy="bring the mask of these images",
+                    source.error(
+                        expected="a mask that shows on a slice of its series",
+                        came="one beside or between all of them",
+                        remedy="bring the mask of these images",
+                    ),
                 )
         except UnmatchedError as error:
             if self.params.unmatched == "stop":
