@@ -75,9 +75,7 @@ class Units:
 
     def take(self, rows: Flags | Integers) -> "Units":
         """Return these units."""
-        return Units(
-            self.truth[rows], self.probability[rows], self.patient[rows], self.answered[rows]
-        )
+        return Units(*(values[rows] for values in vars(self).values()))
 
 
 @dataclass(frozen=True)

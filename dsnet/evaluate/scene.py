@@ -68,13 +68,7 @@ class Detections:
 
     def take(self, rows: Flags | Integers) -> "Detections":
         """Return these rows, in this order."""
-        return Detections(
-            self.image[rows],
-            self.box[rows],
-            self.label[rows],
-            self.score[rows],
-            self.probability[rows],
-        )
+        return Detections(*(values[rows] for values in vars(self).values()))
 
     def tie_breakers(self) -> tuple[Floats, ...]:
         """Return the keys that order equal scores, the last key first: edges, probabilities."""

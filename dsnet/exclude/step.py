@@ -78,10 +78,8 @@ class Outcome:
         return self._any([one.unknown for one in self.findings.values()])
 
     def _any(self, masks: list[Mask]) -> Mask:
-        either = np.zeros(len(self.criterion), dtype=bool)
-        for mask in masks:
-            either |= mask
-        return either
+        nothing = np.zeros(len(self.criterion), dtype=bool)
+        return np.asarray(np.any([nothing, *masks], axis=0), dtype=bool)
 
 
 def exclude(

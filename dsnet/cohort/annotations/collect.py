@@ -101,12 +101,12 @@ class _Matched:
     """An annotation on one file, before conflicts are resolved."""
 
     annotation: Annotation
-    file_key: str
     level: str
-    edges: Edges
-    area_mm2: float
-    named: bool
     status: str
+    file_key: str = ""
+    edges: Edges = NO_EDGES
+    area_mm2: float = math.nan
+    named: bool = False
 
 
 def match(
@@ -171,13 +171,11 @@ def _match(
     annotation: Annotation, level: str, files: ImageFiles, params: Annotations
 ) -> Iterator[_Matched]:
     if level == IGNORE:
-        yield _Matched(annotation, "", "", NO_EDGES, math.nan, False, "ignored")
+        yield _Matched(annotation, "", "ignored")
         return
     if annotation.status:
-        key, edges, area_mm2 = annotation.file_key, annotation.edges, annotation.area_mm2
-        yield _Matched(
-            annotation, key, level, edges, area_mm2 or math.nan, False, annotation.status
-        )
+        place = annotation.file_key, annotation.edges, annotation.area_mm2 or math.nan
+        yield _Matched(annotation, level, annotation.status, *place)
         return
     try:
         _check_level(annotation, level)
@@ -185,7 +183,7 @@ def _match(
     except UnmatchedError as error:
         if params.unmatched == "stop":
             raise
-        yield _Matched(annotation, "", level, NO_EDGES, math.nan, False, error.status)
+        yield _Matched(annotation, level, error.status)
         return
     picked = files.named(annotation, keys) if len(keys) > 1 else keys[0]
     for key in keys:
@@ -202,7 +200,7 @@ def _match(
         if problem and params.implausible == "stop":
             raise _implausible(annotation, problem)
         status = "implausible" if problem else "used"
-        yield _Matched(annotation, key, level, edges, area_mm2, key == picked, status)
+        yield _Matched(annotation, level, status, key, edges, area_mm2, key == picked)
 
 
 def _implausible(annotation: Annotation, problem: Problem) -> UserError:

@@ -60,12 +60,13 @@ class ImageFiles:
     @cached_property
     def path_of(self) -> Mapping[str, str]:
         """Path below ``dicom/`` by file key."""
-        return dict(zip(self._column("file_key"), self._column("relative_path"), strict=True))
+        return dict(zip(self.identities["file_key"], self.identities["relative_path"], strict=True))
 
     @cached_property
     def by_uid(self) -> Mapping[str, Sequence[str]]:
         """File keys by SOP Instance UID."""
-        return grouped(zip(self._column("sop_instance_uid"), self._column("file_key"), strict=True))
+        uids = self.identities["sop_instance_uid"]
+        return grouped(zip(uids, self.identities["file_key"], strict=True))
 
     @cached_property
     def by_path(self) -> Mapping[str, str]:
@@ -78,9 +79,6 @@ class ImageFiles:
         names = ((_stem(path.rpartition("/")[2]), key) for key, path in self.path_of.items())
         uids = ((uid, key) for uid, keys in self.by_uid.items() for key in keys)
         return grouped(chain(names, uids))
-
-    def _column(self, column: str) -> list[str]:
-        return list(self.identities[column].to_numpy(object))
 
     def matching(self, annotation: Annotation) -> Sequence[str]:
         """Return the keys of the files that an annotation may mean.
@@ -155,8 +153,8 @@ class ImageFiles:
     @cached_property
     def _whose(self) -> Mapping[str, tuple[str, str]]:
         """Patient ID and plane by file key."""
-        pairs = zip(self._column("patient_id"), self._column("plane"), strict=True)
-        return dict(zip(self._column("file_key"), pairs, strict=True))
+        pairs = zip(self.identities["patient_id"], self.identities["plane"], strict=True)
+        return dict(zip(self.identities["file_key"], pairs, strict=True))
 
     def named(self, annotation: Annotation, keys: Sequence[str]) -> str:
         """Return the one of several copies that an annotation's file name means, or ""."""
