@@ -249,7 +249,8 @@ CRITERIA: Final[tuple[Criterion, ...]] = (
     bone_hyperplasia,
     incomplete_levels,
 )
-"""Every criterion, in the order in which they count; `dsnet.config.Criteria` has the same keys."""
+"""Every criterion, in the order in which they count; `dsnet.config.cohort.Criteria` has the same
+keys."""
 
 
 def criteria_table(params: Exclude) -> list[Description]:
