@@ -261,6 +261,29 @@ def patients(scene: Scene, *, iou: float, score: float, rule: PatientLabel) -> U
     return Units(truth, probability, annotated, answered)
 
 
+def level_profiles(patient: Integers, level: Integers, label: Integers, patients: int) -> Integers:
+    """Return each patient's class at each level, by the first box of the level, gaps filled.
+
+    A level without a box takes the class of the nearest level that has one (of two, the upper).
+
+    Parameters
+    ----------
+    patient, level, label : int64 (boxes,)
+        Indices of the patient, into `schemas.LEVELS` and into `schemas.CLASSES`.
+    patients : int
+
+    Returns
+    -------
+    int64 (patients, levels)
+    """
+    cell, first = np.unique(patient * len(LEVELS) + level, return_index=True)
+    profile = np.full((patients, len(LEVELS)), -1)
+    profile.flat[cell] = label[first]
+    step = np.arange(len(LEVELS))
+    distance = np.abs(step[:, None] - step) + np.where(profile < 0, len(LEVELS), 0)[:, None]
+    return np.take_along_axis(profile, distance.argmin(axis=2), axis=1)
+
+
 def class_vectors(probability: Floats) -> Floats:
     """Return, from (boxes, 4) with the background first, the classes alone, renormalised.
 

@@ -31,6 +31,7 @@ from dsnet.evaluate.grading import (
     areas,
     grade,
     graded_units,
+    level_profiles,
     localised_boxes,
     patients,
     share_answered,
@@ -38,7 +39,7 @@ from dsnet.evaluate.grading import (
 )
 from dsnet.evaluate.intervals import number
 from dsnet.evaluate.scene import Flags, Floats, Integers, Scene, match
-from dsnet.schemas import CLASSES, LEVELS, SUPPRESSION_IOU
+from dsnet.schemas import CLASSES, SUPPRESSION_IOU
 
 DEFINITIONS = {
     "map": "COCO AP at IoU 0.5, mean over the classes (interpretation 13)",
@@ -321,29 +322,6 @@ def relabelled(scene: Scene, permutations: Integers) -> Integers:
     levels = np.broadcast_to(scene.truth.level, (len(permutations), *scene.truth.level.shape))
     labels = np.take_along_axis(profile, np.maximum(levels, 0), axis=2)
     return np.where(levels >= 0, labels, -1)
-
-
-def level_profiles(patient: Integers, level: Integers, label: Integers, patients: int) -> Integers:
-    """Return each patient's class at each level, by the first box of the level, gaps filled.
-
-    A level without a box takes the class of the nearest level that has one (of two, the upper).
-
-    Parameters
-    ----------
-    patient, level, label : int64 (boxes,)
-        Indices of the patient, into `schemas.LEVELS` and into `schemas.CLASSES`.
-    patients : int
-
-    Returns
-    -------
-    int64 (patients, levels)
-    """
-    cell, first = np.unique(patient * len(LEVELS) + level, return_index=True)
-    profile = np.full((patients, len(LEVELS)), -1)
-    profile.flat[cell] = label[first]
-    step = np.arange(len(LEVELS))
-    distance = np.abs(step[:, None] - step) + np.where(profile < 0, len(LEVELS), 0)[:, None]
-    return np.take_along_axis(profile, distance.argmin(axis=2), axis=1)
 
 
 def chance(permuted: Floats, observed: float) -> dict[str, float | int | bool | None]:

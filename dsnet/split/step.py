@@ -15,7 +15,13 @@ from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.schemas import CLASSES, LEAKY, SUBSETS, is_leaky
-from dsnet.split.assign import assign_images, assign_patients, describe_images, describe_patients
+from dsnet.split.assign import (
+    assign_images,
+    assign_patients,
+    describe_images,
+    describe_patients,
+    overlap,
+)
 from dsnet.step import run
 
 _IMPORT_COLUMNS = ["patient_key", "subset"]
@@ -220,37 +226,6 @@ def check(proof: dict[str, Any]) -> None:
                     came=f"{count}",
                     remedy="give all patients that share one the same subset in split.file",
                 )
-
-
-def overlap(split: pd.DataFrame) -> dict[str, Any]:
-    """Return how many test patients, and test images, are of patients in training, too.
-
-    Parameters
-    ----------
-    split : pandas.DataFrame
-        `schemas.SPLIT`.
-
-    Raises
-    ------
-    UserError
-        If there are none: a split that does not leak must not be used to measure leakage.
-    """
-    test = split[split["subset"] == "test"]
-    train = split.loc[split["subset"] == "train", "patient_key"]
-    shared = test["patient_key"].isin(train)
-    if not shared.any():
-        raise UserError(
-            "split.unit",
-            expected="patients with images in training and test",
-            came="none: too few labelled images of each patient",
-            remedy="leave it at patient, since a split by image would measure no leakage here",
-        )
-    return {
-        "test_patients": int(test["patient_key"].nunique()),
-        "test_patients_who_train": int(test.loc[shared, "patient_key"].nunique()),
-        "test_images": len(test),
-        "test_images_of_patients_who_train": int(shared.sum()),
-    }
 
 
 def _identities(split: pd.DataFrame, files: pd.DataFrame) -> dict[str, dict[str, set[str]]]:
