@@ -22,16 +22,18 @@ from dsnet.evaluate.average_precision import ap50
 from dsnet.evaluate.calibration import CALIBRATION, calibration, calibration_error
 from dsnet.evaluate.grading import Share, areas, graded_units, shares
 from dsnet.evaluate.intervals import (
+    bootstrap_weights,
     difference_over_seeds,
+    estimate,
     estimate_over_seeds,
     share_over_seeds,
 )
-from dsnet.evaluate.metrics import box_shares, has_interval, limits
-from dsnet.evaluate.resampling import (
+from dsnet.evaluate.metrics import (
     ALPHA,
-    bootstrap_weights,
+    box_shares,
     chance,
-    estimate,
+    has_interval,
+    limits,
     permutations_of,
     permuted_map,
 )

@@ -22,10 +22,9 @@ from dsnet.audit.explain import (
     title_of_cohort,
     with_paths,
 )
-from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.cohort import Exclude
 from dsnet.exclude.criteria import criteria_table
-from dsnet.match.patients import OLDEST
+from dsnet.match.patients import OLDEST, near_misses_sentence
 from dsnet.results import Json, Results
 from dsnet.schemas import HISTORIES, REGIONS
 

@@ -14,8 +14,8 @@ import pandas as pd
 from scipy import stats
 
 from dsnet import schemas
+from dsnet.evaluate.intervals import COVERAGE
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.evaluate.resampling import COVERAGE
 from dsnet.evaluate.scene import Floats
 from dsnet.files import write_csv
 from dsnet.step import run

@@ -22,11 +22,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from dsnet.cohort.exam import REGIONS, SPINE, DxaTable, Exam, lumbar_mean
-from dsnet.cohort.spreadsheet import Row, describe, normalised, patient_ids, read_table
+from dsnet.cohort.exams import SPINE, DxaTable, Exam, lumbar_mean
+from dsnet.cohort.spreadsheet import Row, normalised, patient_ids, read_table
 from dsnet.config.cohort import DXA_COLUMNS, Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError, collectable
-from dsnet.schemas import LEVELS
+from dsnet.schemas import LEVELS, REGIONS
 
 _DEFAULTS: Final = Dxa()
 _MAX_ABS_T: Final = Decimal(10)
@@ -68,7 +68,6 @@ _LATERAL: Final = re.compile(r"\blat", re.IGNORECASE)
 _ELSEWHERE: Final = re.compile(
     r"hip|femur|femoral|neck|troch|arm|radius|wrist|body|heel|髋|股|臂|全身", re.IGNORECASE
 )
-_HOLOGIC_LUMBAR: Final = "1"
 
 
 def _ge_lunar() -> dict[str, tuple[str, ...]]:
@@ -142,7 +141,11 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAU
     """
     if not path.exists():
         return DxaTable({})
-    rows = read_table(path, _required(reading, params), DXA_COLUMNS, _translation(params))
+    by_level = reading != "patient" or params.outlier_levels == "leave_out"
+    quantity = "bmd_g_cm2" if params.reference else "t_score"
+    regions = REGIONS if by_level else (SPINE,)
+    required = ["patient_id", "exam_date", *(f"{region}_{quantity}" for region in regions)]
+    rows = read_table(path, required, DXA_COLUMNS, _translation(params))
     ids = patient_ids(rows, DXA_COLUMNS)
     days = _dates(rows, params.date_format)
     scores = [_t_scores(row, params) for row in rows]
@@ -162,14 +165,7 @@ def read_dxa(path: Path, reading: TScoreSource = "patient", params: Dxa = _DEFAU
         name: tuple(sorted(own, key=lambda exam: (exam.date or date.min, exam.row)))
         for name, own in by_patient.items()
     }
-    return DxaTable(ordered, ids.count(""), reading)
-
-
-def _required(reading: TScoreSource, params: Dxa) -> list[str]:
-    by_level = reading != "patient" or params.outlier_levels == "leave_out"
-    quantity = "bmd_g_cm2" if params.reference else "t_score"
-    regions = REGIONS if by_level else (SPINE,)
-    return ["patient_id", "exam_date", *(f"{region}_{quantity}" for region in regions)]
+    return DxaTable(ordered, reading)
 
 
 def _translation(params: Dxa) -> Callable[[str], str]:
@@ -283,8 +279,11 @@ def _t_scores(row: Row, params: Dxa) -> dict[str, Decimal]:
         if not _is_lumbar(row, params):
             return {}
     for region in REGIONS:
-        if _is_left_out(row, region):
-            continue
+        invalid, included = (
+            row.cells.get(f"{region}_{flag}", "") for flag in ("invalid", "included")
+        )
+        if _is_set(invalid) or (included and not _is_set(included)):
+            continue  # the densitometer's operator left the region out
         with collectable():
             score = (
                 _from_bmd(row, region, params.reference)
@@ -300,16 +299,13 @@ def _is_lumbar(row: Row, params: Dxa) -> bool:
     """Return whether a row is of the lumbar spine, as one is that does not name its scan."""
     text = row.cells.get("scan_site", "")
     if params.preset == "hologic" and text.isdecimal():
-        return text == _HOLOGIC_LUMBAR
+        return text == "1"
     if not text or _LUMBAR.search(text):
         return not _LATERAL.search(text)
     if _ELSEWHERE.search(text):
         return False
     raise row.error(
-        "scan_site",
-        expected="lumbar spine, or another site such as femur, forearm or body",
-        came=describe(text),
-        private=text,
+        "scan_site", expected="lumbar spine, or another site such as femur, forearm or body"
     )
 
 
@@ -322,23 +318,11 @@ def _from_bmd(row: Row, region: str, reference: DxaReference) -> Decimal | None:
         return None
     value = _decimal(text) if _SCIENTIFIC.fullmatch(text) else Decimal(-1)
     if not 0 <= value < _MAX_BMD_G_CM2:
-        raise row.error(
-            column,
-            expected="a bone mineral density from 0 to 5 g/cm2, or nothing",
-            came=describe(text),
-            private=text,
-        )
+        raise row.error(column, expected="a bone mineral density from 0 to 5 g/cm2, or nothing")
     if value < _NO_BONE_G_CM2:  # no bone is that thin: what was not measured is written as zero
         return None
     score = (value - Decimal(str(young.mean_g_cm2))) / Decimal(str(young.sd_g_cm2))
     return _FLOATS.plus(score)
-
-
-def _is_left_out(row: Row, region: str) -> bool:
-    """Return whether the densitometer's operator left a region out."""
-    invalid = row.cells.get(f"{region}_invalid", "")
-    included = row.cells.get(f"{region}_included", "")
-    return _is_set(invalid) or (included != "" and not _is_set(included))
 
 
 def _is_set(text: str) -> bool:
@@ -354,7 +338,7 @@ def _t_score(row: Row, column: str) -> Decimal | None:
         return None
     expected = "a T-score between -10 and 10, or nothing"
     if not _NUMBER.fullmatch(text):
-        raise row.error(column, expected=expected, came=describe(text), private=text)
+        raise row.error(column, expected=expected)
     value = _decimal(text)
     if abs(value) > _MAX_ABS_T:
         repeatable = abs(value) < 10**_REPEATED_DIGITS
@@ -434,10 +418,8 @@ def _date(row: Row, text: str, form: str, others: Callable[[], Sequence[str]]) -
     raise row.error(
         "exam_date",
         expected=f"a date as {_spelled(form)}, or nothing",
-        came=describe(text),
         remedy="correct the cell"
         + (f", or set dxa.date_format: {' or '.join(proposed)}" if proposed else ""),
-        private=text,
     )
 
 

@@ -202,7 +202,7 @@ class CohortFolder:
         Sixteen hexadecimal digits; they change when a file is added, removed, renamed or written.
         """
         digest = hashlib.sha256()
-        for path, entry in sorted(_scan(self.path), key=lambda item: item[0]):
+        for path, entry in _scan(self.path):
             digest.update(path + b"\0%d %d\n" % (entry.st_size, entry.st_mtime_ns))
         return digest.hexdigest()[:16]
 
@@ -210,7 +210,7 @@ class CohortFolder:
         """Digest of what a copy keeps: path and size of each slice, bytes of each table."""
         digest = hashlib.sha256()
         slices = os.fsencode(self.dicom.name) + os.fsencode(os.sep)
-        for path, entry in sorted(_scan(self.path), key=lambda item: item[0]):
+        for path, entry in _scan(self.path):
             digest.update(path + b"\0%d\n" % entry.st_size)
             if not path.startswith(slices):
                 digest.update((self.path / os.fsdecode(path)).read_bytes())
@@ -218,28 +218,23 @@ class CohortFolder:
 
 
 def _scan(root: Path) -> list[tuple[bytes, os.stat_result]]:
+    """Return path below `root` and status of every file, by path."""
     files: list[tuple[bytes, os.stat_result]] = []
     base = os.fsencode(root)
     stack = [base]
     while stack:
-        for entry in _entries(stack.pop()):
+        try:
+            with os.scandir(stack.pop()) as scanned:
+                entries = list(scanned)
+        except PermissionError:  # ingestion counts it among what it could not search
+            continue
+        for entry in entries:
             if entry.is_dir():
                 stack.append(entry.path)
-            else:
-                files.append((os.path.relpath(entry.path, base), _stat(entry)))
-    return files
-
-
-def _entries(folder: bytes) -> list[os.DirEntry[bytes]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except PermissionError:  # ingestion counts it among what it could not search
-        return []
-
-
-def _stat(entry: os.DirEntry[bytes]) -> os.stat_result:
-    try:
-        return entry.stat()
-    except OSError:  # a broken link: its own status is all that there is
-        return entry.stat(follow_symlinks=False)
+                continue
+            try:
+                status = entry.stat()
+            except OSError:  # a broken link: its own status is all that there is
+                status = entry.stat(follow_symlinks=False)
+            files.append((os.path.relpath(entry.path, base), status))
+    return sorted(files, key=lambda file: file[0])

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -44,8 +44,11 @@ _REMEDY: Final = {
 }
 """What is wrong with a cell of a workbook, and what to do."""
 
-_SCIENTIFIC: Final = re.compile(r"\d([.,]\d+)?[eE]\+\d+")
-_FLOAT: Final = re.compile(r"\d+[.,]0+")
+_CHANGED_IDS: Final = {
+    r"\d([.,]\d+)?[eE]\+\d+": "a number in powers of ten, whose last digits are lost",
+    r"\d+[.,]0+": "a number with a decimal point",
+}
+"""What a spreadsheet program makes of an ID, by the form of the text."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +82,18 @@ class Row:
         column: str,
         *,
         expected: str,
-        came: str,
+        came: str = "",
         remedy: str = "correct the cell",
         private: str = "",
     ) -> UserError:
-        """Return the error to raise for a cell of this row."""
+        """Return the error to raise for a cell, which it describes where `came` does not."""
+        text = self.cells.get(column, "")
         return UserError(
             self.where,
             expected=f"{expected} in column {column}",
-            came=came,
+            came=came or describe(text),
             remedy=remedy,
-            private=private,
+            private=private if came else text,
         )
 
 
@@ -152,11 +156,12 @@ def read_table(
         that was never computed, an error, or a number of which digits are lost.
     """
     is_workbook = path.suffix.lower() in WORKBOOKS
-    column_of = column_of or _ignoring_case([*required, *optional])
+    own = {normalised(name): name for name in (*required, *optional)}
+    column_of = column_of or (lambda name: own.get(normalised(name), name))
     sheet = _read_workbook(path, required, column_of) if is_workbook else _read_csv(path)
     header = _header(sheet.lines, column_of)
     _check_header(path.name, header, required, sheet.lines)
-    read = {*required, *optional}
+    read = set(own.values())
     rows = []
     for number, line in enumerate(sheet.lines[1:], start=2):
         cells = [cell.strip() for cell in line]
@@ -178,11 +183,6 @@ def read_table(
             dates = frozenset(name for name, index in index_of.items() if index in sheet.dates)
             rows.append(Row(path.name, number, dict(zip(header, cells, strict=False)), dates))
     return rows
-
-
-def _ignoring_case(names: Iterable[str]) -> Callable[[str], str]:
-    own = {normalised(name): name for name in names}
-    return lambda name: own.get(normalised(name), name)
 
 
 def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
@@ -208,10 +208,10 @@ def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
                 raise row.error(
                     "patient_id",
                     expected="an ID beside the values of the row",
-                    came="a blank cell",
                     remedy="fill it in, or delete the row",
                 )
-            changed = _changed_id(row, name)
+            forms = (came for form, came in _CHANGED_IDS.items() if re.fullmatch(form, name))
+            changed = "a date" if "patient_id" in row.typed_dates else next(forms, "")
             if changed:
                 raise row.error(
                     "patient_id",
@@ -220,31 +220,17 @@ def patient_ids(rows: Sequence[Row], read: Iterable[str]) -> list[str]:
                     remedy="export the column as text",
                     private=name,
                 )
-    with collectable():
-        _check_lost_digits(rows, ids)
-    return ids
-
-
-def _changed_id(row: Row, name: str) -> str:
-    """Return how a spreadsheet program has changed an ID, or ""."""
-    if "patient_id" in row.typed_dates:
-        return "a date"
-    if _SCIENTIFIC.fullmatch(name):
-        return "a number in powers of ten, whose last digits are lost"
-    return "a number with a decimal point" if _FLOAT.fullmatch(name) else ""
-
-
-def _check_lost_digits(rows: Sequence[Row], ids: Sequence[str]) -> None:
-    """Stop if all long IDs end in zeros, as after a spreadsheet program has kept 15 digits."""
     long = {name for name in ids if name.isdecimal() and len(name) > _SPREADSHEET_DIGITS}
     if len(long) >= 2 and all(set(name[_SPREADSHEET_DIGITS:]) == {"0"} for name in long):
         first = next(row for row, name in zip(rows, ids, strict=True) if name in long)
-        raise first.error(
-            "patient_id",
-            expected="an ID with all its digits",
-            came=f"one of {len(long)} whose digits after the fifteenth are all zero",
-            remedy="export the column as text: spreadsheet programs keep 15 digits of a number",
-        )
+        with collectable():
+            raise first.error(
+                "patient_id",
+                expected="an ID with all its digits",
+                came=f"one of {len(long)} whose digits after the fifteenth are all zero",
+                remedy="export the column as text: spreadsheet programs keep 15 digits of a number",
+            )
+    return ids
 
 
 def _header(lines: Sequence[Sequence[str]], column_of: Callable[[str], str]) -> list[str]:
@@ -268,13 +254,13 @@ def _check_header(
         )
     for name in required:
         if name not in header:
-            near = difflib.get_close_matches(name, [normalised(cell) for cell in header], n=1)
-            at = [normalised(cell) for cell in header].index(near[0]) + 1 if near else 0
+            plain = [normalised(cell) for cell in header]
+            near = difflib.get_close_matches(name, plain, n=1)
             raise UserError(
                 f"{table} row 1",
                 expected=f"a column {name}",
                 came=f"{len(header)} columns, none of that name"
-                + (f" but column {at} nearly so" if near else ""),
+                + (f" but column {plain.index(near[0]) + 1} nearly so" if near else ""),
                 remedy="add or rename the column",
             )
     for number, name in enumerate(header, start=1):
@@ -303,16 +289,13 @@ def _check_width(table: str, number: int, cells: Sequence[str], header: Sequence
 
 def _read_csv(path: Path) -> _Sheet:
     try:
-        with path.open("rb") as binary:
-            marked = binary.read(2) in (b"\xff\xfe", b"\xfe\xff")
-        encoding = "utf-16" if marked else "utf-8-sig"
-        with path.open(encoding=encoding, newline="") as stream:
-            text = stream.read()
+        content = path.read_bytes()
+        marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        text = content.decode("utf-16" if marked else "utf-8-sig")
     except OSError as error:
         raise _unreadable_csv(path, "one that cannot be opened") from error
-    except UnicodeError as error:
-        at = f" at offset {error.start}" if isinstance(error, UnicodeDecodeError) else ""
-        raise _unreadable_csv(path, f"other bytes{at}") from error
+    except UnicodeDecodeError as error:
+        raise _unreadable_csv(path, f"other bytes at offset {error.start}") from error
     first, _, rest = text.partition("\n")
     hint = _DELIMITER_HINT.fullmatch(first.strip().strip('"'))
     if hint:
@@ -452,8 +435,7 @@ def _fault(value: Any, formula: Any) -> str:
 def _cell_text(cell: Any) -> str:
     value = cell.value
     if isinstance(value, date):  # the time of day is never needed
-        value = value.date() if isinstance(value, datetime) else value
-        return value.isoformat()
+        return value.isoformat()[:10]
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):

@@ -202,17 +202,6 @@ def average_precision(hits: Floats, detections: Floats, truths: Floats) -> tuple
     return np.where(truths > 0, coco, np.nan), voc
 
 
-def interpolated_precision(ranked: Ranking) -> Floats:
-    """Return the interpolated precision at `RECALLS`, every patient counted once.
-
-    0 beyond the largest recall; its mean is COCO's AP.
-    """
-    hits = ranked.hits.sum(axis=1)
-    precision = hits / (ranked.detections.sum(axis=1) + np.spacing(1))
-    precision = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return precision[np.searchsorted(hits / ranked.truths.sum(), RECALLS, side="left")]
-
-
 def per_patient(scene: Scene, marked: Flags) -> Floats:
     """Return how many slots (images, slots) of each patient are marked, float64 (patients,)."""
     counts = np.bincount(

@@ -6,6 +6,8 @@ Networks", ICML 2017) divides all logits by one number, which leaves the ranking
 it is.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.optimize import brentq
 
@@ -244,14 +246,14 @@ def cross_fitted(units: Units) -> Units | None:
         if temperature is None:
             return None
         probability[own] = scale(units.probability[own], temperature)
-    return units.with_probability(probability)
+    return replace(units, probability=probability)
 
 
 def scaled_units(units: Units, temperature: float | None) -> Units | None:
     """Return the units scaled; None without units or temperature."""
     if temperature is None or not len(units.truth):
         return None
-    return units.with_probability(scale(units.probability, temperature))
+    return replace(units, probability=scale(units.probability, temperature))
 
 
 def scale(probability: Floats, temperature: float) -> Floats:

@@ -19,10 +19,9 @@ import pandas as pd
 
 from dsnet.config.evaluate import Evaluate
 from dsnet.errors import UserError
-from dsnet.evaluate.intervals import difference_over_seeds, scope
+from dsnet.evaluate.intervals import bootstrap_weights, difference_over_seeds, scope
 from dsnet.evaluate.metrics import PRIMARY, comparison_statistics
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.evaluate.resampling import bootstrap_weights
 from dsnet.evaluate.scene import Floats, read_scenes
 from dsnet.evaluate.step import SUBSET
 from dsnet.files import write_csv

@@ -3,25 +3,38 @@
 Each curve is a dict of lists of one length, a point each. Its band has a grid of its own: at each
 grid point the percentile interval of what is read there from the curve of each resample. Bands
 are pointwise: at one point the true curve lies inside with 95 %, not everywhere at once.
+
+Slices that show no body of L1 to L4 have false boxes alone, and join the FROC of all images.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate.average_precision import (
     AP50_IOU,
     RECALLS,
     Ranking,
     class_rankings,
-    interpolated_precision,
     per_patient,
     ratio,
 )
 from dsnet.evaluate.calibration import reliability
-from dsnet.evaluate.grading import Units
-from dsnet.evaluate.resampling import COVERAGE, MOST_UNDEFINED
-from dsnet.evaluate.scene import Flags, Floats, Integers, Scene
+from dsnet.evaluate.grading import Share, Units
+from dsnet.evaluate.intervals import MOST_UNDEFINED, TAIL, bootstrap_weights, estimate
+from dsnet.evaluate.scene import (
+    Detections,
+    Flags,
+    Floats,
+    Integers,
+    Scene,
+    Truth,
+    best_first,
+    detections_on,
+)
 from dsnet.schemas import CLASSES, LEVELS
 
 Curve = dict[str, list[Any]]
@@ -96,8 +109,14 @@ def precision_recall(scene: Scene) -> dict[str, Curve | None]:
 
     None for a class without ground truth.
     """
+    once = np.ones((1, len(scene.patient_keys)))
     (row,) = class_rankings(scene, AP50_IOU)
-    return {name: _precision_recall(ranked) for name, ranked in zip(CLASSES, row, strict=True)}
+    return {
+        name: {"recall": _rounded(RECALLS), "precision": _rounded(_precision(ranked, once)[0])}
+        if ranked.truths.sum()
+        else None
+        for name, ranked in zip(CLASSES, row, strict=True)
+    }
 
 
 def roc(units: Units) -> dict[str, Curve | None]:
@@ -151,7 +170,9 @@ def precision_recall_bands(scene: Scene, weights: Floats) -> dict[str, Curve | N
     """Return by class the band of `precision_recall` at each recall; None where it is."""
     (row,) = class_rankings(scene, AP50_IOU)
     return {
-        name: _precision_band(ranked, weights) if ranked.truths.sum() else None
+        name: {"recall": _rounded(RECALLS), **_band(_precision(ranked, weights))}
+        if ranked.truths.sum()
+        else None
         for name, ranked in zip(CLASSES, row, strict=True)
     }
 
@@ -197,7 +218,8 @@ def froc_bands(scene: Scene, iou: float, weights: Floats) -> dict[str, Curve]:
     return made
 
 
-def _precision_band(ranked: Ranking, weights: Floats) -> Curve:
+def _precision(ranked: Ranking, weights: Floats) -> Floats:
+    """Return the interpolated precision at `RECALLS`, (samples, recalls); its mean is COCO's AP."""
     hits, truths = weights @ ranked.hits.T, weights @ ranked.truths
     precision = hits / (weights @ ranked.detections.T + np.spacing(1))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
@@ -206,7 +228,7 @@ def _precision_band(ranked: Ranking, weights: Floats) -> Curve:
     for sample in np.flatnonzero(truths):
         recall = hits[sample] / truths[sample]
         values[sample] = precision[sample, np.searchsorted(recall, RECALLS, side="left")]
-    return {"recall": _rounded(RECALLS), **_band(values)}
+    return values
 
 
 def _roc_band(units: Units, k: int, weights: Floats) -> Curve | None:
@@ -250,21 +272,14 @@ def _by_patient(
 
 def _band(values: Floats) -> Curve:
     """Return the percentile interval of each column of `values` (resamples, points)."""
-    tail = (1 - COVERAGE) / 2
     defined = np.isnan(values).mean(axis=0) <= MOST_UNDEFINED
     edges = np.full((2, values.shape[1]), np.nan)
-    edges[:, defined] = np.nanquantile(values[:, defined], [tail, 1 - tail], axis=0)
+    edges[:, defined] = np.nanquantile(values[:, defined], [TAIL, 1 - TAIL], axis=0)
     low, high = ([None if np.isnan(x) else x for x in _rounded(row)] for row in edges)
     return {"low": low, "high": high}
 
 
 # Points
-
-
-def _precision_recall(ranked: Ranking) -> Curve | None:
-    if not ranked.truths.sum():
-        return None
-    return {"recall": _rounded(RECALLS), "precision": _rounded(interpolated_precision(ranked))}
 
 
 def _roc(positive: Flags, score: Floats) -> Curve | None:
@@ -313,3 +328,84 @@ def _means(total: Floats, count: Floats) -> list[float | None]:
 
 def _rounded(values: Floats) -> list[float]:
     return [round(float(value), 6) for value in values]
+
+
+# Negatives
+
+
+def false_boxes(
+    annotated: Scene, negatives: pd.DataFrame, predictions: pd.DataFrame, params: Evaluate
+) -> dict[str, Any]:
+    """Return how many false boxes negatives have, and the FROC of all images.
+
+    Parameters
+    ----------
+    annotated : Scene
+        The annotated images of the subset with their detections.
+    negatives : DataFrame
+        `dsnet.slice_tables.NEGATIVES` of the same subset.
+    predictions : DataFrame
+        `dsnet.schemas.PREDICTIONS` on them.
+    params : Evaluate
+
+    Returns
+    -------
+    dict
+        ``images`` and ``patients``; ``false_boxes_per_image`` with its interval over patients, at
+        the operating point; ``by_reason``, the same without interval for each reason of
+        `NEGATIVES`; ``froc``, as `dsnet.evaluate.curves.froc`, of annotated images and negatives.
+    """
+    every = with_negatives(annotated, negatives, predictions)
+    first = len(annotated.patient)
+    objects = every.objects.take(every.objects.score >= params.score)
+    of_image = np.bincount(objects.image, minlength=len(every.patient))[first:]
+    patients, group = np.unique(every.patient[first:], return_inverse=True)
+    share = Share(
+        np.bincount(group, of_image, minlength=len(patients)).astype(np.float64),
+        np.bincount(group, minlength=len(patients)).astype(np.float64),
+    )
+    weights = bootstrap_weights(len(patients), params.bootstrap, params.seed)
+    by_reason = pd.Series(of_image).groupby(negatives["reason"].to_numpy()).agg(["size", "mean"])
+    return {
+        "images": len(negatives),
+        "patients": len(patients),
+        "false_boxes_per_image": estimate(share.of(weights)) if len(patients) else None,
+        "by_reason": {
+            str(reason): {"images": int(size), "false_boxes_per_image": float(mean)}
+            for reason, size, mean in by_reason.itertuples(name=None)
+        },
+        "froc": froc(every, params.iou),
+    }
+
+
+def with_negatives(annotated: Scene, negatives: pd.DataFrame, predictions: pd.DataFrame) -> Scene:
+    """Return a scene with images that show nothing, after its own."""
+    if not len(negatives):
+        return annotated
+    keys = list(annotated.patient_keys)
+    keys += [key for key in negatives["patient_key"].unique() if key not in keys]
+    patient = pd.Index(keys).get_indexer(pd.Index(negatives["patient_key"])).astype(np.int64)
+    slots = annotated.truth.label.shape[1]
+    count = len(negatives)
+    truth = annotated.truth
+    one = annotated.detections
+    two = detections_on(predictions, pd.Index(negatives["image_key"]))
+    detections = Detections(
+        np.concatenate([one.image, two.image + len(annotated.patient)]),
+        *(
+            np.concatenate([getattr(one, name), getattr(two, name)])
+            for name in ("box", "label", "score", "probability")
+        ),
+    )
+    return replace(
+        annotated,
+        patient=np.concatenate([annotated.patient, patient]),
+        patient_keys=tuple(keys),
+        truth=Truth(
+            np.concatenate([truth.box, np.zeros((count, slots, 4))]),
+            np.concatenate([truth.label, np.full((count, slots), -1)]),
+            np.concatenate([truth.level, np.full((count, slots), -1)]),
+        ),
+        detections=best_first(detections),
+        row=np.concatenate([annotated.row, np.full(count, -1)]),
+    )

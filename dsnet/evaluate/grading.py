@@ -6,7 +6,7 @@ The second half makes one class vector of the boxes of a level or patient.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -75,13 +75,7 @@ class Units:
 
     def take(self, rows: Flags | Integers) -> "Units":
         """Return these units."""
-        return Units(
-            self.truth[rows], self.probability[rows], self.patient[rows], self.answered[rows]
-        )
-
-    def with_probability(self, probability: Floats) -> "Units":
-        """Return the same units with other class vectors."""
-        return replace(self, probability=probability)
+        return Units(*(values[rows] for values in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,7 @@ def grade(units: Units, weights: Floats) -> dict[str, Floats]:
     ----------
     units : Units
     weights : float64 (samples, patients)
-        How often each patient counts, as `dsnet.evaluate.resampling.bootstrap_weights` returns.
+        How often each patient counts, as `dsnet.evaluate.intervals.bootstrap_weights` returns.
 
     Returns
     -------
@@ -265,6 +259,29 @@ def patients(scene: Scene, *, iou: float, score: float, rule: PatientLabel) -> U
     group = np.searchsorted(annotated, of[counts])
     probability, answered = pool(vectors, group, len(annotated), rule)
     return Units(truth, probability, annotated, answered)
+
+
+def level_profiles(patient: Integers, level: Integers, label: Integers, patients: int) -> Integers:
+    """Return each patient's class at each level, by the first box of the level, gaps filled.
+
+    A level without a box takes the class of the nearest level that has one (of two, the upper).
+
+    Parameters
+    ----------
+    patient, level, label : int64 (boxes,)
+        Indices of the patient, into `schemas.LEVELS` and into `schemas.CLASSES`.
+    patients : int
+
+    Returns
+    -------
+    int64 (patients, levels)
+    """
+    cell, first = np.unique(patient * len(LEVELS) + level, return_index=True)
+    profile = np.full((patients, len(LEVELS)), -1)
+    profile.flat[cell] = label[first]
+    step = np.arange(len(LEVELS))
+    distance = np.abs(step[:, None] - step) + np.where(profile < 0, len(LEVELS), 0)[:, None]
+    return np.take_along_axis(profile, distance.argmin(axis=2), axis=1)
 
 
 def class_vectors(probability: Floats) -> Floats:

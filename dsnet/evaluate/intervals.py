@@ -21,8 +21,78 @@ from scipy import stats
 
 from dsnet.evaluate.average_precision import ratio
 from dsnet.evaluate.grading import Share
-from dsnet.evaluate.resampling import COVERAGE, MOST_UNDEFINED, estimate, number
 from dsnet.evaluate.scene import Floats
+
+COVERAGE = 0.95
+TAIL = (1 - COVERAGE) / 2
+
+MOST_UNDEFINED = 0.1
+"""A statistic that more than this share of the resamples leave undefined has no interval: the
+resamples that define it are not representative."""
+
+
+def bootstrap_weights(patients: int, resamples: int, seed: int) -> Floats:
+    """Return how often each patient counts, in the sample itself and in each resample.
+
+    Parameters
+    ----------
+    patients, resamples : int
+    seed : int
+        The same seed and number of patients give the same resamples, for any statistic or
+        detector: paired differences between detectors are computed on them.
+
+    Returns
+    -------
+    float64 (1 + resamples, patients)
+        Row 0 is all ones; every other row sums to `patients`.
+    """
+    sampled = np.random.default_rng([seed, 0]).integers(patients, size=(resamples, patients))
+    counts = np.ones((1 + resamples, patients))
+    counts[1:] = 0
+    np.add.at(counts, (1 + np.arange(resamples)[:, None], sampled), 1)
+    return counts
+
+
+def estimate(values: Floats) -> dict[str, float | None]:
+    """Return the value and its percentile interval.
+
+    Parameters
+    ----------
+    values : float64 (1 + resamples,)
+        In the order of `bootstrap_weights`; NaN where a resample leaves the statistic undefined.
+
+    Returns
+    -------
+    dict
+        ``value``, ``low`` and ``high``; None where undefined.
+
+    Examples
+    --------
+    >>> estimate(np.concatenate([[0.4], np.arange(101) / 100]))
+    {'value': 0.4, 'low': 0.025, 'high': 0.975}
+    """
+    undefined = np.isnan(values[1:])
+    defined = values[1:][~undefined]
+    if undefined.mean() > MOST_UNDEFINED:
+        return {"value": number(values[0]), "low": None, "high": None}
+    low, high = np.quantile(defined, [TAIL, 1 - TAIL])
+    return {"value": number(values[0]), "low": number(low), "high": number(high)}
+
+
+def number(value: float | None) -> float | None:
+    """Return `value` for JSON: to eight decimals, None for NaN."""
+    return None if value is None or np.isnan(value) else round(float(value), 8) + 0.0
+
+
+def clopper_pearson(hits: float, count: float) -> tuple[float, float]:
+    """Return the exact interval of `hits` by `count`.
+
+    C. J. Clopper and E. S. Pearson, Biometrika 26, 404-413, 1934; neither need be whole.
+    """
+    low = stats.beta.ppf(TAIL, hits, count - hits + 1) if hits > 0 else 0.0
+    high = stats.beta.ppf(1 - TAIL, hits + 1, count - hits) if hits < count else 1.0
+    return float(low), float(high)
+
 
 METHODS = {
     "bootstrap": "percentile bootstrap over patients, widened for the variance between trainings "
@@ -33,7 +103,6 @@ METHODS = {
 }
 """How the interval of a statistic is made, by the key ``method`` of a metrics file."""
 
-_TAIL = (1 - COVERAGE) / 2
 _NOTHING = 1e-12  # a variance that is 0 except for rounding
 
 
@@ -69,7 +138,7 @@ class Spread:
 
     def quantile(self) -> float:
         """Return the quantile of Student's t for a two-sided interval of `COVERAGE`."""
-        return float(stats.t.ppf(1 - _TAIL, self.degrees))
+        return float(stats.t.ppf(1 - TAIL, self.degrees))
 
 
 def spread(values: Floats, covariance: Floats, patient_degrees: float = np.inf) -> Spread:
@@ -120,7 +189,7 @@ def estimate_over_seeds(
         defined = values[:, ~np.isnan(mean)]
         total = spread(values[:, 0], np.cov(defined[:, 1:]))
         if high > low:
-            normal = float(stats.norm.ppf(1 - _TAIL))
+            normal = float(stats.norm.ppf(1 - TAIL))
             factor = total.quantile() / normal * np.sqrt(total.variance / total.patients)
             more = (factor - 1) * (high - low) / 2
             low, high = (float(np.clip(edge, *limits)) for edge in (low - more, high + more))
@@ -133,12 +202,11 @@ def estimate_over_seeds(
 def share_over_seeds(shares: Sequence[Share]) -> dict[str, Any]:
     """Return the mean over the trainings of a share of units, with its interval.
 
-    The interval is that of C. J. Clopper and E. S. Pearson, Biometrika 26, 404-413, 1934, with the
-    effective number of units of E. L. Korn and B. I. Graubard, Survey Methodology 24, 193-201,
-    1998: as many independent units as would give the variance that the share has over patients and
-    trainings. Where each patient is one unit and there is one training, this is the exact interval
-    of a proportion. Where the variance is 0, as for a share of 0 or 1, it is the number of
-    patients.
+    The interval is that of Clopper and Pearson with the effective number of units of E. L. Korn and
+    B. I. Graubard, Survey Methodology 24, 193-201, 1998: as many independent units as would give
+    the variance that the share has over patients and trainings. Where each patient is one unit and
+    there is one training, this is the exact interval of a proportion. Where the variance is 0, as
+    for a share of 0 or 1, it is the number of patients.
 
     Parameters
     ----------
@@ -171,13 +239,10 @@ def share_over_seeds(shares: Sequence[Share]) -> dict[str, Any]:
     total = spread(values, residual @ residual.T, max(patients - 1, 1))
     effective = float(patients)
     if total.variance > _NOTHING:
-        quantile = float(stats.t.ppf(1 - _TAIL, max(units - 1, 1)))
+        quantile = float(stats.t.ppf(1 - TAIL, max(units - 1, 1)))
         correction = (quantile / total.quantile()) ** 2  # few patients, or few trainings
         effective = min(correction * value * (1 - value) / total.variance, units)
-    hits = value * effective
-    low = float(stats.beta.ppf(_TAIL, hits, effective - hits + 1)) if value > 0 else 0.0
-    high = float(stats.beta.ppf(1 - _TAIL, hits + 1, effective - hits)) if value < 1 else 1.0
-    return _summary(values, low, high, "share")
+    return _summary(values, *clopper_pearson(value * effective, effective), "share")
 
 
 def value_over_seeds(values: Floats) -> dict[str, Any]:
@@ -201,15 +266,16 @@ def difference_over_seeds(differences: Floats) -> dict[str, float | None]:
         trainings differ is no evidence about the modules that they were made with.
     """
     mean = differences.mean(axis=0)
+    undefined = {"value": number(mean[0]), "low": None, "high": None, "p": None}
     if len(differences) == 1:
         return {**without_zero_width(estimate(mean)), "p": None}
     defined = ~np.isnan(mean)
     if not defined[0] or (~defined[1:]).mean() > MOST_UNDEFINED:
-        return {"value": number(mean[0]), "low": None, "high": None, "p": None}
+        return undefined
     total = spread(differences[:, 0], np.cov(differences[:, defined][:, 1:]))
     error = np.sqrt(total.variance)
     if total.variance <= _NOTHING:
-        return {"value": number(mean[0]), "low": None, "high": None, "p": None}
+        return undefined
     low, high = (number(mean[0] + side * total.quantile() * error) for side in (-1, 1))
     p = 2 * float(stats.t.sf(abs(mean[0]) / error, total.degrees))
     return {"value": number(mean[0]), "low": low, "high": high, "p": float(f"{p:.6g}")}
@@ -235,7 +301,8 @@ def difference_of_cohorts(
         ``value``, ``low`` and ``high``; None where undefined.
     """
     (own, own_low, own_high), (other, other_low, other_high) = (
-        [_defined(each[bound]) for bound in ("value", "low", "high")] for each in (one, another)
+        np.array([each[bound] for bound in ("value", "low", "high")], dtype=float)
+        for each in (one, another)
     )
     value = own - other
     down, up = (
@@ -245,10 +312,6 @@ def difference_of_cohorts(
     return {"value": number(value), "low": number(value - down), "high": number(value + up)}
 
 
-def _defined(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
 def without_zero_width(bounds: dict[str, float | None]) -> dict[str, float | None]:
     """Return the same without an interval where its bounds are equal."""
     alike = bounds["low"] == bounds["high"]
@@ -256,11 +319,7 @@ def without_zero_width(bounds: dict[str, float | None]) -> dict[str, float | Non
 
 
 def _summary(values: Floats, low: float | None, high: float | None, method: str) -> dict[str, Any]:
-    bounds = {
-        "value": number(values.mean()),
-        "low": None if low is None else number(low),
-        "high": None if high is None else number(high),
-    }
+    bounds = {"value": number(values.mean()), "low": number(low), "high": number(high)}
     return {
         **without_zero_width(bounds),
         "method": method,

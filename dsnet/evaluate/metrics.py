@@ -1,14 +1,20 @@
-"""The statistics of the paper's section 3.3, and those beside them.
+"""The statistics of the paper's section 3.3, those beside them, and the chance level.
 
 docs/interpretations.md#13, #14 and #15
+
+The chance level is `map` when the patients' classes are permuted. A patient's labels move as one
+profile (level to class), so that the numbers of patients by class, the boxes and the detections
+stay as they are and only the relation between image and class is broken.
 """
 
 import numpy as np
 
 from dsnet.config.evaluate import PatientLabel
 from dsnet.evaluate.average_precision import (
+    AP50_IOU,
     COCO_IOU,
     ap50,
+    average_precision,
     average_precisions,
     box_ap50,
     match_by_class,
@@ -25,12 +31,14 @@ from dsnet.evaluate.grading import (
     areas,
     grade,
     graded_units,
+    level_profiles,
     localised_boxes,
     patients,
     share_answered,
     shares,
 )
-from dsnet.evaluate.scene import Floats, Integers, Scene
+from dsnet.evaluate.intervals import number
+from dsnet.evaluate.scene import Flags, Floats, Integers, Scene, match
 from dsnet.schemas import CLASSES, SUPPRESSION_IOU
 
 DEFINITIONS = {
@@ -248,3 +256,132 @@ def _answered(scene: Scene, units: dict[str, Units]) -> dict[str, Share]:
     return {
         f"{unit}_answered": share_answered(units[unit], patients) for unit in ("level", "patient")
     }
+
+
+ALPHA = 0.025
+"""Largest one-sided p-value at which `map` counts as above chance."""
+
+_CHUNK = 100  # permutations at a time: bounds the memory
+
+
+# Chance level
+
+
+def permutations_of(patients: int, permutations: int, seed: int) -> Integers:
+    """Return whose profile each patient gets.
+
+    Returns
+    -------
+    int64 (permutations, patients)
+        Each row a permutation of the patients.
+    """
+    order = np.tile(np.arange(patients), (permutations, 1))
+    return np.random.default_rng([seed, 1]).permuted(order, axis=1)
+
+
+def permuted_map(scene: Scene, permutations: Integers) -> Floats:
+    """Return `map` under each permutation, as a full re-evaluation would give it.
+
+    Parameters
+    ----------
+    scene : Scene
+    permutations : int64 (permutations, patients)
+
+    Returns
+    -------
+    float64 (permutations,)
+
+    Notes
+    -----
+    Matching is by class. Whether a detection of class k hits thus depends only on WHICH boxes of
+    its image have class k, so each such subset (of at most four boxes) is matched once, and each
+    permutation looks its subset up.
+    """
+    hits = _hits_by_subset(scene)
+    chunks = np.array_split(permutations, -(-len(permutations) // _CHUNK))
+    return np.concatenate([_map_of(scene, hits, relabelled(scene, chunk)) for chunk in chunks])
+
+
+def relabelled(scene: Scene, permutations: Integers) -> Integers:
+    """Return the labels under each permutation.
+
+    A box takes the class that the other patient's profile has at its level, or, where that
+    patient has no box at this level, at the nearest level (of two, the upper).
+
+    Returns
+    -------
+    int64 (permutations, images, slots)
+        -1 in an empty slot.
+    """
+    image, slot = np.nonzero(scene.truth.label >= 0)
+    patient, level = scene.patient[image], scene.truth.level[image, slot]
+    profiles = level_profiles(
+        patient, level, scene.truth.label[image, slot], len(scene.patient_keys)
+    )
+    profile = profiles[permutations][:, scene.patient]
+    levels = np.broadcast_to(scene.truth.level, (len(permutations), *scene.truth.level.shape))
+    labels = np.take_along_axis(profile, np.maximum(levels, 0), axis=2)
+    return np.where(levels >= 0, labels, -1)
+
+
+def chance(permuted: Floats, observed: float) -> dict[str, float | int | bool | None]:
+    """Return the chance level and whether `map` lies above it.
+
+    Parameters
+    ----------
+    permuted : float64 (permutations,)
+        `map` under permuted labels.
+    observed : float
+        `map` of the sample.
+
+    Returns
+    -------
+    dict
+        ``mean``, ``p975`` (of the permutations), ``p_value`` (one-sided: the share of permutations
+        at or above the value, the value itself counted in), ``permutations``, and
+        ``above_chance``: whether ``p_value`` is at most `ALPHA`.
+    """
+    p_value = (1 + (permuted >= observed).sum()) / (1 + len(permuted))
+    return {
+        "mean": number(permuted.mean()),
+        "p975": number(np.quantile(permuted, 1 - ALPHA)),
+        "p_value": number(p_value),
+        "permutations": len(permuted),
+        "above_chance": bool(p_value <= ALPHA),
+    }
+
+
+def _hits_by_subset(scene: Scene) -> Flags:
+    """Return, for each subset of slots, which detections hit if these alone have their class.
+
+    Returns
+    -------
+    bool (2 ** slots, detections)
+        Bit s of the first index says whether slot s is in the subset.
+    """
+    detections = scene.detections
+    overlap = scene.overlap(detections)
+    group = detections.image * len(CLASSES) + detections.label
+    slots = np.arange(overlap.shape[1])
+    hits = np.zeros((1 << len(slots), len(group)), dtype=np.bool_)
+    for subset in range(1, len(hits)):
+        inside = (subset >> slots) & 1 == 1
+        hits[subset] = match(np.where(inside, overlap, -1.0), group, AP50_IOU)[0] >= 0
+    return hits
+
+
+def _map_of(scene: Scene, hits: Flags, labels: Integers) -> Floats:
+    """Return `map` under each row of `labels` (permutations, images, slots)."""
+    detections = scene.detections
+    scores = np.empty((len(CLASSES), len(labels)))
+    for k in range(len(CLASSES)):
+        of_class = np.flatnonzero(detections.label == k)
+        order = of_class[np.argsort(-detections.score[of_class], kind="stable")]
+        ranks = np.flatnonzero(hits[:, order].any(axis=0))
+        rows = order[ranks]
+        members = labels == k
+        subset = (members * (1 << np.arange(members.shape[2]))).sum(axis=2)
+        right = hits[subset[:, detections.image[rows]], rows].cumsum(axis=1).astype(np.float64)
+        truths = members.sum(axis=(1, 2)).astype(np.float64)
+        scores[k], _ = average_precision(right, np.float64(1) + ranks[None, :], truths)
+    return mean_defined(scores)

@@ -68,13 +68,7 @@ class Detections:
 
     def take(self, rows: Flags | Integers) -> "Detections":
         """Return these rows, in this order."""
-        return Detections(
-            self.image[rows],
-            self.box[rows],
-            self.label[rows],
-            self.score[rows],
-            self.probability[rows],
-        )
+        return Detections(*(values[rows] for values in vars(self).values()))
 
     def tie_breakers(self) -> tuple[Floats, ...]:
         """Return the keys that order equal scores, the last key first: edges, probabilities."""
@@ -198,7 +192,7 @@ def scene(predictions: pd.DataFrame, boxes: pd.DataFrame, split: pd.DataFrame) -
         patient.astype(np.int64),
         tuple(keys),
         _truth(boxes, images),
-        _detections(predictions, images),
+        detections_on(predictions, images),
         boxes.drop_duplicates("image_key")["row"].to_numpy(np.int64),
     )
 
@@ -331,7 +325,8 @@ def _truth(boxes: pd.DataFrame, images: pd.Index) -> Truth:
     return truth
 
 
-def _detections(predictions: pd.DataFrame, images: pd.Index) -> Detections:
+def detections_on(predictions: pd.DataFrame, images: pd.Index) -> Detections:
+    """Return the detections on images, which their keys number; those on others are left out."""
     rows = predictions[predictions["image_key"].isin(images)]
     probabilities = ["p_background", *(f"p_{name}" for name in CLASSES)]
     detections = Detections(

@@ -26,11 +26,14 @@ from dsnet.evaluate.calibration import (
     fit_temperature,
     scaled_units,
 )
+from dsnet.evaluate.clinical_use import decision_curve, precision, riley
 from dsnet.evaluate.curves import bands, curves
-from dsnet.evaluate.decision import decision_curve
 from dsnet.evaluate.grading import Units, graded_units, localised_boxes
 from dsnet.evaluate.intervals import (
+    COVERAGE,
     METHODS,
+    MOST_UNDEFINED,
+    bootstrap_weights,
     estimate_over_seeds,
     scope,
     share_over_seeds,
@@ -40,21 +43,15 @@ from dsnet.evaluate.metrics import (
     DEFINITIONS,
     all_shares,
     box_confusion,
+    chance,
     has_interval,
     limits,
     operating_counts,
+    permutations_of,
+    permuted_map,
     statistics,
 )
 from dsnet.evaluate.provenance import read_provenance
-from dsnet.evaluate.resampling import (
-    COVERAGE,
-    MOST_UNDEFINED,
-    bootstrap_weights,
-    chance,
-    permutations_of,
-    permuted_map,
-)
-from dsnet.evaluate.sample_size import precision, riley
 from dsnet.evaluate.scene import Floats, Scene, read_scenes
 from dsnet.evaluate.scene import scene as make_scene
 from dsnet.files import write_json
@@ -164,10 +161,10 @@ def metrics_of(
     patients = len(scenes[0].patient_keys)
     orders = permutations_of(patients, params.permutations, params.seed)
     permuted = np.mean([permuted_map(scene, orders) for scene in scenes], axis=0)
-    metrics = _metrics(scenes, params)
-    scaling, scaled = _calibration(scenes, metrics, params, temperatures)
-    units = graded_units(scenes[0], **point, rule=params.patient_label)
     weights = bootstrap_weights(patients, params.bootstrap, params.seed)
+    metrics = _metrics(scenes, weights, params)
+    scaling, scaled = _calibration(scenes, weights, metrics, params, temperatures)
+    units = graded_units(scenes[0], **point, rule=params.patient_label)
     counts = _counts(scenes)
     return {
         "subset": SUBSET,
@@ -204,10 +201,9 @@ def metrics_of(
     }
 
 
-def _metrics(scenes: Sequence[Scene], params: Evaluate) -> Json:
+def _metrics(scenes: Sequence[Scene], weights: Floats, params: Evaluate) -> Json:
     """Return every statistic over the seeds, each with the interval that suits it."""
     point = {"iou": params.iou, "score": params.score}
-    weights = bootstrap_weights(len(scenes[0].patient_keys), params.bootstrap, params.seed)
     by_seed = [statistics(scene, weights, **point, rule=params.patient_label) for scene in scenes]
     shares = [all_shares(scene, **point, rule=params.patient_label) for scene in scenes]
     return {
@@ -245,6 +241,7 @@ def _counts(scenes: Sequence[Scene]) -> Json:
 
 def _calibration(
     scenes: Sequence[Scene],
+    weights: Floats,
     metrics: Json,
     params: Evaluate,
     temperatures: Sequence[float | None] | None,
@@ -259,7 +256,6 @@ def _calibration(
         fitted = list(temperatures)
         scaled = [scaled_units(*pair) for pair in zip(boxes, fitted, strict=True)]
         fitted_on = "the test subset of the internal cohort"
-    weights = bootstrap_weights(len(scenes[0].patient_keys), params.bootstrap, params.seed)
     undefined = dict.fromkeys(CALIBRATION, np.full(len(weights), np.nan))
     by_seed = [undefined if units is None else calibration(units, weights) for units in scaled]
     usable = [one for one in fitted if one is not None]

@@ -15,10 +15,9 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.config.evaluate import Evaluate, Report
-from dsnet.evaluate.intervals import estimate_over_seeds, scope, share_over_seeds
+from dsnet.evaluate.intervals import bootstrap_weights, estimate_over_seeds, scope, share_over_seeds
 from dsnet.evaluate.metrics import all_shares, comparison_statistics
 from dsnet.evaluate.provenance import data_note, read_provenance
-from dsnet.evaluate.resampling import bootstrap_weights
 from dsnet.evaluate.scene import Flags, Scene, Truth, read_scenes
 from dsnet.evaluate.step import SUBSET
 from dsnet.files import write_csv

@@ -9,7 +9,7 @@ from dsnet.detect.device import reproducible, this_machine
 from dsnet.detect.inference import freeze, predict
 from dsnet.detect.model import build
 from dsnet.detect.weights import load_trained
-from dsnet.evaluate.negatives import false_boxes
+from dsnet.evaluate.curves import false_boxes
 from dsnet.evaluate.provenance import read_grid, read_provenance
 from dsnet.evaluate.scene import read_scenes
 from dsnet.files import write_json
@@ -43,7 +43,7 @@ def predict_negatives(
     store, table : Path
         As `dsnet.slices.negatives.store_negatives` wrote them.
     report : Path
-        Written: provenance, and what `dsnet.evaluate.negatives.false_boxes` returns, as JSON.
+        Written: provenance, and what `dsnet.evaluate.curves.false_boxes` returns, as JSON.
     """
     negatives = Negatives("test", store, table, detector.windows)
     machine = this_machine()

@@ -16,8 +16,8 @@ from dsnet.detect.device import this_machine
 from dsnet.detect.inference import detect, freeze
 from dsnet.detect.model import build
 from dsnet.detect.weights import load_trained
+from dsnet.evaluate.intervals import estimate
 from dsnet.evaluate.provenance import read_grid
-from dsnet.evaluate.resampling import estimate
 from dsnet.files import write_json
 from dsnet.slices.store import SliceStore
 from dsnet.step import run

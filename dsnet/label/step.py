@@ -8,9 +8,9 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.cohort.annotations.collect import used
+from dsnet.cohort.exams import level_scores
 from dsnet.config.cohort import Label, TScoreSource
 from dsnet.errors import UserError
-from dsnet.match.exams import level_scores
 from dsnet.schemas import BOX, LABELS, LEVELS
 from dsnet.step import run
 

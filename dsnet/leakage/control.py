@@ -18,8 +18,8 @@ from dsnet import schemas
 from dsnet.baseline.step import class_indices, class_probability, fit_multinomial
 from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.evaluate.grading import Units, areas, pool, shares
+from dsnet.evaluate.intervals import COVERAGE, estimate
 from dsnet.evaluate.provenance import read_provenance
-from dsnet.evaluate.resampling import COVERAGE, estimate
 from dsnet.evaluate.scene import Floats
 from dsnet.files import write_json
 from dsnet.leakage.nearest import fit_nearest

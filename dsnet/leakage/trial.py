@@ -15,11 +15,10 @@ from dsnet import schemas
 from dsnet.config.cohort import Split
 from dsnet.config.evaluate import Leakage
 from dsnet.errors import UserError
-from dsnet.evaluate.resampling import level_profiles
+from dsnet.evaluate.grading import level_profiles
 from dsnet.files import read_json, sha256, write_json
 from dsnet.schemas import CLASSES, LEVELS, SLICES, SPLIT, is_leaky
-from dsnet.split.assign import assign_images, most_severe
-from dsnet.split.proof import overlap
+from dsnet.split.assign import assign_images, most_severe, overlap
 from dsnet.step import run
 
 TRIALS = ("LEAKY/true", "patient/shuffled")

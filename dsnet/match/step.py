@@ -7,16 +7,19 @@ import pandas as pd
 
 from dsnet import schemas
 from dsnet.cohort.annotations.collect import collect
-from dsnet.cohort.clinical import read_clinical
 from dsnet.cohort.dxa import read_dxa
+from dsnet.cohort.exams import exams_table
 from dsnet.cohort.folder import CohortFolder
-from dsnet.cohort.identity import check_some_match, near_misses, write_id_match
-from dsnet.cohort.review import read_review
 from dsnet.config.cohort import Annotations, Clinical, Dxa, Label
 from dsnet.errors import UserError
-from dsnet.match.decisions import decisions_table
-from dsnet.match.exams import exams_table
-from dsnet.match.patients import patients_table
+from dsnet.match.decisions import decisions_table, read_review
+from dsnet.match.patients import (
+    check_some_match,
+    near_misses,
+    patients_table,
+    read_clinical,
+    write_id_match,
+)
 from dsnet.private import PrivateCohort
 from dsnet.results import Results
 from dsnet.step import run

@@ -17,9 +17,9 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from dsnet.audit.explain import count_of, remedy
-from dsnet.cohort.identity import near_misses_sentence
 from dsnet.config.load import Config
 from dsnet.files import write_text
+from dsnet.match.patients import near_misses_sentence
 from dsnet.report.counts import GROUPS, UNITS, Tables, describe, read_tables, words
 from dsnet.report.diagram import draw
 from dsnet.report.measured import (

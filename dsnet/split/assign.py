@@ -136,6 +136,37 @@ def assign_images(images: pd.DataFrame, params: Split) -> pd.DataFrame:
     return table.sort_values("image_key", ignore_index=True)
 
 
+def overlap(split: pd.DataFrame) -> dict[str, Any]:
+    """Return how many test patients, and test images, are of patients in training, too.
+
+    Parameters
+    ----------
+    split : pandas.DataFrame
+        `schemas.SPLIT`.
+
+    Raises
+    ------
+    UserError
+        If there are none: a split that does not leak must not be used to measure leakage.
+    """
+    test = split[split["subset"] == "test"]
+    train = split.loc[split["subset"] == "train", "patient_key"]
+    shared = test["patient_key"].isin(train)
+    if not shared.any():
+        raise UserError(
+            "split.unit",
+            expected="patients with images in training and test",
+            came="none: too few labelled images of each patient",
+            remedy="leave it at patient, since a split by image would measure no leakage here",
+        )
+    return {
+        "test_patients": int(test["patient_key"].nunique()),
+        "test_patients_who_train": int(test.loc[shared, "patient_key"].nunique()),
+        "test_images": len(test),
+        "test_images_of_patients_who_train": int(shared.sum()),
+    }
+
+
 def most_severe(boxes: pd.DataFrame, key: str) -> "pd.Series[str]":
     """Return the most severe class among the boxes of each value of the column `key`."""
     severity = boxes["label"].map(CLASSES.index).groupby(boxes[key]).max()

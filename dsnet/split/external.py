@@ -9,8 +9,7 @@ from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.split.assign import describe_patients
-from dsnet.split.proof import prove
-from dsnet.split.step import split_table
+from dsnet.split.step import prove, split_table
 from dsnet.step import run
 
 
@@ -31,7 +30,7 @@ def take_whole(
     split : Path
         Written: `schemas.SPLIT`.
     proof : Path
-        Written: as `dsnet.split.proof.prove` returns it, and how many images of the internal cohort
+        Written: as `dsnet.split.step.prove` returns it, and how many images of the internal cohort
         were compared with, none of which has the pixels of an external one.
 
     Raises

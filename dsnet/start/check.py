@@ -20,12 +20,9 @@ from numpy.typing import NDArray
 
 from dsnet.cohort.annotations.collect import collect, match, used
 from dsnet.cohort.annotations.image_files import ImageFiles
-from dsnet.cohort.clinical import History, read_clinical
 from dsnet.cohort.dxa import read_dxa
-from dsnet.cohort.exam import DxaTable
+from dsnet.cohort.exams import DxaTable, exams_table
 from dsnet.cohort.folder import CohortFolder
-from dsnet.cohort.identity import UnmatchedId, check_some_match, near_misses
-from dsnet.cohort.review import read_review
 from dsnet.config.cohort import Slices
 from dsnet.config.load import Config
 from dsnet.dicom import reader
@@ -33,16 +30,21 @@ from dsnet.dicom.pixels import Evidence, Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import scan
 from dsnet.errors import UserError, collect_errors, collectable
-from dsnet.exclude.evidence import gather
-from dsnet.exclude.kernel import classify
-from dsnet.exclude.ledger import apply_criteria, exclusions_table, ledger_table
+from dsnet.exclude.criterion import classify, gather
+from dsnet.exclude.step import apply_criteria, exclusions_table, ledger_table
 from dsnet.ingest.cache import facts_table
 from dsnet.ingest.index import replaced_kernels, tables
 from dsnet.ingest.workers import read_all
 from dsnet.label.step import included_files, label_boxes
-from dsnet.match.decisions import decisions_table
-from dsnet.match.exams import exams_table
-from dsnet.match.patients import patients_table
+from dsnet.match.decisions import decisions_table, read_review
+from dsnet.match.patients import (
+    History,
+    UnmatchedId,
+    check_some_match,
+    near_misses,
+    patients_table,
+    read_clinical,
+)
 from dsnet.private import PrivateCohort, new_cohort_id
 from dsnet.results import SOURCE, Results
 from dsnet.schemas import CLASSES

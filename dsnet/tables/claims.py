@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from dsnet.evaluate.intervals import METHODS
-from dsnet.evaluate.resampling import ALPHA
+from dsnet.evaluate.metrics import ALPHA
 from dsnet.files import read_json, write_text
 from dsnet.step import run
 from dsnet.tables import (

@@ -20,8 +20,8 @@ from dsnet.evaluate.calibration import scale
 from dsnet.evaluate.grading import class_vectors, pool
 from dsnet.evaluate.scene import Floats, Integers, Scene, Truth
 from dsnet.exclude.criteria import CRITERIA
-from dsnet.exclude.evidence import gather
-from dsnet.exclude.ledger import apply_criteria, ledger_table
+from dsnet.exclude.criterion import gather
+from dsnet.exclude.step import apply_criteria, ledger_table
 from dsnet.ingest.step import progress_bar
 from dsnet.schemas import BOX, CLASSES, LEVELS
 from dsnet.slice_tables import FILE_KEY

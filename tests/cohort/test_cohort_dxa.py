@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsnet.cohort.dxa import PRESETS, read_dxa
-from dsnet.cohort.exam import REGIONS, DxaTable, Exam, interval_days, lumbar_mean, printed
+from dsnet.cohort.exams import DxaTable, Exam, interval_days, lumbar_mean, printed
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import DXA_COLUMNS, BmdReference, Dxa, DxaReference, TScoreSource
 from dsnet.errors import UserError
+from dsnet.schemas import REGIONS
 
 HEADER = "patient_id,exam_date,L1_t_score,L2_t_score,L3_t_score,L4_t_score,L1-L4_t_score\n"
 
@@ -46,7 +47,7 @@ def test_ids_are_text_and_blanks_are_missing(tmp_path: Path) -> None:
     assert only.raw == decimals({"L1": "-1.0", "L3": "0.5", "L4": "2", "spine": "-1.5"})
     assert only.t_scores == only.raw
     assert (str(only.t_scores["L1-L4"]), str(only.raw["L1-L4"])) == ("-1.5", "-1.50")
-    assert table.rows_without_patient == 1
+    assert list(table.exams) == ["00123"]
 
 
 def test_no_table_is_no_exam(tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ def test_two_tables_are_one_too_many(tmp_path: Path) -> None:
 
 def test_level_columns_are_needed_by_the_readings_that_use_them(tmp_path: Path) -> None:
     path = written(tmp_path, "1,2020-01-01,-1", header="patient_id,exam_date,L1-L4_t_score\n")
-    assert read_dxa(path, "patient").exams["1"][0].t_score("L2", "patient") == Decimal(-1)
+    assert read_dxa(path, "patient").exams["1"][0].t_scores["L1-L4"] == Decimal(-1)
     for source in get_args(TScoreSource)[1:]:
         with pytest.raises(UserError, match=r"dxa\.csv row 1: expected a column L1_t_score"):
             read_dxa(path, source)
@@ -146,20 +147,6 @@ def test_an_undated_exam_counts_where_there_is_no_other(tmp_path: Path) -> None:
 
 def test_intervals_have_a_sign() -> None:
     assert interval_days(exam("2020-01-11"), date(2020, 1, 1)) == -10
-
-
-def test_each_reading_has_its_own_t_score() -> None:
-    one = exam(L1="-1.0", L2="-3.1", L4="0.4", spine="-1.9")
-    assert one.t_score("L1", "patient") == Decimal("-1.9")
-    assert one.t_score("L1", "vertebra") == Decimal("-1.0")
-    assert one.t_score("L3", "vertebra") is None
-    assert one.t_score("L1", "lowest") == Decimal("-3.1")
-    assert one.scored_levels("vertebra") == {"L1", "L2", "L4"}
-
-
-def test_one_level_makes_no_lowest() -> None:
-    assert exam(L2="-3.1", spine="-3.1").scored_levels("lowest") == frozenset()
-    assert exam(L2="-3.1", L3="-2").scored_levels("lowest") == {"L1", "L2", "L3", "L4"}
 
 
 @pytest.mark.parametrize("preset", ["ge_lunar", "hologic"])
@@ -269,7 +256,7 @@ def test_a_hip_scan_neither_contradicts_nor_competes(tmp_path: Path) -> None:
     assert nearest.row == 3
     hip = table.nearest("2", "2020-06-02")
     assert hip is not None
-    assert hip.scored_levels("patient") == frozenset()
+    assert hip.raw == {}
 
 
 def test_what_cannot_label_does_not_compete(tmp_path: Path) -> None:
@@ -335,7 +322,7 @@ def test_decimals_are_rounded_once_or_not_at_all(tmp_path: Path) -> None:
         "5,2020-01-01,,,,,-1.50",
     )
     table = read_dxa(path)
-    spine = {name: one.t_score("L1", "patient") for name, (one,) in table.exams.items()}
+    spine = {name: one.t_scores["L1-L4"] for name, (one,) in table.exams.items()}
     assert spine == {
         "1": Decimal("-2.5"),
         "2": Decimal("-1.0"),
@@ -343,7 +330,6 @@ def test_decimals_are_rounded_once_or_not_at_all(tmp_path: Path) -> None:
         "4": Decimal("-1.7"),
         "5": Decimal("-1.5"),
     }
-    assert table.rounded_exams == 4
     assert [table.exams[name][0].raw["L1-L4"] for name in "13"] == [
         Decimal("-2.4727"),
         Decimal("-2.45"),
@@ -351,10 +337,9 @@ def test_decimals_are_rounded_once_or_not_at_all(tmp_path: Path) -> None:
     # If the levels were rounded first, their mean would be -2.4.
     (fourth,) = read_dxa(path, params=Dxa(outlier_levels="leave_out")).exams["4"]
     assert fourth.raw["L1-L4"] == Decimal("-2.45333333333333")
-    assert fourth.t_score("L1", "patient") == Decimal("-2.5")
+    assert fourth.t_scores["L1-L4"] == Decimal("-2.5")
     exact = read_dxa(path, params=Dxa(decimals="exact"))
-    assert exact.rounded_exams == 0
-    assert exact.exams["1"][0].t_score("L1", "patient") == Decimal("-2.4727")
+    assert exact.exams["1"][0].t_scores["L1-L4"] == Decimal("-2.4727")
 
 
 def test_whole_numbers_alone_have_lost_their_decimals(tmp_path: Path) -> None:
@@ -454,7 +439,6 @@ def test_apexs_database_names_are_read(tmp_path: Path) -> None:
     path = written(tmp_path, *rows, header=header)
     spine, hip = read_dxa(path, params=Dxa(preset="hologic", reference=reference)).exams["007"]
     assert spine.t_scores == decimals({"L2": "-2.5", "spine": "-2.5"})
-    assert spine.rounded is False
     assert hip.raw == {}
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ from dsnet.evaluate.calibration import (
     scale,
 )
 from dsnet.evaluate.grading import Units
-from dsnet.evaluate.resampling import bootstrap_weights
+from dsnet.evaluate.intervals import bootstrap_weights
 from dsnet.evaluate.scene import Flags, Floats, Integers
 
 PATIENTS = 6
@@ -92,7 +94,7 @@ def test_slope_and_intercept_of_overconfident_probabilities() -> None:
     intercept, slope = recalibration(units, ONCE)
     assert intercept[0] < -0.5
     assert slope[0] < 0.7
-    calibrated = units.with_probability(scale(units.probability, 2.5))
+    calibrated = replace(units, probability=scale(units.probability, 2.5))
     intercept, slope = recalibration(calibrated, ONCE)
     assert intercept[0] == pytest.approx(0, abs=0.15)
     assert slope[0] == pytest.approx(1, abs=0.15)
@@ -200,7 +202,7 @@ def test_recovers_the_temperature_that_made_them_overconfident(sureness: float) 
     _, units = overconfident(1, sureness)
     temperature = fit_temperature(units)
     assert temperature == pytest.approx(sureness, rel=0.1)
-    cooled = units.with_probability(scale(units.probability, sureness))
+    cooled = replace(units, probability=scale(units.probability, sureness))
     if sureness != 1:
         assert calibration_error(cooled, ONCE)[0] < calibration_error(units, ONCE)[0] / 2
 

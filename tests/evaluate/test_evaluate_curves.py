@@ -23,8 +23,8 @@ from dsnet.evaluate.curves import (
     roc_bands,
 )
 from dsnet.evaluate.grading import Units
+from dsnet.evaluate.intervals import bootstrap_weights
 from dsnet.evaluate.metrics import statistics
-from dsnet.evaluate.resampling import bootstrap_weights
 from dsnet.evaluate.scene import Floats, Scene, Truth
 from dsnet.schemas import CLASSES
 

@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from dsnet.evaluate.decision import THRESHOLDS, decision_curve
+from dsnet.evaluate.clinical_use import THRESHOLDS, decision_curve
 from dsnet.evaluate.grading import Units
-from dsnet.evaluate.resampling import bootstrap_weights
+from dsnet.evaluate.intervals import bootstrap_weights
 
 
 def made_units(seed: int, patients: int = 40) -> Units:
@@ -36,7 +38,7 @@ def test_net_benefit_is_that_of_the_confusion_matrix(seed: int) -> None:
 
 
 def test_sending_all_gains_nothing_over_sending_all() -> None:
-    units = made_units(1).with_probability(np.tile([0.0, 0.0, 1.0], (40, 1)))
+    units = replace(made_units(1), probability=np.tile([0.0, 0.0, 1.0], (40, 1)))
     curve = decision_curve(units, bootstrap_weights(40, 100, 0))
     assert curve["value"] == curve["all"]
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_the_internal_temperature_scales_every_box(files: dict[str, Path]) -> No
     evaluate_external(**files, params=FEW)
     after = json.loads(files["metrics"].read_text(encoding="utf-8"))["calibration"]["after"]
     units = localised_boxes(external_scene(), iou=0.5, score=0.4)
-    scaled = units.with_probability(scale(units.probability, 2.5))
+    scaled = replace(units, probability=scale(units.probability, 2.5))
     expected = calibration(scaled, np.ones((1, 9)))["brier"][0]
     assert after["brier"]["value"] == pytest.approx(expected, abs=1e-7)
     own = metrics_of([external_scene()], [3], FEW)["calibration"]

@@ -27,8 +27,8 @@ from dsnet.evaluate.grading import (
     patients,
     pool,
 )
+from dsnet.evaluate.intervals import bootstrap_weights
 from dsnet.evaluate.metrics import box_confusion, statistics
-from dsnet.evaluate.resampling import bootstrap_weights
 from dsnet.evaluate.scene import Floats, Integers, Scene
 from dsnet.schemas import CLASSES
 

@@ -9,6 +9,7 @@ from scipy import stats
 from dsnet.evaluate.grading import Share
 from dsnet.evaluate.intervals import (
     METHODS,
+    MOST_UNDEFINED,
     difference_of_cohorts,
     difference_over_seeds,
     estimate_over_seeds,
@@ -16,7 +17,6 @@ from dsnet.evaluate.intervals import (
     share_over_seeds,
     spread,
 )
-from dsnet.evaluate.resampling import MOST_UNDEFINED
 from dsnet.evaluate.scene import Floats
 
 QUICK = settings(deadline=None, max_examples=40)

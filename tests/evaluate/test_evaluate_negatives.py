@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dsnet.config.evaluate import Evaluate
-from dsnet.evaluate.negatives import false_boxes, with_negatives
+from dsnet.evaluate.curves import false_boxes, with_negatives
 from dsnet.evaluate.scene import scene
 
 BOX = (10.0, 10.0, 30.0, 30.0)

@@ -6,17 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.random_scenes import make_scene, once, scenes, with_box_each
 
-from dsnet.evaluate.metrics import statistics
-from dsnet.evaluate.resampling import (
-    MOST_UNDEFINED,
-    bootstrap_weights,
-    chance,
-    estimate,
-    level_profiles,
-    permutations_of,
-    permuted_map,
-    relabelled,
-)
+from dsnet.evaluate.grading import level_profiles
+from dsnet.evaluate.intervals import MOST_UNDEFINED, bootstrap_weights, estimate
+from dsnet.evaluate.metrics import chance, permutations_of, permuted_map, relabelled, statistics
 from dsnet.evaluate.scene import Floats, Integers, Scene, Truth, rank_in_group
 
 

@@ -5,8 +5,7 @@ from support.made_tables import statistic
 from support.random_scenes import make_scene
 
 from dsnet.config.evaluate import Evaluate
-from dsnet.evaluate.grading import Units
-from dsnet.evaluate.sample_size import (
+from dsnet.evaluate.clinical_use import (
     c_needs,
     oe_needs,
     precision,
@@ -14,6 +13,7 @@ from dsnet.evaluate.sample_size import (
     riley,
     slope_needs,
 )
+from dsnet.evaluate.grading import Units
 from dsnet.evaluate.step import metrics_of
 
 PATIENTS = {"normal": 10, "osteopenia": 10, "osteoporosis": 5}

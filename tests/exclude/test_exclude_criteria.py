@@ -7,7 +7,7 @@ from support.made_index import UNREADABLE, boxes, dxa, evidence, exam, key, outc
 from dsnet.config.cohort import Criteria, Exclude
 from dsnet.exclude.criteria import CRITERIA, criteria_table
 from dsnet.exclude.criterion import REVIEW, STAGES
-from dsnet.exclude.ledger import Outcome
+from dsnet.exclude.step import Outcome
 
 
 def params(**criteria: dict[str, Any]) -> Exclude:

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from dsnet.exclude.kernel import classify
+from dsnet.exclude.criterion import classify
 
 LISTED = {
     "bone": {

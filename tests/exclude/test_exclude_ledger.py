@@ -24,12 +24,11 @@ from support.made_index import (
 )
 
 from dsnet import schemas
+from dsnet.cohort.exams import exams_table
 from dsnet.config.cohort import Criteria, Exclude
 from dsnet.exclude.criteria import CRITERIA
-from dsnet.exclude.evidence import gather
-from dsnet.exclude.ledger import Outcome, apply_criteria, exclusions_table, ledger_table
-from dsnet.exclude.step import flow_counts
-from dsnet.match.exams import exams_table
+from dsnet.exclude.criterion import gather
+from dsnet.exclude.step import Outcome, apply_criteria, exclusions_table, flow_counts, ledger_table
 
 pytestmark = pytest.mark.slow
 

@@ -20,10 +20,10 @@ from support.made_index import (
 )
 
 from dsnet import schemas
-from dsnet.cohort.identity import near_misses_sentence
+from dsnet.cohort.exams import exams_table
 from dsnet.config.cohort import Exclude, Label
 from dsnet.exclude.step import exclude, match_counts
-from dsnet.match.exams import exams_table
+from dsnet.match.patients import near_misses_sentence
 
 ROWS: list[dict[str, Any]] = [{}, {"patient": 2}, UNREADABLE]
 INPUTS = {

@@ -17,7 +17,7 @@ from dsnet.errors import UserError
 from dsnet.files import sha256
 from dsnet.leakage.trial import prepare, shuffled
 from dsnet.schemas import CLASSES, LEVELS, is_leaky
-from dsnet.split.proof import overlap
+from dsnet.split.assign import overlap
 from dsnet.step import run
 
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from support.made_index import PRIVATE, UNREADABLE, cohort, dxa, exam, key, of_ct, typed
 
 from dsnet import schemas
-from dsnet.cohort.exam import DxaTable
-from dsnet.match.exams import exams_table, level_scores
+from dsnet.cohort.exams import DxaTable, exams_table, level_scores
 from dsnet.schemas import LEVELS
 
 

@@ -6,10 +6,8 @@ import pytest
 from support.made_index import PRIVATE, UNREADABLE, cohort, dxa, exam, key, of_ct
 
 from dsnet import schemas
-from dsnet.cohort.clinical import read_clinical
-from dsnet.cohort.exam import DxaTable
-from dsnet.cohort.identity import unmatched_ids
-from dsnet.match.patients import age_of, patients_table, sex_of
+from dsnet.cohort.exams import DxaTable
+from dsnet.match.patients import age_of, near_misses, patients_table, read_clinical, sex_of
 
 HEADER = "patient_id,fracture_history,spine_surgery,tumour,bone_hyperplasia,sex,age\n"
 
@@ -25,7 +23,7 @@ def table(clinical: Path, measured: DxaTable, *rows: dict[str, Any]) -> pd.DataF
         of_ct(index, identities),
         measured,
         read_clinical(clinical),
-        unmatched_ids(identities["patient_id"], measured.exams),
+        near_misses({"ct": identities["patient_id"], "dxa": measured.exams}),
         clinical=clinical,
         private=PRIVATE,
     )
@@ -95,8 +93,8 @@ def test_near_misses_count_on_both_sides(clinical: Path) -> None:
     assert patients["near_misses"].to_dict() == {
         key("P", 1): 2,
         key("P", 2): 0,
-        ids["1"]: 1,
-        ids["01"]: 1,
+        ids["1"]: 2,  # that of the CT, and the other spelling
+        ids["01"]: 2,
         ids["9"]: 0,
     }
 

@@ -16,8 +16,8 @@ from dsnet.split.assign import (
     apportion,
     assign_patients,
     describe_patients,
+    overlap,
 )
-from dsnet.split.proof import overlap
 
 FRACTIONS = st.sampled_from([0.1, 0.15, 0.2, 0.25, 0.3])
 COUNTS = st.tuples(*[st.integers(8, 25)] * 3)

@@ -7,8 +7,8 @@ import pytest
 from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.schemas import SUBSETS
-from dsnet.split.proof import check, overlap, prove
-from dsnet.split.step import split_table
+from dsnet.split.assign import overlap
+from dsnet.split.step import check, prove, split_table
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from typing import Any
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.cohort.exam import DxaTable, Exam
+from dsnet.cohort.exams import DxaTable, Exam, exams_table
 from dsnet.config.cohort import Exclude, TScoreSource
-from dsnet.exclude.evidence import gather
-from dsnet.exclude.ledger import Outcome, apply_criteria
-from dsnet.match.exams import exams_table
+from dsnet.exclude.criterion import gather
+from dsnet.exclude.step import Outcome, apply_criteria
 from dsnet.private import PrivateCohort
 from dsnet.results import Source
 

@@ -13,7 +13,7 @@ from dsnet.config.cohort import Exclude
 from dsnet.config.load import Config
 from dsnet.exclude.criteria import criteria_table
 from dsnet.exclude.criterion import REVIEW
-from dsnet.exclude.step import Counter
+from dsnet.exclude.step import counter
 from dsnet.files import sha256
 from dsnet.private import open_private, phantom_id
 from dsnet.report.counts import Tables
@@ -215,9 +215,9 @@ def _reasons() -> dict[str, str]:
 
 def make_flow(ledger: pd.DataFrame, *, synthetic: bool) -> dict[str, Any]:
     """Return what flow.json says, counted criterion by criterion."""
-    count = Counter(ledger)
+    count = counter(ledger)
     standing = np.ones(len(ledger), dtype=bool)
-    every = vars(count(standing))
+    every = count(standing)
     excluded_by = make_exclusions(ledger)["criterion"].value_counts()
     listed = ledger["all_criteria"].str.split(";")
     steps = []
@@ -230,13 +230,11 @@ def make_flow(ledger: pd.DataFrame, *, synthetic: bool) -> dict[str, Any]:
         steps.append(
             {
                 **about,
-                "removed": {
-                    unit: getattr(before, unit) - getattr(after, unit) for unit in vars(after)
-                },
-                "remain": vars(after),
-                "failed": vars(count(failed)),
-                "flagged": vars(count(flagged)),
-                "not_evaluated": vars(count(own & False)),
+                "removed": {unit: before[unit] - number for unit, number in after.items()},
+                "remain": after,
+                "failed": count(failed),
+                "flagged": count(flagged),
+                "not_evaluated": count(own & False),
                 "patients_excluded": int(excluded_by.get(about["slug"], 0)),
             }
         )
@@ -246,9 +244,9 @@ def make_flow(ledger: pd.DataFrame, *, synthetic: bool) -> dict[str, Any]:
         "found": every,
         "files_without_patient": int((ledger["patient_key"] == "").sum()),
         "steps": steps,
-        "included": vars(count(standing)),
-        "included_flagged": vars(count(flagged)),
-        "included_not_evaluated": vars(count(flagged & False)),
+        "included": count(standing),
+        "included_flagged": count(flagged),
+        "included_not_evaluated": count(flagged & False),
     }
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from support.made_tables import GRADED, report, write
 
-from dsnet.evaluate.decision import THRESHOLDS
+from dsnet.evaluate.clinical_use import THRESHOLDS
 from dsnet.tables.clinical import SHOWN, tabulate
 
 

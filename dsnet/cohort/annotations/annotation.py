@@ -1,11 +1,18 @@
-"""One annotated vertebral body from any tool, and the level that its name means."""
+"""One annotated vertebral body: the level that its name means, and whether its box can be one.
+
+Size and order of the levels need no pixel. Neither can tell levels that are all shifted by one,
+left from right, or a box of the right size in the wrong place; see docs/annotations.md.
+"""
 
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeVar
+
+import numpy as np
 
 from dsnet.errors import UserError, collectable
 
@@ -81,17 +88,6 @@ class Source:
         where = f"{self.table} {row}".rstrip()
         return UserError(where, expected=expected, came=came, remedy=remedy, private=self.relative)
 
-    def unmatched(self, status: str, *, expected: str, came: str, remedy: str) -> "UnmatchedError":
-        """Return the error of a mask that has no series or no level."""
-        return UnmatchedError(
-            self.table,
-            status=status,
-            expected=expected,
-            came=came,
-            remedy=remedy,
-            private=self.relative,
-        )
-
 
 @dataclass(frozen=True)
 class Annotation:
@@ -148,24 +144,10 @@ class Annotation:
         """Table and row for messages, such as ``annotations[1] annotation row 7``."""
         return f"{self.source.table} {self.row_kind} {self.row}"
 
-    def error(self, *, expected: str, came: str, remedy: str) -> UserError:
+    def error(self, *, expected: str, came: str, remedy: str, private: str = "") -> UserError:
         """Return the error to raise for this row."""
-        return UserError(
-            self.where, expected=expected, came=came, remedy=remedy, private=self.private
-        )
-
-    def unmatched(
-        self, status: str, *, expected: str, came: str, remedy: str, private: str = ""
-    ) -> "UnmatchedError":
-        """Return the error of a row that has no image or no level."""
-        return UnmatchedError(
-            self.where,
-            status=status,
-            expected=expected,
-            came=came,
-            remedy=remedy,
-            private=f"{self.private}{private}",
-        )
+        private = f"{self.private}{private}"
+        return UserError(self.where, expected=expected, came=came, remedy=remedy, private=private)
 
     @property
     def private(self) -> str:
@@ -176,21 +158,21 @@ class Annotation:
 class UnmatchedError(UserError):
     """An annotation without an image or a level; ``annotations.unmatched`` decides what follows.
 
-    Attributes
+    Parameters
     ----------
     status : str
         Of `dsnet.schemas.ANNOTATIONS`.
+    error : UserError
+        What to say of it.
     """
 
-    def __init__(
-        self, where: str, *, status: str, expected: str, came: str, remedy: str, private: str
-    ) -> None:
+    def __init__(self, status: str, error: UserError) -> None:
         super().__init__(
-            where,
-            expected=expected,
-            came=came,
-            remedy=f"{remedy}, or set annotations.unmatched: report to go on without it",
-            private=private,
+            error.where,
+            expected=error.expected,
+            came=error.came,
+            remedy=f"{error.remedy}, or set annotations.unmatched: report to go on without it",
+            private=error.private,
         )
         self.status = status
 
@@ -267,3 +249,122 @@ def level_of(name: str, names: Mapping[str, str]) -> str:
         return VERSE.get(number, "") if plain.isdigit() else ""
     level = f"{regions.pop()}{number}"
     return level if level in LEVEL_NAMES else ""
+
+
+_RANK: Final = {
+    f"{region}{number}": above + number
+    for region, above, count in (("C", 0, 7), ("T", 7, 12), ("L", 19, 6))
+    for number in range(1, count + 1)
+}
+"""Rank of a level in the spine, from the head. The sacrum's are left out: L5 or L6 is above S1."""
+
+_BODY_HEIGHT_MM: Final = 30.0
+"""The middle of a body that is annotated on one slice is up to half of it away."""
+
+_TILT_MM: Final = 5.0
+"""An axial slice may cut two bodies of a tilted spine, so that one slice holds both."""
+
+_VERTEBRA_MM: Final = 150.0
+"""Wider than any vertebra with its processes, as masks may have it."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a box, or a pair of levels, cannot be right.
+
+    Attributes
+    ----------
+    expected, came, remedy : str
+        As in `dsnet.errors.UserError`.
+    """
+
+    expected: str
+    came: str
+    remedy: str
+
+
+def size_problem(
+    edges: Edges,
+    spacing_mm: tuple[float, float],
+    limits_mm: tuple[float, float],
+    *,
+    of_mask: bool,
+) -> Problem | None:
+    """Return what is wrong with the size of a box, or None.
+
+    Parameters
+    ----------
+    edges : tuple of 4 floats
+        In pixels.
+    spacing_mm : tuple of 2 floats
+        Between columns and between rows; NaN where the header lacks it, and nothing is wrong then.
+    limits_mm : tuple of 2 floats
+        Shortest and longest edge of a vertebral body.
+    of_mask : bool
+        A mask's box is as small as the section, and may hold the whole vertebra.
+    """
+    width_mm = (edges[2] - edges[0]) * spacing_mm[0]
+    height_mm = (edges[3] - edges[1]) * spacing_mm[1]
+    least, most = (0.0, max(limits_mm[1], _VERTEBRA_MM)) if of_mask else limits_mm
+    if not (min(width_mm, height_mm) < least or max(width_mm, height_mm) > most):
+        return None
+    if of_mask:
+        remedy = "set annotations.mask_labels to what the labels mean"
+    elif max(edges) <= 1:
+        remedy = "multiply its numbers, which are fractions, by the image's width and height"
+    elif width_mm > most and height_mm > most:
+        remedy = (
+            "scale the boxes to the DICOM image's own pixels; in YOLO files, name keypoints by "
+            "kpt_shape in data.yaml"
+        )
+    else:
+        remedy = "scale the boxes to the DICOM image's own pixels, or delete the annotation"
+    return Problem(
+        f"a vertebral body of {least:g} to {most:g} mm (annotations.edge_mm)",
+        f"a box of {width_mm:.1f} x {height_mm:.1f} mm",
+        remedy,
+    )
+
+
+def order_problem(
+    centres_mm: Mapping[str, np.ndarray], pitch_mm: tuple[float, float]
+) -> tuple[str, Problem] | None:
+    """Return the upper of the first two levels that cannot lie as they do, and why; or None.
+
+    Levels descend along the body axis. From one to the next it is at least the lower limit in the
+    lumbar spine, and two thirds of it above; and at most the upper one.
+
+    Parameters
+    ----------
+    centres_mm : mapping of str to (boxes, 3) float64
+        Of the boxes of one series, by level, in the patient's coordinates (LPS).
+    pitch_mm : tuple of 2 floats
+        Least and greatest distance of neighbouring levels.
+    """
+    ranked = sorted(centres_mm.keys() & _RANK, key=_RANK.__getitem__)
+    for upper, lower in pairwise(ranked):
+        steps = _RANK[lower] - _RANK[upper]
+        between = centres_mm[upper].mean(axis=0) - centres_mm[lower].mean(axis=0)
+        least, most = pitch_mm
+        if upper[0] != "L":
+            least *= 2 / 3
+        slack = sum(
+            max(_BODY_HEIGHT_MM - float(np.ptp(centres_mm[level][:, 2])), 0) / 2
+            for level in (upper, lower)
+        )
+        distance_mm = float(np.linalg.norm(between))
+        if between[2] < -_TILT_MM:
+            return upper, Problem(
+                f"{upper} above {lower} along the patient's axis",
+                f"it {-between[2]:.0f} mm below",
+                "correct the levels, which may be counted from below, or set "
+                "annotations.mask_labels to what the labels mean",
+            )
+        if not steps * least - slack <= distance_mm <= steps * most + slack:
+            return upper, Problem(
+                f"{steps * least:.0f} to {steps * most:.0f} mm from {upper} to {lower} "
+                "(annotations.pitch_mm)",
+                f"{distance_mm:.0f} mm",
+                "correct the levels, or set annotations.mask_labels to what the labels mean",
+            )
+    return None

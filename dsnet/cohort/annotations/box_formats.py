@@ -1,4 +1,4 @@
-"""Boxes in the formats of annotation tools: COCO, LabelMe, Pascal VOC and CSV (YOLO: `yolo`).
+"""Boxes in the formats of annotation tools: COCO, LabelMe, Pascal VOC and CSV (YOLO: `read`).
 
 COCO (https://cocodataset.org/#format-data)
     One JSON with ``images``, ``annotations`` and ``categories``. An image is named by
@@ -320,20 +320,6 @@ def _csv_annotation(
     if not uid and not file_name:
         expected = "a sop_instance_uid or a file_name"
         raise source.error(expected, "neither", "fill in one of them", f"row {row}")
-    return Annotation(
-        source,
-        "csv",
-        "row",
-        row,
-        cells.get("level", ""),
-        _csv_edges(source, row, cells, decimal_comma=decimal_comma),
-        sop_instance_uid=uid,
-        file_name=file_name,
-        size=positive_size(cells.get("width"), cells.get("height")),
-    )
-
-
-def _csv_edges(source: Source, row: int, cells: Mapping[str, str], *, decimal_comma: bool) -> Edges:
     texts = [cells.get(name, "") for name in BOX]
     try:
         x_min, y_min, x_max, y_max = (
@@ -342,4 +328,14 @@ def _csv_edges(source: Source, row: int, cells: Mapping[str, str], *, decimal_co
     except ValueError as error:
         expected = f"numbers in {', '.join(BOX)}"
         raise source.error(expected, "something else", "correct the cells", f"row {row}") from error
-    return x_min, y_min, x_max, y_max
+    return Annotation(
+        source,
+        "csv",
+        "row",
+        row,
+        cells.get("level", ""),
+        (x_min, y_min, x_max, y_max),
+        sop_instance_uid=uid,
+        file_name=file_name,
+        size=positive_size(cells.get("width"), cells.get("height")),
+    )

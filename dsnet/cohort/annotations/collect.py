@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from dsnet.cohort.annotations.annotation import (
     NO_EDGES,
     Annotation,
     Edges,
+    Problem,
     UnmatchedError,
     level_of,
+    order_problem,
+    size_problem,
 )
 from dsnet.cohort.annotations.image_files import ImageFiles
-from dsnet.cohort.annotations.plausibility import Centre, Problem, order_problem, size_problem
 from dsnet.cohort.annotations.read import Reader
 from dsnet.config.cohort import Annotations
 from dsnet.errors import UserError, collectable
@@ -98,12 +101,12 @@ class _Matched:
     """An annotation on one file, before conflicts are resolved."""
 
     annotation: Annotation
-    file_key: str
     level: str
-    edges: Edges
-    area_mm2: float
-    named: bool
     status: str
+    file_key: str = ""
+    edges: Edges = NO_EDGES
+    area_mm2: float = math.nan
+    named: bool = False
 
 
 def match(
@@ -168,13 +171,11 @@ def _match(
     annotation: Annotation, level: str, files: ImageFiles, params: Annotations
 ) -> Iterator[_Matched]:
     if level == IGNORE:
-        yield _Matched(annotation, "", "", NO_EDGES, math.nan, False, "ignored")
+        yield _Matched(annotation, "", "ignored")
         return
     if annotation.status:
-        key, edges, area_mm2 = annotation.file_key, annotation.edges, annotation.area_mm2
-        yield _Matched(
-            annotation, key, level, edges, area_mm2 or math.nan, False, annotation.status
-        )
+        place = annotation.file_key, annotation.edges, annotation.area_mm2 or math.nan
+        yield _Matched(annotation, level, annotation.status, *place)
         return
     try:
         _check_level(annotation, level)
@@ -182,7 +183,7 @@ def _match(
     except UnmatchedError as error:
         if params.unmatched == "stop":
             raise
-        yield _Matched(annotation, "", level, NO_EDGES, math.nan, False, error.status)
+        yield _Matched(annotation, level, error.status)
         return
     picked = files.named(annotation, keys) if len(keys) > 1 else keys[0]
     for key in keys:
@@ -199,7 +200,7 @@ def _match(
         if problem and params.implausible == "stop":
             raise _implausible(annotation, problem)
         status = "implausible" if problem else "used"
-        yield _Matched(annotation, key, level, edges, area_mm2, key == picked, status)
+        yield _Matched(annotation, level, status, key, edges, area_mm2, key == picked)
 
 
 def _implausible(annotation: Annotation, problem: Problem) -> UserError:
@@ -215,11 +216,13 @@ def _check_level(annotation: Annotation, level: str) -> None:
         name = annotation.label
         known = _VERTEBRA.fullmatch(name)
         example = f" (such as {{{name}: L1}})" if known else ""
-        raise annotation.unmatched(
+        raise UnmatchedError(
             "unknown_level",
-            expected="a level C1 to C7, T1 to T12, L1 to L6 or S1 to S5",
-            came=f"the name {name}" if known else f"a name of {len(name)} characters",
-            remedy=f"rename it, say what it means in annotations.level_names{example}",
+            annotation.error(
+                expected="a level C1 to C7, T1 to T12, L1 to L6 or S1 to S5",
+                came=f"the name {name}" if known else f"a name of {len(name)} characters",
+                remedy=f"rename it, say what it means in annotations.level_names{example}",
+            ),
         )
 
 
@@ -297,26 +300,25 @@ def _check_order(matched: Sequence[_Matched], files: ImageFiles, params: Annotat
         return
     slices = files.slices
     number_of = {key: number for number, key in enumerate(slices.file_key)}
-    by_series: dict[str, list[tuple[_Matched, Centre]]] = {}
+    by_series: dict[str, dict[str, list[tuple[_Matched, np.ndarray]]]] = {}
     for one in used:
         if one.file_key in number_of:
             number = number_of[one.file_key]
             x_min, y_min, x_max, y_max = one.edges
             # The affine counts from the centre of the first pixel.
             index = np.array([(x_min + x_max - 1) / 2, (y_min + y_max - 1) / 2, 0, 1])
-            position_mm = slices.affine[number][:3] @ index
-            own = by_series.setdefault(str(slices.series[number]), [])
-            own.append((one, Centre(one.level, position_mm)))
+            own = by_series.setdefault(str(slices.series[number]), {})
+            own.setdefault(one.level, []).append((one, slices.affine[number][:3] @ index))
     for boxes in by_series.values():
-        wrong = order_problem([centre for _, centre in boxes], params.pitch_mm)
+        centres_mm = {level: np.array([at for _, at in own]) for level, own in boxes.items()}
+        wrong = order_problem(centres_mm, params.pitch_mm)
         if wrong is None:
             continue
-        upper, _, problem = wrong
+        upper, problem = wrong
         if params.implausible == "stop":
-            first = next(one for one, centre in boxes if centre.level == upper)
             with collectable():
-                raise _implausible(first.annotation, problem)
-        for one, _ in boxes:
+                raise _implausible(boxes[upper][0][0].annotation, problem)
+        for one, _ in chain.from_iterable(boxes.values()):
             one.status = "implausible"
 
 

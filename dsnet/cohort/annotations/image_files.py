@@ -1,6 +1,6 @@
 """The cohort's images, by what an annotation says of them: a SOP Instance UID or a path."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -8,8 +8,8 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from dsnet.cohort.annotations.annotation import Annotation
-from dsnet.cohort.annotations.mask_geometry import Slices
+from dsnet.cohort.annotations.annotation import Annotation, UnmatchedError
+from dsnet.cohort.annotations.mask_geometry import Slices, grouped
 
 _PICTURE_SUFFIXES = frozenset(
     {".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
@@ -60,14 +60,13 @@ class ImageFiles:
     @cached_property
     def path_of(self) -> Mapping[str, str]:
         """Path below ``dicom/`` by file key."""
-        return dict(zip(self._column("file_key"), self._column("relative_path"), strict=True))
+        return dict(zip(self.identities["file_key"], self.identities["relative_path"], strict=True))
 
     @cached_property
     def by_uid(self) -> Mapping[str, Sequence[str]]:
         """File keys by SOP Instance UID."""
-        return _grouped(
-            zip(self._column("sop_instance_uid"), self._column("file_key"), strict=True)
-        )
+        uids = self.identities["sop_instance_uid"]
+        return grouped(zip(uids, self.identities["file_key"], strict=True))
 
     @cached_property
     def by_path(self) -> Mapping[str, str]:
@@ -79,10 +78,7 @@ class ImageFiles:
         """File keys by file name without suffix, and by UID: pictures are often named by it."""
         names = ((_stem(path.rpartition("/")[2]), key) for key, path in self.path_of.items())
         uids = ((uid, key) for uid, keys in self.by_uid.items() for key in keys)
-        return _grouped(chain(names, uids))
-
-    def _column(self, column: str) -> list[str]:
-        return list(self.identities[column].to_numpy(object))
+        return grouped(chain(names, uids))
 
     def matching(self, annotation: Annotation) -> Sequence[str]:
         """Return the keys of the files that an annotation may mean.
@@ -105,21 +101,25 @@ class ImageFiles:
         if not keys:
             source = annotation.source.number, annotation.row, annotation.file_name
             self.near.extend((*source, path) for path in near)
-            raise annotation.unmatched(
+            raise UnmatchedError(
                 "no_image",
-                expected="an image that lies in dicom/",
-                came="no file with its UID or path"
-                + (f", but {len(near)} of its name in other folders" if near else ""),
-                remedy="add the image, give its path below dicom/ or none, or delete the "
-                "annotation",
-                private="; same name: " + ", ".join(near[:5]) if near else "",
+                annotation.error(
+                    expected="an image that lies in dicom/",
+                    came="no file with its UID or path"
+                    + (f", but {len(near)} of its name in other folders" if near else ""),
+                    remedy="add the image, give its path below dicom/ or none, or delete the "
+                    "annotation",
+                    private="; same name: " + ", ".join(near[:5]) if near else "",
+                ),
             )
         if len(keys) > 1 and not self._copies(keys, annotation):
-            raise annotation.unmatched(
+            raise UnmatchedError(
                 "ambiguous",
-                expected="a file name or UID that fits one image",
-                came=f"one that fits {len(keys)}",
-                remedy="give its folders, or a sop_instance_uid of its own",
+                annotation.error(
+                    expected="a file name or UID that fits one image",
+                    came=f"one that fits {len(keys)}",
+                    remedy="give its folders, or a sop_instance_uid of its own",
+                ),
             )
         return keys
 
@@ -153,8 +153,8 @@ class ImageFiles:
     @cached_property
     def _whose(self) -> Mapping[str, tuple[str, str]]:
         """Patient ID and plane by file key."""
-        pairs = zip(self._column("patient_id"), self._column("plane"), strict=True)
-        return dict(zip(self._column("file_key"), pairs, strict=True))
+        pairs = zip(self.identities["patient_id"], self.identities["plane"], strict=True)
+        return dict(zip(self.identities["file_key"], pairs, strict=True))
 
     def named(self, annotation: Annotation, keys: Sequence[str]) -> str:
         """Return the one of several copies that an annotation's file name means, or ""."""
@@ -163,14 +163,6 @@ class ImageFiles:
         alike = [key for key in keys if path and self.path_of[key].endswith("/" + path)]
         picked = exact or alike
         return picked[0] if len(picked) == 1 else ""
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, dict[str, None]] = {}
-    for name, key in pairs:
-        if name:
-            groups.setdefault(name, {})[key] = None
-    return {name: list(keys) for name, keys in groups.items()}
 
 
 def _normal(file_name: str) -> str:

@@ -17,7 +17,7 @@ highdicom take a second.
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +33,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
 from dsnet.cohort.annotations.annotation import LEVEL_NAMES, VERSE, Source, level_of
-from dsnet.cohort.annotations.mask_geometry import Body, Floats, bodies
+from dsnet.cohort.annotations.mask_geometry import Body, Floats, bodies, without_suffix
 from dsnet.config.cohort import Annotations
 from dsnet.dicom.reader import quiet
 
@@ -76,7 +76,6 @@ _MAX_BYTES: Final = 2**31
 _BODY_SUBREGIONS: Final = (49, 50)
 """Rim and inside of the body in TPTBox's ``subreg`` masks."""
 
-_NIFTI_SUFFIXES: Final = (".nii.gz", ".nii")
 _TO_LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
 """NIfTI's axes run to the right, the front and the head."""
 
@@ -243,9 +242,7 @@ def _label_levels(
     """Return the level of each label, in the order of this module's docstring."""
     if isinstance(params.mask_labels, dict):
         return dict(params.mask_labels)
-    stem = next(
-        source.path.name[: -len(s)] for s in _NIFTI_SUFFIXES if source.path.name.lower().endswith(s)
-    )
+    stem = without_suffix(source.path.name)
     of_name = level_of(stem, params.level_names)
     if of_name in LEVEL_NAMES and not stem.isdecimal() and values.max(initial=0) <= 1:
         return {1: of_name}
@@ -300,29 +297,19 @@ def _total(source: Source, present: frozenset[int]) -> dict[int, str]:
     )
 
 
-@dataclass(frozen=True)
-class Segments:
-    """What a segmentation object holds.
+def read_seg(source: Source, params: Annotations) -> tuple[list[Body], set[str], str]:
+    """Return the vertebral bodies of a segmentation object; segments of no level are left out.
 
-    Attributes
-    ----------
+    A fractional segment counts from a half. If each frame names the one image that it was made on,
+    it is a body of its own, for that image alone.
+
+    Returns
+    -------
     bodies : list of Body
     references : set of str
         SeriesInstanceUIDs and SOPInstanceUIDs that its header names.
     patient_id : str
         "" where the header has none.
-    """
-
-    bodies: list[Body]
-    references: set[str]
-    patient_id: str
-
-
-def read_seg(source: Source, params: Annotations) -> Segments:
-    """Return the vertebral bodies of a segmentation object; segments of no level are left out.
-
-    A fractional segment counts from a half. If each frame names the one image that it was made on,
-    it is a body of its own, for that image alone.
 
     Raises
     ------
@@ -344,7 +331,7 @@ def read_seg(source: Source, params: Annotations) -> Segments:
                 _frame_bodies(image, images, levels) if all(images) else _volumes(image, levels)
             )
             patient_id = str(image.get("PatientID") or "").strip()
-            return Segments(segments, _references(image), patient_id)
+            return segments, _references(image), patient_id
     except _SEG_FAULTS as error:
         raise source.error(
             "a DICOM Segmentation whose frames name their images or are one evenly spaced volume",
@@ -374,35 +361,24 @@ def _volumes(image: Any, levels: Mapping[int, str]) -> list[Body]:
     for number, level in levels.items():
         # Segment by segment, since they may overlap.
         volume = image.get_volume(segment_numbers=[number], combine_segments=False)
-        values = (volume.array[..., 0] >= 0.5).astype(np.uint8)
-        segments += [
-            Body(number, body.label, body.voxels, body.affine)
-            for body in bodies(values, volume.affine, {1: level})
-        ]
+        values = np.where(volume.array[..., 0] >= 0.5, number, 0)
+        segments += bodies(values, volume.affine, {number: level})
     return segments
 
 
-def _frame_bodies(image: Any, images: Sequence[str], levels: Mapping[int, str]) -> list[Body]:
+def _frame_bodies(image: Any, images: Sequence[str], levels: dict[int, str]) -> list[Body]:
     """Return a body as thick as one slice for each frame and segment."""
-    kind = str(image.SegmentationType)
     half = int(image.get("MaximumFractionalValue") or 1) / 2
     segments = []
     for number, (uid, frame) in enumerate(
         zip(images, image.PerFrameFunctionalGroupsSequence, strict=True), start=1
     ):
-        pixels = np.asarray(image.get_stored_frame(number)).T
-        affine = _frame_affine(image, frame)
-        if kind == "LABELMAP":
-            own = {label: pixels == label for label in levels}
-        else:
+        values = np.asarray(image.get_stored_frame(number)).T
+        if image.SegmentationType != "LABELMAP":
             identified = _group(image, frame, "SegmentIdentificationSequence")[0]
-            segment = int(identified.ReferencedSegmentNumber)
-            own = {segment: pixels >= half} if segment in levels else {}
-        segments += [
-            replace(body, row=label, image=uid)
-            for label, voxels in own.items()
-            for body in bodies(voxels[..., None].astype(np.uint8), affine, {1: levels[label]})
-        ]
+            values = np.where(values >= half, int(identified.ReferencedSegmentNumber), 0)
+        affine = _frame_affine(image, frame)
+        segments += [replace(body, image=uid) for body in bodies(values[..., None], affine, levels)]
     return segments
 
 
@@ -412,14 +388,13 @@ def _frame_affine(image: Any, frame: Dataset) -> Floats:
         _group(image, frame, f"{name}Sequence")[0]
         for name in ("PixelMeasures", "PlaneOrientation", "PlanePosition")
     )
-    cosines = np.array(orientation.ImageOrientationPatient, dtype=float)
-    along_row, along_column = cosines[:3], cosines[3:]
-    row_mm, column_mm = (float(step) for step in measures.PixelSpacing)
-    thickness_mm = float(measures.get("SliceThickness") or 1)
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = along_row * column_mm, along_column * row_mm
-    affine[:3, 2] = np.cross(along_row, along_column) * thickness_mm
-    affine[:3, 3] = [float(x) for x in position.ImagePositionPatient]
+    affine = highdicom.spatial.create_affine_matrix_from_attributes(
+        position.ImagePositionPatient,
+        orientation.ImageOrientationPatient,
+        measures.PixelSpacing,
+        spacing_between_slices=float(measures.get("SliceThickness") or 1),
+        index_convention=("R", "D"),  # columns, then rows
+    )
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < _FLAT:
         raise ValueError("a frame without spacing or orientation")
     return affine

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dsnet.cohort.annotations.annotation import Edges, Source
+from dsnet.cohort.annotations.annotation import Edges, Source, UnmatchedError
 
 Floats = NDArray[np.float64]
 Voxels = NDArray[np.bool_]
@@ -237,10 +237,10 @@ class Series:
         Which slices, by series (`Slices`).
     hull : dict of str to (2, 3) float64
         Lowest and highest position in mm (LPS), by series.
-    named : dict of str to set of str
+    named : dict of str to list of str
         Series by SeriesInstanceUID and PatientID, and by folder below ``dicom/`` and each end of
         its path.
-    of_patient : dict of str to set of str
+    of_patient : dict of str to list of str
         Series by PatientID.
     by_image : dict of str to dict of int to str
         Slices, and the series of each, by SOPInstanceUID.
@@ -249,8 +249,8 @@ class Series:
     slices: Slices
     rows: dict[str, np.ndarray]
     hull: dict[str, Floats]
-    named: dict[str, set[str]] = field(repr=False)
-    of_patient: dict[str, set[str]] = field(repr=False)
+    named: dict[str, list[str]] = field(repr=False)
+    of_patient: dict[str, list[str]] = field(repr=False)
     by_image: dict[str, dict[int, str]] = field(repr=False)
 
     @classmethod
@@ -268,12 +268,12 @@ class Series:
         private = identities[identities["file_key"].isin(number_of)]
         numbers = [number_of[file_key] for file_key in private["file_key"]]
         series = [str(slices.series[number]) for number in numbers]
-        of_patient = _grouped(zip(private["patient_id"], series, strict=True))
+        of_patient = grouped(zip(private["patient_id"], series, strict=True))
         folders = (path.rpartition("/")[0] for path in private["relative_path"])
         folder_of = set(zip(folders, series, strict=True))
         ends = ((end, key) for folder, key in folder_of for end in _ends(folder))
         uids = zip(private["series_instance_uid"], series, strict=True)
-        named = _grouped(chain(uids, ends, zip(private["patient_id"], series, strict=True)))
+        named = grouped(chain(uids, ends, zip(private["patient_id"], series, strict=True)))
         by_image: dict[str, dict[int, str]] = {}
         for uid, number, key in zip(private["sop_instance_uid"], numbers, series, strict=True):
             by_image.setdefault(uid, {})[number] = key
@@ -308,22 +308,26 @@ class Series:
             If there is none, or more than one, or no body.
         """
         if not bodies:
-            raise source.unmatched(
+            raise UnmatchedError(
                 "unknown_level",
-                expected="a mask with a label of a vertebral body",
-                came="none",
-                remedy="correct annotations.mask_labels or level_names, or move it away",
+                source.error(
+                    expected="a mask with a label of a vertebral body",
+                    came="none",
+                    remedy="correct annotations.mask_labels or level_names, or move it away",
+                ),
             )
         series = self._meant(source, set(references))
         if patient_id:
-            series = series & self.of_patient.get(patient_id, set())
+            series = series & set(self.of_patient.get(patient_id, ()))
         if not series and self.rows:
-            raise source.unmatched(
+            raise UnmatchedError(
                 "no_image",
-                expected="a mask of a patient and series in dicom/",
-                came="one that names others",
-                remedy="bring its images, or name it, or its folder, after the SeriesInstanceUID, "
-                "the PatientID or the series' folder in dicom/",
+                source.error(
+                    expected="a mask of a patient and series in dicom/",
+                    came="one that names others",
+                    remedy="bring its images, or name it, or its folder, after the "
+                    "SeriesInstanceUID, the PatientID or the series' folder in dicom/",
+                ),
             )
         corners = np.concatenate([body.corners() for body in bodies], axis=1)
         low, high = corners.min(axis=1), corners.max(axis=1)
@@ -334,32 +338,34 @@ class Series:
         )
         if len(fitting) == 1:
             return fitting[0]
-        raise source.unmatched(
+        raise UnmatchedError(
             "ambiguous" if fitting else "no_image",
-            expected="a mask that lies in one CT series",
-            came=f"one that lies in {len(fitting)} of {len(series)} that it may belong to",
-            remedy="name it, or its folder, after the SeriesInstanceUID, the PatientID or the "
-            "series' folder in dicom/",
+            source.error(
+                expected="a mask that lies in one CT series",
+                came=f"one that lies in {len(fitting)} of {len(series)} that it may belong to",
+                remedy="name it, or its folder, after the SeriesInstanceUID, the PatientID or the "
+                "series' folder in dicom/",
+            ),
         )
 
     def _meant(self, source: Source, references: set[str]) -> set[str]:
         """Return the series that a mask's references or its path may mean."""
         if references:
             meant = (
-                self.named.get(one) or set(self.by_image.get(one, {}).values())
-                for one in references
+                self.named.get(one) or self.by_image.get(one, {}).values() for one in references
             )
             return set().union(*meant)
-        names = (self.named[name] for name in _names(source.relative) if name in self.named)
+        names = (set(self.named[name]) for name in _names(source.relative) if name in self.named)
         return next(names, set() if _is_named(source.relative) else set(self.rows))
 
 
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
-    groups: dict[str, set[str]] = {}
+def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the keys of each name that is not blank, each once and in their order."""
+    groups: dict[str, dict[str, None]] = {}
     for name, key in pairs:
         if name:
-            groups.setdefault(name, set()).add(key)
-    return groups
+            groups.setdefault(name, {})[key] = None
+    return {name: list(keys) for name, keys in groups.items()}
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -381,7 +387,7 @@ def _names(relative: str) -> Iterator[str]:
     The stem, or its beginning before a ``_`` or ``-``, with and without the folders above it; then
     the folders alone, the innermost first.
     """
-    *folders, name = _without_suffix(relative).split("/")
+    *folders, name = without_suffix(relative).split("/")
     stops = [stop for stop, letter in enumerate(name) if letter in "_-"]
     for stem in [name, *(name[:stop] for stop in reversed(stops))]:
         for start in range(len(folders) + 1):
@@ -399,11 +405,12 @@ def _is_named(relative: str) -> bool:
     >>> _is_named("masks/vertebrae_L1.nii.gz"), _is_named("P2.nii.gz")
     (False, True)
     """
-    plain = _LEVEL_OR_LABEL.sub(" ", _without_suffix(relative).lower())
+    plain = _LEVEL_OR_LABEL.sub(" ", without_suffix(relative).lower())
     return any(word.rstrip("0123456789") not in _MASK_WORDS for word in _WORD.findall(plain))
 
 
-def _without_suffix(relative: str) -> str:
+def without_suffix(relative: str) -> str:
+    """Return a mask's path without the suffix of its format."""
     suffixes = (".nii.gz", ".nii", ".dcm")
     length = next((len(s) for s in suffixes if relative.lower().endswith(s)), 0)
     return relative[: len(relative) - length]

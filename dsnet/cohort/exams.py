@@ -1,4 +1,4 @@
-"""DXA exams: the T-scores that they hold, and the one that counts for a CT."""
+"""DXA exams: their T-scores, the one that grades each CT study, and the score of each level."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
+import pandas as pd
+
 from dsnet.config.cohort import Decimals, TScoreSource
-from dsnet.schemas import LEVELS
+from dsnet.private import PrivateCohort
+from dsnet.schemas import EXAMS, LEVELS, REGIONS
 
 SPINE: Final = "L1-L4"
-REGIONS: Final = (*LEVELS, SPINE)
-"""What DXA measures of the lumbar spine."""
 
 _PRINTED: Final = Decimal("0.1")
 _OUTLIER_T: Final = Decimal(1)
@@ -64,33 +65,6 @@ class Exam:
             return self.raw
         return {region: printed(t_score) for region, t_score in self.raw.items()}
 
-    @property
-    def rounded(self) -> bool:
-        """Whether a T-score had more decimals than the one that is graded."""
-        return any(self.t_scores[region] != t_score for region, t_score in self.raw.items())
-
-    def t_score(self, level: str, source: TScoreSource) -> Decimal | None:
-        """Return the T-score that labels `level`, as it is graded; None where there is none.
-
-        Parameters
-        ----------
-        level : {"L1", "L2", "L3", "L4"}
-        source : {"patient", "vertebra", "lowest"}
-            The exam's L1-L4 T-score, the level's own, or the lowest of the levels measured. The
-            lowest needs at least two levels (ISCD 2019 Official Positions, Adult, on regions of
-            interest: no diagnosis from a single vertebra).
-        """
-        if source == "patient":
-            return self.t_scores.get(SPINE)
-        if source == "vertebra":
-            return self.t_scores.get(level)
-        measured = [self.t_scores[name] for name in LEVELS if name in self.t_scores]
-        return min(measured) if len(measured) >= 2 else None
-
-    def scored_levels(self, source: TScoreSource) -> frozenset[str]:
-        """Return the levels that have a T-score under `source`."""
-        return frozenset(level for level in LEVELS if self.t_score(level, source) is not None)
-
 
 @dataclass(frozen=True)
 class DxaTable:
@@ -100,21 +74,13 @@ class DxaTable:
     ----------
     exams : mapping of str to tuple of Exam
         By patient ID, in order of date; exams without a date come first.
-    rows_without_patient : int
-        Rows that hold neither an ID nor a value that is read, such as remarks.
     source : {"patient", "vertebra", "lowest"} or None
         Which T-score labels a vertebra; None: any T-score of the lumbar spine makes an exam one
         that can count.
     """
 
     exams: Mapping[str, tuple[Exam, ...]]
-    rows_without_patient: int = 0
     source: TScoreSource | None = None
-
-    @property
-    def rounded_exams(self) -> int:
-        """Number of exams in which a T-score had more decimals than the one that is graded."""
-        return sum(exam.rounded for exams in self.exams.values() for exam in exams)
 
     def nearest(self, patient_id: str, ct_date: str) -> Exam | None:
         """Return the exam that counts for a CT of `patient_id`, or None.
@@ -143,7 +109,12 @@ class DxaTable:
         return min(dated, key=lambda exam: abs(interval_days(exam, day)))
 
     def _can_label(self, exam: Exam) -> bool:
-        return bool(exam.raw if self.source is None else exam.scored_levels(self.source))
+        if self.source is None:
+            return bool(exam.raw)
+        if self.source == "patient":
+            return SPINE in exam.raw
+        levels = sum(level in exam.raw for level in LEVELS)
+        return levels >= (2 if self.source == "lowest" else 1)
 
 
 def interval_days(exam: Exam, ct_date: date) -> int:
@@ -186,3 +157,94 @@ def _outliers(scores: Sequence[Decimal]) -> list[int]:
         for index in range(len(scores))
         if gaps and min(gaps[max(0, index - 1) : index + 1]) > _OUTLIER_T
     ]
+
+
+def exams_table(ct: pd.DataFrame, dxa: DxaTable, private: PrivateCohort) -> pd.DataFrame:
+    """Return `dsnet.schemas.EXAMS`: for each CT study, its patient's exams in order of date.
+
+    The exam nearest to the study's first day grades it; of two equally near ones the earlier;
+    without a day of the CT, the latest. Exams of patients without CT come last.
+
+    Parameters
+    ----------
+    ct : DataFrame
+        The files: ``patient_key`` and ``study_key`` ("" where unreadable), and from the private
+        map ``patient_id`` and ``ct_date``.
+    dxa : DxaTable
+    private : PrivateCohort
+        Makes the keys of patients without CT.
+    """
+    examined = ct[(ct["study_key"] != "") & ct["patient_id"].isin(list(dxa.exams))]
+    studies = examined.drop_duplicates(["patient_key", "study_key"])
+    dated = examined[examined["ct_date"] != ""]
+    first_day = dated.groupby(["patient_key", "study_key"])["ct_date"].min().to_dict()
+    rows = []
+    for patient_id, *keys in studies[["patient_id", "patient_key", "study_key"]].to_numpy():
+        day = first_day.get(tuple(keys), "")
+        nearest = dxa.nearest(patient_id, day)
+        rows += [
+            (*keys, exam.row, *_status(exam, nearest, day), *_scores(exam))
+            for exam in dxa.exams[patient_id]
+        ]
+    scanned = set(ct["patient_id"])
+    rows += [
+        (private.pseudonym("patient", patient_id), "", exam.row, "", "no_ct", *_scores(exam))
+        for patient_id, exams in dxa.exams.items()
+        if patient_id not in scanned
+        for exam in exams
+    ]
+    table = pd.DataFrame(rows, columns=list(EXAMS.columns))
+    return table.astype({**dict.fromkeys(table.columns, str), "dxa_row": "int64"})
+
+
+def level_scores(exams: pd.DataFrame, source: TScoreSource) -> pd.DataFrame:
+    """Return the T-score that grades each level, of each study that has an exam.
+
+    Parameters
+    ----------
+    exams : DataFrame
+        `dsnet.schemas.EXAMS`.
+    source : {"patient", "vertebra", "lowest"}
+        The exam's L1-L4 T-score, the level's own, or the lowest of the levels measured
+        (docs/interpretations.md#17). The lowest needs two levels at least (ISCD 2019 Official
+        Positions, Adult: no diagnosis from a single vertebra).
+
+    Returns
+    -------
+    DataFrame
+        ``patient_key``, ``study_key``, ``interval_days`` (str) and a column of decimals as text for
+        each of `LEVELS`, "" where there is none.
+    """
+    nearest = exams[exams["status"] == "nearest"].reset_index(drop=True)
+    scores = nearest[[f"{region}_t_score" for region in REGIONS]].set_axis(REGIONS, axis=1)
+    if source == "patient":
+        graded = pd.DataFrame(dict.fromkeys(LEVELS, scores["L1-L4"]))
+    elif source == "vertebra":
+        graded = scores[list(LEVELS)]
+    else:
+        lowest = [_lowest(row) for row in scores[list(LEVELS)].to_numpy().tolist()]
+        graded = pd.DataFrame({level: pd.Series(lowest, dtype=str) for level in LEVELS})
+    return pd.concat([nearest[["patient_key", "study_key", "interval_days"]], graded], axis=1)
+
+
+def _lowest(scores: list[str]) -> str:
+    measured = [score for score in scores if score]
+    return min(measured, key=Decimal) if len(measured) >= 2 else ""
+
+
+def _scores(exam: Exam) -> list[str]:
+    """Return the T-scores of each region as they grade, then as the table gives them."""
+    return [
+        f"{scores[region]:f}" if region in scores else ""
+        for scores in (exam.t_scores, exam.raw)
+        for region in REGIONS
+    ]
+
+
+def _status(exam: Exam, nearest: Exam | None, day: str) -> tuple[str, str]:
+    """Return the days from the exam to the study, and whether it grades it."""
+    dated = exam.date is not None and day != ""
+    days = str(interval_days(exam, date.fromisoformat(day))) if dated else ""
+    if exam is nearest:
+        return days, "nearest"
+    return days, "farther" if dated else "undated"

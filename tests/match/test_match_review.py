@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from dsnet.cohort.review import read_review
 from dsnet.errors import UserError
+from dsnet.match.decisions import read_review
 
 HEADER = "scope,id,decision,code,reason,reviewer,date\n"
 
@@ -21,10 +21,12 @@ def test_decisions_keep_their_rows(tmp_path: Path) -> None:
         "file,x,,,a flag,,",
         "file,a/b.dcm,exclude,,,M. Li,2020-01-02",
     )
-    decisions = [(d.summary, d.scope, d.target, d.keep) for d in read_review(path)]
+    decisions = [
+        (d.row.number, d.reviewer, d.day, d.scope, d.target, d.keep) for d in read_review(path)
+    ]
     assert decisions == [
-        ("review row 2 (Dr X, 2020-01-01)", "patient", "007", True),
-        ("review row 4 (M. Li, 2020-01-02)", "file", "a/b.dcm", False),
+        (2, "Dr X", "2020-01-01", "patient", "007", True),
+        (4, "M. Li", "2020-01-02", "file", "a/b.dcm", False),
     ]
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from dsnet.cohort.clinical import HISTORIES, read_clinical
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Clinical
 from dsnet.errors import UserError
+from dsnet.match.patients import HISTORIES, read_clinical
 
 HEADER = "patient_id,sex,fracture_history,spine_surgery,tumour,bone_hyperplasia\n"
 
