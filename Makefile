@@ -21,14 +21,16 @@ table1: $(READY) ## make the demo cohort, train the four detectors, print Table 
 	@$(BIN)/dsnet show
 
 test test-quick test-all: export GOMP_SPINCOUNT ?= 20000
+# Without bytecode, hundreds of processes would each compile this package.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 test: $(READY) ## run the tests that decide what lands
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-quick: $(READY) ## run the tests of everyday work (some 80 s on two cores)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow and not heavy and not end_to_end"
+	$(PYTEST) --numprocesses auto --dist loadfile -m "not slow and not heavy and not end_to_end"
 
 test-all: $(READY) ## run all tests, also the many that are like others
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not cluster"
+	$(PYTEST) --numprocesses auto --dist loadfile --no-loadscope-reorder -m "not cluster"
 
 # As root on Debian; daemons on 127.0.0.1 only, which end with the test.
 cluster-test: $(READY) ## run the workflow on a real SLURM on this machine (as root, some 15 minutes)

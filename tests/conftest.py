@@ -1,12 +1,14 @@
-"""What several steps are tested on: a slice store of bright ellipses on noise."""
+"""The order of the tests, and what several steps are tested on: a store of ellipses on noise."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from dsnet import schemas
 
@@ -14,6 +16,24 @@ SIZE_PX, PIXEL_MM = 64, 2.0
 PATIENTS = {"train": 3, "validation": 3, "test": 3}
 IMAGES_PER_PATIENT = {"train": 3, "validation": 1, "test": 2}
 HU = {"normal": 500, "osteopenia": 300, "osteoporosis": 150}
+
+
+class OneEndToEnd(LoadFileScheduling):
+    """Files by worker, the end-to-end tests all on one: two trainings at once take much memory."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "end_to_end" if "/end_to_end/" in nodeid else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Return the scheduler of ``--dist loadfile``."""
+    return OneEndToEnd(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the end-to-end tests, which take longest."""
+    items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
 
 
 @dataclass(frozen=True)

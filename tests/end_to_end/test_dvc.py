@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.scratch import ROOT, Project
+from support.scratch import ROOT, Project, use_small_detector
 
 pytestmark = pytest.mark.end_to_end
 
@@ -17,8 +17,12 @@ NOT_REPLAYED = {"dsnet check --show-private", "dvc repro own/dvc.yaml:all"}
 
 
 @pytest.fixture(scope="module")
-def repository(project: Project) -> Project:
-    """A user's own data under DVC, as docs/dvc.md says, and everything made from it."""
+def repository(project: Project, phantom: Project) -> Project:
+    """A user's own data under DVC, as docs/dvc.md says, and everything made from it.
+
+    By a detector of a few convolutions: DVC and Snakemake do the same with any.
+    """
+    use_small_detector(project)
     project.succeed("git", "init", "--quiet")
     project.succeed("dvc", "init", "--quiet")
     for name, value in (("core.analytics", "false"), ("cache.type", "reflink,copy")):
@@ -27,7 +31,7 @@ def repository(project: Project) -> Project:
     project.succeed("dvc", "remote", "add", "--default", "local", str(remote))
     project.succeed("git", "add", "--all")
     project.succeed("git", "commit", "--quiet", "--message", "the project")
-    fill_own_cohort(project)
+    fill_own_cohort(project, phantom)
     for command in documented("The first day"):
         if command not in NOT_REPLAYED:
             project.succeed("bash", "-c", command)
@@ -169,12 +173,11 @@ def documented(heading: str) -> list[str]:
     return [line.partition("#")[0].strip() for line in block.splitlines()]
 
 
-def fill_own_cohort(repository: Project) -> None:
+def fill_own_cohort(repository: Project, phantom: Project) -> None:
     """Put a cohort where `dsnet init` will find it."""
-    answers = repository.path / "data" / "phantom-answers.json"
-    repository.succeed(
-        "dsnet", "phantom", "--cohort", "data/raw", "--answers", f"data/{answers.name}"
-    )
+    made, data = phantom.path / "data", repository.path / "data"
+    shutil.copytree(made / "phantom", data / "raw")
+    shutil.copy2(made / "phantom-answers.json", data)
 
 
 def an_excluded_patient(repository: Project) -> str:

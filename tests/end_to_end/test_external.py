@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import yaml
@@ -19,20 +20,28 @@ NORTH = {
     "class_shares": [1.0, 1.0, 0.6],
 }
 METRICS = "results/external/north/metrics"
-WANTED = (f"{METRICS}/mobilenet_v2/none.json", f"{METRICS}/hu/thresholds.json")
+WANTED = (
+    f"{METRICS}/mobilenet_v2/none.json",
+    f"{METRICS}/hu/thresholds.json",
+    "results/metrics/resnet50/ds.json",
+)
 CONFIG = ("--configfile", "external.yaml")
 
 
 @pytest.fixture(scope="module")
-def finished(project: Project) -> Project:
+def finished(project: Project, phantom: Project) -> Project:
+    shutil.copytree(phantom.path / "data", project.path / "data", dirs_exist_ok=True)
     config = project.path / "external.yaml"
-    phantom = project.path / "north.yaml"
-    phantom.write_text(yaml.safe_dump({"phantom": NORTH}), encoding="utf-8")
+    (project.path / "north.yaml").write_text(yaml.safe_dump({"phantom": NORTH}), encoding="utf-8")
     project.succeed(
         *("dsnet", "phantom", "--cohort", "data/north", "--answers", "data/north.json"),
         *("--configfile", "north.yaml"),
     )
-    config.write_text("external: {north: data/north}\n", encoding="utf-8")
+    # With a process for each core, as by default; the tiny config has one.
+    config.write_text(
+        "external: {north: data/north}\ningest: {processes: 0}\nslices: {processes: 0}\n",
+        encoding="utf-8",
+    )
     project.succeed("snakemake", "--cores", "1", *WANTED, *CONFIG)
     return project
 
@@ -56,12 +65,21 @@ def test_the_external_cohort_is_tested_whole_by_the_frozen_detector(finished: Pr
 
 def test_nothing_is_trained_or_fitted_on_it(finished: Project) -> None:
     models = finished.path / "results" / "models"
-    assert [path.parent.name for path in models.rglob("weights.pt")] == ["seed0"]
+    trained = {path.relative_to(models).as_posix() for path in models.rglob("weights.pt")}
+    assert trained == {"mobilenet_v2/none/seed0/weights.pt", "resnet50/ds/seed0/weights.pt"}
     own, north = (
         finished.json(f"results/{folder}baseline/model.json")["multinomial"]
         for folder in ("", "external/north/")
     )
     assert own == north
+
+
+def test_the_papers_detector_itself_was_trained(finished: Project) -> None:
+    """The other end-to-end tests have a few convolutions in its place."""
+    trained = finished.json("results/models/resnet50/ds/seed0/manifest.json")["result"]
+    assert trained["parameters"] > 41e6
+    measured = finished.json("results/metrics/resnet50/ds.json")
+    assert measured["counts"]["images"] > 0
 
 
 def test_another_cohort_has_other_keys_and_folders(finished: Project) -> None:

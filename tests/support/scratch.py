@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support import snakemake_forks
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
     "Snakefile",
@@ -21,6 +23,8 @@ PARTS = (
     "config",
     "dsnet",
 )
+NOT_PASSED = ("DVC_", "PYTHONDONTWRITEBYTECODE")
+"""What a user's shell does not set: dozens of processes would each compile the clone's package."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,9 @@ class Project:
         """Run `command` with this environment's programs first on the path."""
         programs = str(Path(sys.executable).parent)
         values = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("DVC_")},
+            **{
+                name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED)
+            },
             "PATH": programs + os.pathsep + os.environ["PATH"],
             "PYTHONPATH": str(self.package or self.path),
             "COLUMNS": "200",
@@ -45,6 +51,8 @@ class Project:
             "GIT_COMMITTER_EMAIL": "test@example.org",
             **environment,
         }
+        if command[0] == "snakemake" and snakemake_forks.CAN_FORK:
+            return snakemake_forks.run(command[1:], self.path, values)
         return subprocess.run(
             command,
             cwd=self.path,
@@ -81,3 +89,12 @@ def clone(path: Path) -> Project:
         shutil.copy2(ROOT / folder / ".gitignore", path / folder / ".gitignore")
     shutil.copy2(ROOT / "data" / "dvc.yaml", path / "data" / "dvc.yaml")
     return Project(path)
+
+
+def use_small_detector(project: Project) -> None:
+    """Replace ResNet50 by a few convolutions in the project's own package, so in all its steps."""
+    detect = project.path / "dsnet" / "detect"
+    shutil.copy2(ROOT / "tests" / "support" / "small_training.py", detect / "small_training.py")
+    with (detect / "backbone.py").open("a", encoding="utf-8") as source:
+        source.write("\n\nfrom dsnet.detect.small_training import use_small_detector\n")
+        source.write("\nuse_small_detector()\n")

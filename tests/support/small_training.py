@@ -1,4 +1,7 @@
-"""A detector that trains in a second; as a script, the training step with it."""
+"""A detector that trains in a second; as a script, the training step with it.
+
+In a scratch clone it is a module of the package, which the backbones import (`support.scratch`).
+"""
 
 from collections import OrderedDict
 from dataclasses import replace
@@ -9,8 +12,6 @@ from torchvision.models.detection import faster_rcnn
 
 from dsnet.detect import backbone, device
 from dsnet.detect.backbone import BACKBONE, Norm
-from dsnet.step import run
-from dsnet.train.step import train
 
 CHANNELS = {"conv1": 8, "maxpool": 8, "layer1": 8, "layer2": 16, "layer3": 16, "layer4": 32}
 
@@ -57,5 +58,8 @@ def use_small_detector() -> None:
 
 
 if __name__ == "__main__":
+    from dsnet.step import run
+    from dsnet.train.step import train
+
     use_small_detector()
     run(train)
