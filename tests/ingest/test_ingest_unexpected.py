@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from dsnet.errors import UserError
-from dsnet.ingest.unexpected import check_unexpected, recurring
+from dsnet.ingest.step import check_unexpected, recurring
 
 
 def index(*faults: tuple[str, str, str]) -> pd.DataFrame:
