@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
+from pyarrow import default_memory_pool
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -69,7 +70,7 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
             path.unlink()  # identities stay in one place
         read_new(files, cache, ingest)
         size_bytes = sum(file.size for file in files)
-        del files  # of a million files a third of a gigabyte, as are facts and identities below
+        del files  # of a million files a third of a gigabyte; facts and tables are more
         facts = cache.facts()
         known = identify(
             source.parents[1],
@@ -85,6 +86,11 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         paths = facts.loc[kept, "relative_path"]
         kernels = facts.loc[kept, ["kernel"]].assign(patient_key=identities["patient_key"])
         del facts, identities
+        default_memory_pool().release_unused()
+        schemas.write(schemas.INDEX, rows, index)
+        rows = rows[
+            ["file_key", "readable", "decoded", "fault", "fault_class", "fault_frame"]
+        ].copy()
         cache.keep_only(set(paths))
         of_headers = cache.identifying(kernels["patient_key"])
     beside = values_beside(folder, paths)
@@ -93,7 +99,6 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
     not_searched = pd.DataFrame(beside.not_searched, columns=list(NotSearched._fields))
     _write_if_any(not_searched, known.folder / "not_searched.csv")
     _write_if_any(replaced_kernels(kernels["kernel"], known), known.folder / "kernels.csv")
-    schemas.write(schemas.INDEX, rows, index)
     stamp = Source(
         cohort_id=known.cohort_id,
         key=known.fingerprint,
