@@ -14,7 +14,7 @@ from support.ct_builder import ct_slice, save
 
 from dsnet import schemas
 from dsnet.config.cohort import Ingest
-from dsnet.config.evaluate import Deidentify, PhiCheck
+from dsnet.config.output import Deidentify, PhiCheck
 from dsnet.deidentify.step import write_deidentified
 from dsnet.errors import UserError
 from dsnet.files import read_json

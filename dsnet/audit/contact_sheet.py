@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from dsnet.config.evaluate import Report
+from dsnet.config.output import Report
 from dsnet.errors import UserError
 from dsnet.evaluate.provenance import data_note
 from dsnet.files import whole, write_csv, write_text

@@ -22,7 +22,8 @@ from dsnet.config.cohort import (
     Split,
 )
 from dsnet.config.detector import Detector, Train
-from dsnet.config.evaluate import Baseline, Deidentify, Evaluate, Leakage, PhiCheck, Report
+from dsnet.config.evaluate import Baseline, Evaluate, Leakage
+from dsnet.config.output import Deidentify, PhiCheck, Report
 from dsnet.errors import UserError
 
 FOLDERS = ("cohort", "results", "private", "external")

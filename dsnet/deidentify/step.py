@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage
 
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
-from dsnet.config.evaluate import Deidentify, Ocr
+from dsnet.config.output import Deidentify, Ocr
 from dsnet.deidentify.pixel_data import (
     LETTERS,
     Reason,

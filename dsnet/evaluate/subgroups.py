@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from dsnet import schemas
-from dsnet.config.evaluate import Evaluate, Report
+from dsnet.config.evaluate import Evaluate
+from dsnet.config.output import Report
 from dsnet.evaluate.intervals import bootstrap_weights, estimate_over_seeds, scope, share_over_seeds
 from dsnet.evaluate.metrics import all_shares, comparison_statistics
 from dsnet.evaluate.provenance import data_note, read_provenance

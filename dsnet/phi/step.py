@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dsnet import schemas
 from dsnet.config import EXTERNAL
-from dsnet.config.evaluate import PhiCheck
+from dsnet.config.output import PhiCheck
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.phi.search import (

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from dsnet.audit.explain import count_of
-from dsnet.config.evaluate import FIGURES
+from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate.metrics import DEFINITIONS
 from dsnet.results import Results

@@ -18,7 +18,7 @@ from pydicom import dcmread
 from dsnet import schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.detector import Window
-from dsnet.config.evaluate import Report
+from dsnet.config.output import Report
 from dsnet.deidentify.pixel_data import refusal
 from dsnet.dicom.reader import quiet
 from dsnet.dicom.scan import native

@@ -12,7 +12,7 @@ from support.made_results import Made, make_tables, write_results
 
 from dsnet import schemas
 from dsnet.audit.contact_sheet import choose_images, contact_sheet
-from dsnet.config.evaluate import Report
+from dsnet.config.output import Report
 from dsnet.errors import UserError
 
 

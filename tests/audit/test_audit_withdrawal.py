@@ -14,7 +14,7 @@ from dsnet import schemas
 from dsnet.audit import withdrawal
 from dsnet.cli import app
 from dsnet.config.cohort import Annotations, Clinical, Dxa, Exclude, Ingest, Label
-from dsnet.config.evaluate import PhiCheck
+from dsnet.config.output import PhiCheck
 from dsnet.exclude.step import exclude
 from dsnet.ingest.step import ingest
 from dsnet.match.step import match

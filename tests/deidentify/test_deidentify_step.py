@@ -14,7 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from dsnet import schemas
 from dsnet.config.cohort import Ingest, Phantom
-from dsnet.config.evaluate import Deidentify, Ocr, PhiCheck
+from dsnet.config.output import Deidentify, Ocr, PhiCheck
 from dsnet.deidentify import step
 from dsnet.deidentify.pixel_data import LETTERS, Reason
 from dsnet.deidentify.profile import Keys, Secret

@@ -16,7 +16,8 @@ from support.made_metrics import report
 from support.random_scenes import random_scene, with_box_each
 
 from dsnet import schemas
-from dsnet.config.evaluate import FIGURES, Evaluate
+from dsnet.config.evaluate import Evaluate
+from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate.step import metrics_of
 from dsnet.figures import ATTENTION_LOOKS, COLUMN_MM, INCH_MM, PAGE_MM, styled

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from dsnet import schemas
 from dsnet.cli import app
-from dsnet.config.evaluate import PhiCheck
+from dsnet.config.output import PhiCheck
 from dsnet.errors import UserError
 from dsnet.phi import step
 from dsnet.phi.search import RANGE_BYTES, Source, search_file

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from dsnet import schemas
 from dsnet.baseline import agreement
 from dsnet.cli import app
-from dsnet.config.evaluate import FIGURES
 from dsnet.config.load import Config
+from dsnet.config.output import FIGURES
 from dsnet.errors import UserError
 from dsnet.evaluate import compare, subgroups
 from dsnet.report.measured import (

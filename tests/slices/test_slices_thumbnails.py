@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dsnet import schemas
-from dsnet.config.evaluate import Report
+from dsnet.config.output import Report
 from dsnet.slices.thumbnails import (
     EDGE_PX,
     bone_window,

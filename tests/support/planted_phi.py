@@ -30,7 +30,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dsnet import schemas
-from dsnet.config.evaluate import PhiCheck
+from dsnet.config.output import PhiCheck
 from dsnet.files import write_json
 from dsnet.phi.step import Summary, check
 from dsnet.private import PrivateCohort, open_private

@@ -14,7 +14,7 @@ from dsnet import errors
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.detector import Attention, Backbone
 from dsnet.config.load import load
-from dsnet.config.evaluate import FIGURES
+from dsnet.config.output import FIGURES
 from dsnet.phantom import is_pristine
 from dsnet.processes import training_cores
 from dsnet.results import SOURCE, check_source, read_source
