@@ -17,6 +17,8 @@ rule train:
         f"{BENCHMARKS}/train/{RUN}.tsv"
     conda:
         "../envs/dsnet.yaml"
+    # Before predictions that are ready: the last training ends last.
+    priority: 1
     threads: DETECTOR_CORES
     resources:
         **TRAIN_RESOURCES,
