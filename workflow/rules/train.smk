@@ -15,10 +15,10 @@ rule train:
         f"logs/train/{RUN}.log",
     benchmark:
         f"{BENCHMARKS}/train/{RUN}.tsv"
-    conda:
-        "../envs/dsnet.yaml"
     # Before predictions that are ready: the last training ends last.
     priority: 1
+    conda:
+        "../envs/dsnet.yaml"
     threads: DETECTOR_CORES
     resources:
         **TRAIN_RESOURCES,
