@@ -41,7 +41,7 @@ from pydicom.uid import (
 
 from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
-from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.evidence import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.ingest import workers
 from dsnet.ingest.step import ingest

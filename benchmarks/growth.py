@@ -25,8 +25,8 @@ from rich.table import Table
 
 from dsnet.config.cohort import Ingest
 from dsnet.dicom import header, reader
+from dsnet.dicom.evidence import Evidence, Thresholds
 from dsnet.dicom.identifying import Value
-from dsnet.dicom.pixels import Evidence, Thresholds
 from dsnet.dicom.reader import Facts
 from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.ingest.cache import open_cache

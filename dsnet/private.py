@@ -282,9 +282,9 @@ def recognised(dicom: Path, private: Path, cohort_id: str) -> bool:
 def _identity(path: str) -> tuple[str, str]:
     """Return SOP Instance UID and pixel hash of a file, "" where it has none."""
     # pydicom loads slowly, and most runs of the workflow need no look at a file.
-    from dsnet.dicom import pixels, reader  # noqa: PLC0415
+    from dsnet.dicom import evidence, reader  # noqa: PLC0415
 
-    facts = reader.read(path, pixels.Thresholds(metal_hu=0, cement_hu=0))  # of evidence not used
+    facts = reader.read(path, evidence.Thresholds(metal_hu=0, cement_hu=0))  # of evidence not used
     uid = facts.header.sop_instance_uid if facts.header else ""
     return uid, facts.evidence.pixel_hash if facts.evidence else ""
 

@@ -30,9 +30,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dsnet.dicom import header, identifying, pixels, ps315, vocabulary
 from dsnet.dicom.elements import Elements, remembered, split
+from dsnet.dicom.evidence import Evidence, Thresholds, examine
 from dsnet.dicom.header import Header
 from dsnet.dicom.identifying import Value
-from dsnet.dicom.pixels import Evidence, PixelError, Thresholds
+from dsnet.dicom.pixels import PixelError
 
 _ELEMENTS = [Tag(keyword) for keyword in dict.fromkeys(header.KEYWORDS + pixels.KEYWORDS)]
 _PREAMBLE_BYTES, _PREFIX = 128, b"DICM"
@@ -117,8 +118,8 @@ class Facts:
         The identifying values of the header; for the private folder alone.
     fault_class, fault_frame : str
         Of an unexpected exception its class and the last frame in this package, as
-        ``dicom/pixels.py:262 feed``; of a process that died the signal, as ``SIGSEGV``; else "".
-        Never the exception's message, which may quote the header.
+        ``dicom/evidence.py:85 examine``; of a process that died the signal, as ``SIGSEGV``; else
+        "". Never the exception's message, which may quote the header.
     """
 
     fault: str
@@ -186,6 +187,7 @@ def version() -> str:
     digest.update(ps315.EDITION.encode())
     for module in (
         "elements",
+        "evidence",
         "geometry",
         "header",
         "identifying",
@@ -238,7 +240,7 @@ def _read(
         yield replace(facts, fault=fault)
         return
     try:
-        evidence = pixels.examine(dataset, head, thresholds, limits.decoded_bytes)
+        evidence = examine(dataset, head, thresholds, limits.decoded_bytes)
     except PixelError as error:
         yield replace(facts, fault=error.fault)
         return

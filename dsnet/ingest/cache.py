@@ -18,9 +18,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dsnet.dicom.evidence import NOTHING, Evidence
 from dsnet.dicom.header import BLANK, Header
 from dsnet.dicom.identifying import Value
-from dsnet.dicom.pixels import NOTHING, Evidence
 from dsnet.dicom.reader import Facts
 from dsnet.dicom.scan import ScannedFile
 

@@ -20,7 +20,7 @@ from dsnet import __version__, schemas
 from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Ingest
 from dsnet.dicom import reader
-from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.evidence import Thresholds
 from dsnet.dicom.reader import Limits
 from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError

@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 from dsnet.dicom import reader
+from dsnet.dicom.evidence import Thresholds
 from dsnet.dicom.identifying import Value
-from dsnet.dicom.pixels import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import ScannedFile
 from dsnet.errors import UserError

@@ -26,7 +26,7 @@ from dsnet.cohort.folder import CohortFolder
 from dsnet.config.cohort import Slices
 from dsnet.config.load import Config
 from dsnet.dicom import reader
-from dsnet.dicom.pixels import Evidence, Thresholds
+from dsnet.dicom.evidence import Evidence, Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import scan
 from dsnet.errors import UserError, collect_errors, collectable

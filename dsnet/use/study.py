@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dsnet.config.cohort import Ingest
-from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.evidence import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError

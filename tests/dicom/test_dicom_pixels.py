@@ -24,14 +24,8 @@ from pydicom.uid import (
 from support.ct_builder import THRESHOLDS, ct_slice
 
 from dsnet.dicom import header
-from dsnet.dicom.pixels import (
-    Evidence,
-    PixelError,
-    Thresholds,
-    codestream_size,
-    examine,
-    measure,
-)
+from dsnet.dicom.evidence import Evidence, Thresholds, examine, measure
+from dsnet.dicom.pixels import PixelError, codestream_size
 
 
 def evidence(dataset: Dataset) -> Evidence:

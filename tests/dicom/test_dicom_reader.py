@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 from support.ct_builder import THRESHOLDS, ct_slice, read, save
 
-from dsnet.dicom import header, pixels, reader
+from dsnet.dicom import evidence, header, reader
 from dsnet.dicom.identifying import DAMAGED
 from dsnet.dicom.reader import UNLIMITED
 
@@ -385,10 +385,10 @@ def test_an_exception_that_nobody_foresaw_is_the_row_of_one_file(
         raise ZeroDivisionError("Thornabee")
 
     path = save(ct_slice(HU), tmp_path / "a")
-    monkeypatch.setattr(pixels, "padding_range", fail)
+    monkeypatch.setattr(evidence, "padding_range", fail)
     facts = read(path)
     assert (facts.fault, facts.fault_class) == ("unexpected_content", "ZeroDivisionError")
-    assert facts.fault_frame.startswith("dicom/pixels.py:")
+    assert facts.fault_frame.startswith("dicom/evidence.py:")
     assert facts.fault_frame.endswith(" examine")
     assert facts.header is not None
     assert facts.identifying
@@ -410,7 +410,7 @@ def test_a_fault_of_the_machine_is_none_of_the_file(
         def fail(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(pixels, "measure", fail)
+        monkeypatch.setattr(evidence, "measure", fail)
         with pytest.raises(type(error)):
             reader.read(path, THRESHOLDS)
         assert reader.is_of_machine(error)

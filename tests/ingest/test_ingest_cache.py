@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from support.ct_builder import ct_slice, read, save
 
+from dsnet.dicom.evidence import NOTHING
 from dsnet.dicom.header import BLANK
-from dsnet.dicom.pixels import NOTHING
 from dsnet.dicom.reader import Facts
 from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.ingest.cache import Cache, open_cache

@@ -15,7 +15,7 @@ from support.made_index import source_of
 
 from dsnet import schemas
 from dsnet.dicom import reader
-from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.evidence import Thresholds
 from dsnet.files import write_json
 from dsnet.private import PrivateCohort, open_private
 from dsnet.schemas import CLASSES, LEVELS

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from dsnet.config.cohort import Slices
 from dsnet.dicom import reader
-from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.evidence import Thresholds
 from dsnet.slices.image import ImageError, Task, bone_fraction, read_hu, render, store_image
 
 WriteCt = Callable[..., Path]

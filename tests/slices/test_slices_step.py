@@ -17,7 +17,7 @@ from pydicom import dcmread
 from dsnet import schemas
 from dsnet.config.cohort import BmdReference, Dxa, DxaReference, Slices
 from dsnet.dicom import reader
-from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.evidence import Thresholds
 from dsnet.errors import UserError
 from dsnet.files import sha256
 from dsnet.slices import step

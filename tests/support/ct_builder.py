@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from dsnet.dicom import reader
-from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.evidence import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 
 THRESHOLDS = Thresholds(metal_hu=2500, cement_hu=1500)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dsnet.config.load import Config, load
-from dsnet.dicom.pixels import Thresholds
+from dsnet.dicom.evidence import Thresholds
 from dsnet.dicom.reader import Facts, Limits
 from dsnet.dicom.scan import ScannedFile
 from support.ct_builder import ct_slice, save
