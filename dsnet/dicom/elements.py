@@ -174,11 +174,11 @@ class Elements:
 
 
 Result = TypeVar("Result")
-_OfElements = Callable[[Elements], Result]
+_Reader = Callable[[Dataset | Elements], Result]
 
 
-def remembered(*keywords: str) -> Callable[[_OfElements[Result]], _OfElements[Result]]:
-    """Decorate a function of a few elements: it is not called again where they are the same.
+def remembered(*keywords: str) -> Callable[[_Reader[Result]], _Reader[Result]]:
+    """Decorate a reader of a few elements: it is not called again for `Elements` that share them.
 
     Parameters
     ----------
@@ -186,17 +186,19 @@ def remembered(*keywords: str) -> Callable[[_OfElements[Result]], _OfElements[Re
         The elements that it looks at; pixel data, and more than 64 KB, it may not read.
     """
 
-    def decorate(function: _OfElements[Result]) -> _OfElements[Result]:
+    def decorate(function: _Reader[Result]) -> _Reader[Result]:
         tags = frozenset((_CHARACTER_SET, *map(_tag, keywords)))
         results: dict[tuple[object, ...], Result] = {}
 
         @wraps(function)
-        def wrapper(elements: Elements) -> Result:
-            marks = elements.marks(tags)
+        def wrapper(dataset: Dataset | Elements) -> Result:
+            if not isinstance(dataset, Elements):
+                return function(dataset)
+            marks = dataset.marks(tags)
             if marks not in results:
                 if len(results) >= _MOST_READ:
                     results.clear()
-                results[marks] = function(elements)
+                results[marks] = function(dataset)
             return results[marks]
 
         return wrapper

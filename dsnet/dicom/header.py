@@ -138,7 +138,7 @@ def read(dataset: Dataset | Elements) -> Header:
     dataset : pydicom.Dataset or Elements
         With its file meta information and the elements of `KEYWORDS`.
     """
-    shared = _shared(dataset) if isinstance(dataset, Elements) else _read(dataset)
+    shared = _shared(dataset)
     spacing_mm = _numbers(dataset, "PixelSpacing", 2)
     orientation = _numbers(dataset, "ImageOrientationPatient", 6)
     position_mm = _numbers(dataset, "ImagePositionPatient", 3)

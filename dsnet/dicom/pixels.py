@@ -165,7 +165,7 @@ class _NativeForm(NamedTuple):
 
 
 @remembered("TransferSyntaxUID", *KEYWORDS)
-def _native_form(elements: Elements) -> _NativeForm | None:
+def _native_form(elements: Dataset | Elements) -> _NativeForm | None:
     """Return how an uncompressed grey image of 16 bits lies in its bytes, None of any other."""
     rows, columns = value(elements, "Rows"), value(elements, "Columns")
     bits_stored, signed = value(elements, "BitsStored"), value(elements, "PixelRepresentation")
@@ -207,10 +207,11 @@ def _frames(
 
 
 @remembered(*KEYWORDS)
-def _image_module(elements: Elements) -> dict[str, Any]:
+def _image_module(dataset: Dataset | Elements) -> dict[str, Any]:
     """Return the image pixel module as pydicom's decoders take it beside the bytes of one frame."""
-    without_pixels = [keyword for keyword in KEYWORDS if keyword != "PixelData"]
-    return {"pixel_keyword": "PixelData", **as_pixel_options(elements.dataset(without_pixels))}
+    if isinstance(dataset, Elements):
+        dataset = dataset.dataset([keyword for keyword in KEYWORDS if keyword != "PixelData"])
+    return {"pixel_keyword": "PixelData", **as_pixel_options(dataset)}
 
 
 class PixelHash:
@@ -264,16 +265,13 @@ def _ends(stored: NDArray[Any]) -> tuple[int, int]:
     return int(stored.min()), int(stored.max())
 
 
+@remembered("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")
 def padding_range(dataset: Dataset | Elements) -> tuple[int, int] | None:
     """Return the declared padding range, read from its two bytes as the pixels are from theirs.
 
     The VR does not say it: GE writes -2000 as the unsigned 63536 beside signed pixels, and implicit
     files carry no VR at all.
     """
-    return _shared_padding(dataset) if isinstance(dataset, Elements) else _padding(dataset)
-
-
-def _padding(dataset: Dataset | Elements) -> tuple[int, int] | None:
     signed = value(dataset, "PixelRepresentation") == 1
     ends = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
@@ -284,11 +282,6 @@ def _padding(dataset: Dataset | Elements) -> tuple[int, int] | None:
                 little = getattr(raw, "is_little_endian", True)
                 ends.append(int.from_bytes(two, "little" if little else "big", signed=signed))
     return (min(ends), max(ends)) if ends else None
-
-
-_shared_padding = remembered("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")(
-    _padding
-)
 
 
 def _syntax(dataset: Dataset | Elements) -> str:

@@ -334,7 +334,7 @@ def _header_fault(dataset: Dataset | Elements, *, prefixed: bool) -> str:
 
 
 @remembered("SOPClassUID", "MediaStorageSOPClassUID", "PixelData", *_IMAGE_PIXEL)
-def _shared_fault(elements: Elements) -> str:
+def _shared_fault(elements: Dataset | Elements) -> str:
     return _header_fault(elements, prefixed=True)
 
 
