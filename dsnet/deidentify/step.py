@@ -226,7 +226,7 @@ def _look_at(dataset: Dataset, pixel_hash: str, ocr: Ocr) -> tuple[Reason | None
         digest.add(frame)
     if len(frames) > 1 or digest.hexdigest() != pixel_hash:
         return Reason.CHANGED, ""
-    hu = frames[0] * facts.slope + facts.intercept
+    hu = frames[0].stored * facts.slope + facts.intercept
     flag = LETTERS if has_letters_outside_body(hu) else ""
     if (ocr == "all" or (ocr == "flagged" and flag)) and shows_text(hu):
         return Reason.TEXT, ""

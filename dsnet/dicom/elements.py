@@ -100,8 +100,10 @@ class Elements:
     implicit : bool
         Whether they have no VR.
     file_meta : Elements, optional
-    pieces : sequence of Run or int, optional
-        The elements as runs and, of those that are in none, tags, in their order.
+    runs : tuple of Run
+        Most of the elements.
+    alone : sequence of int, optional
+        Tags of those that are in no run.
     """
 
     def __init__(
@@ -110,10 +112,11 @@ class Elements:
         *,
         implicit: bool,
         file_meta: "Elements | None" = None,
-        pieces: Sequence[Run | int] | None = None,
+        runs: tuple[Run, ...] = (),
+        alone: Sequence[int] | None = None,
     ) -> None:
         self.encoded, self.implicit, self.file_meta = encoded, implicit, file_meta
-        self.pieces = tuple(encoded) if pieces is None else pieces
+        self.runs, self.alone = runs, tuple(encoded) if alone is None else alone
         self.character_set = bytes(encoded.get(_CHARACTER_SET, b""))
 
     def __contains__(self, keyword: str) -> bool:
@@ -124,13 +127,11 @@ class Elements:
 
         Large elements, and pixel data of any size, count by their tag alone.
         """
-        own: list[object] = [self.implicit]
-        for piece in self.pieces:
-            if isinstance(piece, Run):
-                own.append(piece)
-            elif piece in tags:
-                one = self.encoded[piece]
-                own.append(one if isinstance(one, bytes) and piece != _PIXEL_DATA else piece)
+        own: list[object] = [self.implicit, self.runs]
+        for tag in self.alone:
+            if tag in tags:
+                one = self.encoded[tag]
+                own.append(one if isinstance(one, bytes) and tag != _PIXEL_DATA else tag)
         return (*own, None if self.file_meta is None else self.file_meta.marks(tags))
 
     def get(self, keyword: str) -> Any:
@@ -222,8 +223,10 @@ def split(content: bytes) -> Elements | None:
 
 
 def _split(content: bytes) -> Elements:
-    encoded, offset = _walk(content, _META_OFFSET, implicit=False, last=_LAST_OF_META)
-    file_meta = Elements(encoded, implicit=False)
+    known = _KNOWN_META
+    known.begin()
+    encoded, offset = _walk(content, _META_OFFSET, implicit=False, last=_LAST_OF_META, known=known)
+    file_meta = Elements(encoded, implicit=False, runs=tuple(known.runs), alone=known.alone)
     syntax = file_meta.get("TransferSyntaxUID")
     if syntax not in _SYNTAXES:
         raise _UnusualError
@@ -234,8 +237,11 @@ def _split(content: bytes) -> Elements:
     is_whole = offset == len(content) and min(encoded) > _LAST_OF_META
     if not is_whole or not encoded.keys().isdisjoint(_FLOAT_PIXELS):
         raise _UnusualError
-    elements = Elements(encoded, implicit=implicit, file_meta=file_meta, pieces=known.pieces)
+    elements = Elements(
+        encoded, implicit=implicit, file_meta=file_meta, runs=tuple(known.runs), alone=known.alone
+    )
     elements.get("SpecificCharacterSet")  # pydicom does not read a file if that has no meaning
+    _KNOWN_META.learn(file_meta)
     known.learn(elements)
     return elements
 
@@ -248,45 +254,51 @@ class _Known:
 
     Attributes
     ----------
-    pieces : list of Run or int
+    runs : list of Run
+    alone : list of int
         Of the file that is being split, as for `Elements`.
     """
 
     def __init__(self) -> None:
         self._before: dict[int, bytes] = {}
-        self._varying = {_CHARACTER_SET}
+        self._varying = {_CHARACTER_SET, _PIXEL_DATA}
         self._by_start: dict[bytes, Run] = {}
-        self.pieces: list[Run | int] = []
+        self.begin()
 
     def begin(self) -> None:
         """Begin a file."""
-        self.pieces = []
+        self.runs: list[Run] = []
+        self.alone: list[int] = []
 
     def at(self, content: bytes, offset: int, tag: int, character_set: object) -> Run | None:
         """Return the run that lies at an offset, None where the element there stands alone."""
         run = self._by_start.get(content[offset : offset + _START.size])
-        if run and (
-            run.character_set != character_set or not content.startswith(run.content, offset)
+        if (
+            run is None
+            or run.character_set != character_set
+            or not content.startswith(run.content, offset)
         ):
-            run = None
-        self.pieces.append(run or tag)
+            self.alone.append(tag)
+            return None
+        self.runs.append(run)
         return run
 
     def learn(self, elements: Elements) -> None:
         """Make runs of what stood alone in this whole file, and is as it was in the file before."""
+        if self._varying.issuperset(elements.alone):  # as of most files
+            return
         encoded, before = elements.encoded, self._before
-        alone = (piece for piece in self.pieces if isinstance(piece, int))
-        new = {tag: one for tag in alone if isinstance(one := encoded[tag], bytes)}
+        new = {tag: one for tag in elements.alone if isinstance(one := encoded[tag], bytes)}
         changed = {tag for tag, one in new.items() if before.get(tag, one) != one} - self._varying
         if len(changed) > _MOST_CHANGED or len(self._by_start) > _MOST_RUNS:
             self._before = {tag: one for tag, one in encoded.items() if isinstance(one, bytes)}
-            self._varying, self._by_start = {_CHARACTER_SET}, {}
+            self._varying, self._by_start = {_CHARACTER_SET, _PIXEL_DATA}, {}
             return
         self._varying |= changed
         alike: dict[int, bytes] = {}
-        for piece in (*self.pieces, None):
-            if piece in new and piece in before and piece not in self._varying:
-                alike[piece] = new[piece]
+        for tag in (*encoded, _LAST):
+            if tag in new and tag in before and tag not in self._varying:
+                alike[tag] = new[tag]
             elif alike:
                 content = b"".join(alike.values())
                 run = Run(content, alike, elements.implicit, elements.character_set)
@@ -295,6 +307,7 @@ class _Known:
         before.update(new)
 
 
+_KNOWN_META = _Known()
 _KNOWN = {implicit: _Known() for implicit in (False, True)}
 
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from dsnet.dicom.elements import Elements
 from dsnet.dicom.header import Header
-from dsnet.dicom.pixels import PixelError, PixelHash, decode, padding_range
+from dsnet.dicom.pixels import Frame, PixelError, PixelHash, decode, padding_range
 
 SATURATION_HU = 3071
 """The largest HU of a 12-bit CT image with the usual intercept of -1024: what is denser, metal
@@ -79,20 +79,19 @@ def examine(
     """
     digest = PixelHash(header)
     frames = 0
-    for stored in decode(dataset, largest_bytes):
-        ends = digest.add(stored)
+    for frame in decode(dataset, largest_bytes):
+        digest.add(frame)
         frames += 1
     if frames == 0:
         raise PixelError("cut_pixels")
     evidence = NOTHING
-    if frames == 1 and stored.ndim == 2 and header.hu_scale:
-        evidence = measure(stored, ends, header, padding_range(dataset), thresholds)
+    if frames == 1 and frame.stored.ndim == 2 and header.hu_scale:
+        evidence = measure(frame, header, padding_range(dataset), thresholds)
     return evidence._replace(pixel_hash=digest.hexdigest())
 
 
 def measure(
-    stored: NDArray[Any],
-    ends: tuple[int, int],
+    frame: Frame,
     header: Header,
     padding: tuple[int, int] | None,
     thresholds: Thresholds,
@@ -101,10 +100,9 @@ def measure(
 
     Parameters
     ----------
-    stored : (rows, columns) integer array
-        Thresholds are brought to its scale: a comparison of integers costs a tenth of a rescale.
-    ends : (int, int)
-        Its smallest and its largest value.
+    frame : Frame
+        (rows, columns) in size. Thresholds are brought to its scale: a comparison of integers
+        costs a tenth of a rescale.
     header : Header
         Rescale and pixel spacing; ``header.hu_scale`` holds.
     padding : (int, int) or None
@@ -113,7 +111,7 @@ def measure(
         padding when it lies below -1024 HU: not every scanner declares what it fills with.
     thresholds : Thresholds
     """
-    low, high = ends
+    stored, low, high = frame
     fills = [padding] if padding is not None else []
     corner = int(stored[0, 0])
     if corner * header.slope + header.intercept < _AIR_FLOOR_HU:
@@ -133,15 +131,10 @@ def measure(
         high = int(np.where(inside, stored, low).max())
     elif low <= floor:
         low = _least_above(stored, floor, high)
-
-    def at_least(hu: float) -> NDArray[np.bool_] | None:
-        least = max(math.ceil(round((hu - header.intercept) / header.slope, 6)), low)
-        if high < least:  # as on most slices
-            return None
-        dense = stored >= least
-        return dense if inside is None else dense & inside
-
-    saturated, metal = at_least(SATURATION_HU), at_least(thresholds.metal_hu)
+    saturated, metal, dense = (
+        _at_least(hu, Frame(stored, low, high), header, inside)
+        for hu in (SATURATION_HU, thresholds.metal_hu, thresholds.cement_hu)
+    )
     pixel_mm2 = header.row_spacing_mm * header.column_spacing_mm
     return Evidence(
         hu_min=low * header.slope + header.intercept,
@@ -149,9 +142,20 @@ def measure(
         saturated_voxels=0 if saturated is None else int(np.count_nonzero(saturated)),
         metal_area_mm2=_largest_mm2(metal, pixel_mm2),
         metal_fraction=0.0 if metal is None else float(np.count_nonzero(metal) / metal.size),
-        dense_area_mm2=_largest_mm2(at_least(thresholds.cement_hu), pixel_mm2),
+        dense_area_mm2=_largest_mm2(dense, pixel_mm2),
         pixel_hash="",
     )
+
+
+def _at_least(
+    hu: float, frame: Frame, header: Header, inside: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """Return which pixels of the tissue are that dense; None where none is, as on most slices."""
+    least = max(math.ceil(round((hu - header.intercept) / header.slope, 6)), frame.low)
+    if frame.high < least:
+        return None
+    dense = frame.stored >= least
+    return dense if inside is None else dense & inside
 
 
 def _largest_mm2(mask: NDArray[np.bool_] | None, pixel_mm2: float) -> float:

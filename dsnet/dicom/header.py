@@ -80,6 +80,7 @@ CONVERSION_ERRORS = (
 for a sequence that is damaged. Values are in memory, so that an OSError is pydicom's own."""
 
 _PADDING = " \0"
+_MANY = (list, MultiValue)
 
 _SLOPES = (1e-6, 1e6)
 _LARGEST = 1e9
@@ -138,16 +139,9 @@ def read(dataset: Dataset | Elements) -> Header:
     dataset : pydicom.Dataset or Elements
         With its file meta information and the elements of `KEYWORDS`.
     """
-    shared = _shared(dataset)
-    spacing_mm = _numbers(dataset, "PixelSpacing", 2)
-    orientation = _numbers(dataset, "ImageOrientationPatient", 6)
+    shared, orientation, spacing_mm, gantry_tilt_deg = _shared(dataset)
     position_mm = _numbers(dataset, "ImagePositionPatient", 3)
-    geometry = plane(
-        orientation,
-        position_mm,
-        spacing_mm,
-        _number(dataset, "GantryDetectorTilt"),
-    )
+    geometry = plane(orientation, position_mm, spacing_mm, gantry_tilt_deg)
     return shared._replace(
         sop_instance_uid=_text(dataset, "SOPInstanceUID"),
         exposure_mas=_exposure_mas(dataset),
@@ -161,13 +155,21 @@ def read(dataset: Dataset | Elements) -> Header:
     )
 
 
-def _read(dataset: Dataset | Elements) -> Header:
-    """Return the facts that the slices of a series share, those of one slice left blank."""
+class _Shared(NamedTuple):
+    """What the slices of a series share: the facts, those of one slice left blank, and geometry."""
+
+    header: Header
+    orientation: tuple[float, ...]
+    spacing_mm: tuple[float, ...]
+    gantry_tilt_deg: float
+
+
+def _read(dataset: Dataset | Elements) -> _Shared:
     sop_class = vocabulary.standard_name(sop_class_uid(dataset), "SOP Class")
     modality = vocabulary.modality(_text(dataset, "Modality"))
     spacing_mm = _numbers(dataset, "PixelSpacing", 2)
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
-    return Header(
+    header = Header(
         patient_id=_text(dataset, "PatientID"),
         study_instance_uid=_text(dataset, "StudyInstanceUID"),
         series_instance_uid=_text(dataset, "SeriesInstanceUID"),
@@ -201,6 +203,12 @@ def _read(dataset: Dataset | Elements) -> Header:
         bits_stored=_count(dataset, "BitsStored"),
         rescale_type=vocabulary.rescale_type(_text(dataset, "RescaleType")),
         hu_scale=_is_hu(slope, intercept, _text(dataset, "RescaleType"), modality),
+    )
+    return _Shared(
+        header,
+        _numbers(dataset, "ImageOrientationPatient", 6),
+        spacing_mm,
+        _number(dataset, "GantryDetectorTilt"),
     )
 
 
@@ -293,7 +301,7 @@ def _texts(dataset: Dataset | Elements, keyword: str) -> list[str]:
     content = value(dataset, keyword)
     if isinstance(content, Sequence):  # a damaged VR: no text
         return []
-    many = content if isinstance(content, MultiValue | list) else [content]
+    many = content if isinstance(content, _MANY) else [content]
     texts = [
         "" if one is None else (one.decode("latin-1") if isinstance(one, bytes) else str(one))
         for one in many
@@ -312,7 +320,9 @@ def _text(dataset: Dataset | Elements, keyword: str) -> str:
 def _numbers(dataset: Dataset | Elements, keyword: str, count: int) -> tuple[float, ...]:
     """Return exactly `count` numbers of a possible size, or none."""
     content = value(dataset, keyword)
-    many = content if isinstance(content, MultiValue | list) else [content]
+    if content is None:
+        return ()
+    many = content if isinstance(content, _MANY) else [content]
     try:
         numbers = tuple(float(one) for one in many)
     except (TypeError, ValueError, OverflowError):

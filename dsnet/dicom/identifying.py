@@ -80,11 +80,11 @@ def collect(dataset: Dataset | Elements) -> tuple[Value, ...]:
 
     A value that cannot be converted is searched as bytes. Sequences may be nested to any depth.
     """
-    values: dict[Value, None] = {}
-    for one in (getattr(dataset, "file_meta", None) or Dataset(), dataset):
-        for some in _by_element(one) if isinstance(one, Elements) else _by_data_element(one):
-            values.update(dict.fromkeys(some))
-    return tuple(values)
+    both = (getattr(dataset, "file_meta", None) or Dataset(), dataset)
+    parts = (
+        _by_element(one) if isinstance(one, Elements) else _by_data_element(one) for one in both
+    )
+    return tuple(dict.fromkeys(chain.from_iterable(chain.from_iterable(parts))))
 
 
 def value(kind: str, form: str, text: str) -> Value | None:
@@ -108,22 +108,21 @@ def iso_date(text: str) -> str:
 
 def _by_element(elements: Elements) -> Iterator[tuple[Value, ...]]:
     implicit, character_set = elements.implicit, elements.character_set
-    for piece in elements.pieces:
-        if isinstance(piece, Run):
-            yield _of_run(piece)
-            continue
-        encoded = elements.encoded[piece]
+    yield _of_runs(elements.runs)
+    for tag in elements.alone:
+        encoded = elements.encoded[tag]
         if isinstance(encoded, bytes):
-            yield _of_bytes(piece, encoded, implicit, character_set)
-        elif _matters(piece, None if implicit else str(encoded[4:6], "ascii")):  # a large sequence
-            yield _of_bytes.__wrapped__(piece, bytes(encoded), implicit, character_set)
+            yield _of_bytes(tag, encoded, implicit, character_set)
+        elif _matters(tag, None if implicit else str(encoded[4:6], "ascii")):  # a large sequence
+            yield _of_bytes.__wrapped__(tag, bytes(encoded), implicit, character_set)
 
 
 @lru_cache(_MOST_RUNS)
-def _of_run(run: Run) -> tuple[Value, ...]:
-    """Return the values of the elements of a run, each once."""
+def _of_runs(runs: tuple[Run, ...]) -> tuple[Value, ...]:
+    """Return the values of the elements of runs, each once."""
     of_elements = (
         _of_bytes(tag, encoded, run.implicit, run.character_set)
+        for run in runs
         for tag, encoded in run.encoded.items()
     )
     return tuple(dict.fromkeys(chain.from_iterable(of_elements)))

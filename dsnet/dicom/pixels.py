@@ -91,7 +91,27 @@ class PixelError(Exception):
         self.fault = fault
 
 
-def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iterator[NDArray[Any]]:
+class Frame(NamedTuple):
+    """One decoded image.
+
+    Attributes
+    ----------
+    stored : (rows, columns) or (rows, columns, samples) integer array
+    low, high : int
+        The smallest and the largest value.
+    """
+
+    stored: NDArray[Any]
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, stored: NDArray[Any]) -> "Frame":
+        """Return a frame of stored values."""
+        return cls(stored, int(stored.min()), int(stored.max()))
+
+
+def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iterator[Frame]:
     """Yield the frames of `dataset` in stored values, as pydicom's decoders give them.
 
     Uncompressed frames whose bits are all used are views on the file's bytes.
@@ -104,7 +124,7 @@ def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iter
 
     Yields
     ------
-    (rows, columns) or (rows, columns, samples) integer array
+    Frame
 
     Raises
     ------
@@ -116,7 +136,7 @@ def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iter
         raise PixelError("no_pixels")
     if isinstance(dataset, Elements):
         frame = _only_frame(dataset)
-        if frame is not None and frame.nbytes <= largest_bytes:
+        if frame is not None and frame.stored.nbytes <= largest_bytes:
             yield frame
             return
     try:
@@ -126,7 +146,7 @@ def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iter
     if not decoder.is_available:
         raise PixelError("no_decoder")
     try:
-        yield from _frames(decoder, dataset, largest_bytes)
+        yield from map(Frame.of, _frames(decoder, dataset, largest_bytes))
     except _DECODER_ERRORS as error:
         no_memory = isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
         raise PixelError("memory_limit" if no_memory else "decode_error") from error
@@ -138,7 +158,7 @@ def decode(dataset: Dataset | Elements, largest_bytes: float = math.inf) -> Iter
         raise PixelError("decode_error") from error
 
 
-def _only_frame(elements: Elements) -> NDArray[Any] | None:
+def _only_frame(elements: Elements) -> Frame | None:
     """Return the frame of an uncompressed grey image of 16 bits, None of any other image.
 
     Nearly all uncompressed CT images are that, and pydicom takes half a millisecond to see it.
@@ -147,13 +167,12 @@ def _only_frame(elements: Elements) -> NDArray[Any] | None:
     content = elements.pixel_bytes() if form else None
     if form is None or content is None or len(content) != 2 * form.rows * form.columns:
         return None
-    frame: NDArray[Any] = np.frombuffer(content, "<i2" if form.signed else "<u2")
-    frame = frame.reshape(form.rows, form.columns)
-    low, high = _ends(frame)
+    stored: NDArray[Any] = np.frombuffer(content, "<i2" if form.signed else "<u2")
+    frame = Frame.of(stored.reshape(form.rows, form.columns))
     lowest = -(1 << form.bits_stored - 1) if form.signed else 0
-    if not lowest <= low <= high < lowest + (1 << form.bits_stored):
+    if not lowest <= frame.low <= frame.high < lowest + (1 << form.bits_stored):
         unused_bits = 16 - form.bits_stored  # set, though they have no meaning (PS3.5 8.1.1)
-        frame = frame << unused_bits >> unused_bits
+        frame = Frame.of(frame.stored << unused_bits >> unused_bits)
     return frame
 
 
@@ -230,20 +249,15 @@ class PixelHash:
         self._rescale = f"{header.slope!r} {header.intercept!r}"
         self._digest = blake3()
 
-    def add(self, stored: NDArray[Any]) -> tuple[int, int]:
+    def add(self, frame: Frame) -> None:
         """Add a frame: as the smallest signed integers that hold it, little-endian.
-
-        Returns
-        -------
-        low, high : int
-            The smallest and the largest value of the frame.
 
         Raises
         ------
         PixelError
             ``decode_error`` where 64 bits with a sign do not hold it: no image has such values.
         """
-        low, high = _ends(stored)
+        stored, low, high = frame
         widths = (bits for bits in (16, 32, 64) if -(1 << bits - 1) <= low <= high < 1 << bits - 1)
         bits = next(widths, None)
         if bits is None:
@@ -253,16 +267,10 @@ class PixelHash:
             stored = stored.view(width)  # no value uses the sign: the same bytes without a copy
         self._digest.update(f"{stored.shape} {self._rescale}\n".encode())
         self._digest.update(np.ascontiguousarray(stored, width).data.cast("B"))
-        return low, high
 
     def hexdigest(self) -> str:
         """Return the digest of all frames, 32 hexadecimal digits."""
         return self._digest.hexdigest(_HASH_BYTES)
-
-
-def _ends(stored: NDArray[Any]) -> tuple[int, int]:
-    """Return the smallest and the largest value."""
-    return int(stored.min()), int(stored.max())
 
 
 @remembered("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")

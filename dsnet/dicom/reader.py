@@ -17,9 +17,9 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -102,8 +102,7 @@ class Limits:
 UNLIMITED = Limits(math.inf, sys.maxsize, sys.maxsize)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """All that is kept of one file.
 
     Attributes
@@ -165,8 +164,7 @@ def read(
             raise
         return Facts("no_permission" if isinstance(error, PermissionError) else "io_error")
     except Exception as error:  # noqa: BLE001 - the guard: one file never costs another its row
-        return replace(
-            facts,
+        return facts._replace(
             fault="unexpected_content",
             fault_class=type(error).__name__,
             fault_frame=_last_frame(error),
@@ -233,18 +231,18 @@ def _read(
     head = header.read(dataset)
     facts = Facts("", head)
     yield facts
-    facts = replace(facts, identifying=identifying.collect(dataset))
+    facts = Facts("", head, identifying=identifying.collect(dataset))
     yield facts
     if too_large or cut or not decode:
         fault = "too_large" if too_large else "cut_pixels" if cut else "decode_error"
-        yield replace(facts, fault=fault)
+        yield facts._replace(fault=fault)
         return
     try:
         evidence = examine(dataset, head, thresholds, limits.decoded_bytes)
     except PixelError as error:
-        yield replace(facts, fault=error.fault)
+        yield facts._replace(fault=error.fault)
         return
-    yield replace(facts, evidence=evidence)
+    yield facts._replace(evidence=evidence)
 
 
 def load(stream: BinaryIO, *, every: bool = False, pixel_data: bool = True) -> tuple[Dataset, bool]:

@@ -187,7 +187,7 @@ class _Worker:
             if isinstance(answer, _Packed):
                 job, facts = self._owed.popleft(), answer.unpack(self._values)
                 if job.fault:
-                    facts = replace(facts, fault=job.fault, fault_class=job.fault_class)
+                    facts = facts._replace(fault=job.fault, fault_class=job.fault_class)
                 self._done.append((job.file, facts))
             elif isinstance(answer, str):
                 self._blame(answer)
@@ -280,13 +280,13 @@ class _Packed(NamedTuple):
         new = [value for value in facts.identifying if value not in sent]
         sent.update(zip(new, count(known)))
         positions = list(map(sent.__getitem__, facts.identifying))
-        return cls(replace(facts, identifying=()), known, new, positions)
+        return cls(facts._replace(identifying=()), known, new, positions)
 
     def unpack(self, values: list[Value]) -> Facts:
         """Return the facts; `values` is the list, and takes the new ones."""
         values[self.known :] = self.new
         own = tuple(map(values.__getitem__, self.positions))
-        return replace(self.facts, identifying=own)
+        return self.facts._replace(identifying=own)
 
 
 def _serve(pipe: Connection, read: ReadFile, thresholds: Thresholds, limits: Limits) -> None:

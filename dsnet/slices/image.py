@@ -147,7 +147,7 @@ def read_hu(path: str, pixel_hash: str) -> tuple[NDArray[np.float64], tuple[floa
     try:
         for frame in pixels.decode(dataset):
             digest.add(frame)
-            frames.append(frame)
+            frames.append(frame.stored)
     except PixelError as error:
         raise ImageError("changed") from error
     if digest.hexdigest() != pixel_hash:

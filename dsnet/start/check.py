@@ -228,7 +228,7 @@ def read_header(path: str, thresholds: Thresholds, limits: Limits, *, decode: bo
         return facts
     # Copies of one image have one UID; without pixels nothing else shows them.
     mark = hashlib.sha256((facts.header.sop_instance_uid or path).encode("utf-8", "replace"))
-    return replace(facts, fault="", evidence=_NOT_DECODED._replace(pixel_hash=mark.hexdigest()))
+    return facts._replace(fault="", evidence=_NOT_DECODED._replace(pixel_hash=mark.hexdigest()))
 
 
 def _private(config: Config) -> PrivateCohort:

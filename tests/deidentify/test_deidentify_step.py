@@ -20,7 +20,7 @@ from dsnet.deidentify.pixel_data import LETTERS, Reason
 from dsnet.deidentify.profile import Keys, Secret
 from dsnet.deidentify.step import Task, Written, summary, write_deidentified, write_slice
 from dsnet.dicom import header
-from dsnet.dicom.pixels import PixelHash
+from dsnet.dicom.pixels import Frame, PixelHash
 from dsnet.errors import UserError
 from dsnet.ingest.step import ingest
 from dsnet.phantom.cases import KEPT, Case, Plan
@@ -189,7 +189,7 @@ def with_letters(ingested: Made, folder: Path) -> Task:
     dataset.PixelData = pixels.tobytes()
     dataset.save_as(folder / "original")
     digest = PixelHash(header.read(dataset))
-    digest.add(pixels)
+    digest.add(Frame.of(pixels))
     return Task(
         Keys("P-1", "S-1", "I-1"),
         "F-1",

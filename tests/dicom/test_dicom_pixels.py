@@ -25,7 +25,7 @@ from support.ct_builder import THRESHOLDS, ct_slice
 
 from dsnet.dicom import header
 from dsnet.dicom.evidence import Evidence, Thresholds, examine, measure
-from dsnet.dicom.pixels import PixelError, codestream_size
+from dsnet.dicom.pixels import Frame, PixelError, codestream_size
 
 
 def evidence(dataset: Dataset) -> Evidence:
@@ -144,9 +144,8 @@ def test_padding_counts_nowhere(
     is_padding = (stored == corner) & (corner + intercept < -1024)
     if declared:
         is_padding |= (stored >= declared[0]) & (stored <= declared[1])
-    ends = int(stored.min()), int(stored.max())
     thresholds = Thresholds(metal_hu=intercept + offset + 2, cement_hu=intercept + offset - 1)
-    measured = measure(stored, ends, facts, declared, thresholds)
+    measured = measure(Frame.of(stored), facts, declared, thresholds)
     tissue = hu[~is_padding]
     if not tissue.size:
         assert math.isnan(measured.hu_min)

@@ -2,7 +2,6 @@ import math
 import sqlite3
 import stat
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -102,13 +101,13 @@ def test_faults_of_the_moment_are_not_kept(tmp_path: Path, files: list[ScannedFi
         for fault in (
             "no_permission", "io_error", "no_decoder", "too_large", "timeout", "memory_limit",
         ):  # fmt: skip
-            cache.add([(file, replace(read(Path(file.path)), fault=fault))])
+            cache.add([(file, read(Path(file.path))._replace(fault=fault))])
             assert known(cache, [file]) == []
         # An exception that nobody foresaw, and a process that died.
         for fault, name in (("unexpected_content", "KeyError"), ("decode_error", "SIGSEGV")):
-            cache.add([(file, replace(read(Path(file.path)), fault=fault, fault_class=name))])
+            cache.add([(file, read(Path(file.path))._replace(fault=fault, fault_class=name))])
             assert known(cache, [file]) == []
-        cache.add([(file, replace(read(Path(file.path)), fault="decode_error"))])
+        cache.add([(file, read(Path(file.path))._replace(fault="decode_error"))])
         assert known(cache, [file]) == [file.relative]
 
 

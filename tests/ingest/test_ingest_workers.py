@@ -25,7 +25,12 @@ def many(tmp_path: Path) -> list[ScannedFile]:
 
 
 def by_path(chunks: object) -> dict[str, Facts]:
-    return {file.relative: facts for chunk in chunks for file, facts in chunk}
+    """Return facts by path, their identifying values in an order that does not matter elsewhere."""
+    return {
+        file.relative: facts._replace(identifying=tuple(sorted(facts.identifying)))
+        for chunk in chunks
+        for file, facts in chunk
+    }
 
 
 def read_with(tmp_path: Path, *names: str, processes: int = 1, seconds: float = 60) -> list[Facts]:
