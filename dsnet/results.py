@@ -5,10 +5,14 @@ and JSON file below it and checks that they belong together; it needs no private
 data, so that it works on a pulled clone and on a cluster's node.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dsnet.errors import UserError
 from dsnet.files import read_json, sha256
@@ -357,8 +361,8 @@ def identify(
     folder: Path,
     private: Path,
     *,
-    marks: set[str],
-    uids: set[str],
+    marks: NDArray[np.int64],
+    uids: Iterable[str],
     phantom_seed: int | None,
 ) -> PrivateCohort:
     """Return the private side of the cohort that is being ingested into a results folder.
@@ -372,9 +376,9 @@ def identify(
         The results folder.
     private : Path
         The folder of the config key ``private``.
-    marks : set of str
+    marks : (marks,) int64 array
         `dsnet.private.image_marks` of the cohort folder.
-    uids : set of str
+    uids : iterable of str
         SOP Instance UIDs of all files of the cohort folder whose header can be read.
     phantom_seed : int or None
         What the cohort folder says of itself.

@@ -3,9 +3,16 @@
 Those of `dsnet.slice_tables` are named here, too.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
 import pandas as pd
 import pandera.pandas as pa
+from pyarrow import Table
+from pyarrow.parquet import ParquetWriter
 
+from dsnet.files import whole
 from dsnet.slice_tables import (
     BOX,
     CLASSES,
@@ -29,6 +36,7 @@ from dsnet.slice_tables import (
     STUDY_KEY,
     SUBSETS,
     SUPPRESSION_IOU,
+    check,
     is_leaky,
     read,
     table,
@@ -72,7 +80,38 @@ __all__ = [
     "is_leaky",
     "read",
     "write",
+    "writing",
 ]
+
+
+@contextmanager
+def writing(
+    schema: pa.DataFrameSchema, path: Path, *, mode: int = 0o644
+) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that adds rows to a Parquet file, for a table too large to be held whole.
+
+    Rows are checked as they come: that a key stands in one part alone is left to who reads them.
+
+    Parameters
+    ----------
+    schema : DataFrameSchema
+    path : Path
+    mode : int
+        Of the file, from its first byte on: 0o600 for one of the private folder.
+    """
+    with whole(path) as temporary, ExitStack() as writers:
+        writer: ParquetWriter | None = None
+
+        def add(frame: pd.DataFrame) -> None:
+            nonlocal writer
+            types = None if writer is None else writer.schema
+            part = Table.from_pandas(check(schema, frame), types, preserve_index=False)
+            if writer is None:
+                temporary.touch(mode)
+                writer = writers.enter_context(ParquetWriter(temporary, part.schema))
+            writer.write_table(part)
+
+        yield add
 
 
 def empty(schema: pa.DataFrameSchema) -> pd.DataFrame:

@@ -175,7 +175,7 @@ PREDICTIONS = table(
 
 def write(schema: pa.DataFrameSchema, frame: pd.DataFrame, path: Path) -> None:
     """Check `frame` against `schema` and write it whole, as CSV or Parquet by `path`'s suffix."""
-    checked = _check(schema, frame)
+    checked = check(schema, frame)
     if path.suffix == ".csv":
         write_csv(path, checked)
     else:
@@ -198,7 +198,7 @@ def read(schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
             remedy="run the workflow, which makes it first",
         )
     frame = _read_csv(schema, path) if path.suffix == ".csv" else pd.read_parquet(path)
-    return _check(schema, frame)
+    return check(schema, frame)
 
 
 def _read_csv(schema: pa.DataFrameSchema, path: Path) -> pd.DataFrame:
@@ -220,7 +220,14 @@ def _is_text(column: pa.Column) -> bool:
     return "str" in str(column.dtype)
 
 
-def _check(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
+def check(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the types of `schema`.
+
+    Raises
+    ------
+    UserError
+        If they are none of this table.
+    """
     try:
         return schema.validate(frame, lazy=False)
     except pandera.errors.SchemaError as error:

@@ -1,3 +1,4 @@
+import stat
 from pathlib import Path
 
 import pandas as pd
@@ -73,3 +74,27 @@ def test_a_cell_of_another_type_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"patients\.csv: .* but found something else") as caught:
         schemas.read(schemas.PATIENTS, path)
     assert "Thornabee" not in str(caught.value)
+
+
+def test_a_table_may_be_written_in_parts(tmp_path: Path) -> None:
+    rows, _ = cohort({}, UNREADABLE, {})
+    each = (rows.iloc[start : start + 1] for start in range(len(rows)))
+    write_parts(tmp_path / "parts.parquet", *each)
+    schemas.write(schemas.INDEX, rows, tmp_path / "whole.parquet")
+    parts, whole = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("parts", "whole"))
+    pd.testing.assert_frame_equal(parts, whole)
+    assert stat.S_IMODE((tmp_path / "parts.parquet").stat().st_mode) == 0o600
+
+
+def write_parts(path: Path, *parts: pd.DataFrame) -> None:
+    with schemas.writing(schemas.INDEX, path, mode=0o600) as add:
+        for part in parts:
+            add(part)
+
+
+def test_a_part_that_is_wrong_leaves_no_table(tmp_path: Path) -> None:
+    rows, _ = cohort({}, {})
+    path = tmp_path / "index.parquet"
+    with pytest.raises(UserError):
+        write_parts(path, rows, rows.assign(patient_key="0012345678"))
+    assert not list(tmp_path.iterdir())

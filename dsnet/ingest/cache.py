@@ -10,6 +10,8 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,9 @@ system or on the configured limits. Such files are read again in each run, as ar
 _READ_AGAIN = -1
 """Stands in place of a time that no file has."""
 
+_PAGES = "PRAGMA cache_size = -32768"
+"""KiB of the database in memory: SQLite's 2 MB do not hold the inner pages of a large cohort."""
+
 _COMMIT_S = 1.0
 """A durable commit takes up to 40 ms; a process that dies costs the reading of these seconds."""
 
@@ -79,7 +84,7 @@ _COLUMNS = pa.schema(
 
 
 _VALUES = pa.schema(
-    [("number", pa.int64()), *((name, pa.string()) for name in ("value", "kind", "form"))]
+    [("number", pa.int64()), ("value", pa.large_string()), ("kind", _REPEATED), ("form", _REPEATED)]
 )
 
 
@@ -106,11 +111,11 @@ class Cache:
     def keep_only(self, relatives: Collection[str]) -> None:
         """Forget files that are gone: there is no reason left to keep their identities."""
         cached = self._connection.execute("SELECT relative FROM files")
-        self._delete([relative for (relative,) in cached if relative not in relatives])
+        self.remove([relative for (relative,) in cached if relative not in relatives])
 
     def forget(self, relatives: Sequence[str]) -> None:
         """Forget some files, so that nothing of them is left in the cache's own file."""
-        self._delete(relatives)
+        self.remove(relatives)
         self._connection.execute("VACUUM")
 
     def count(self, relatives: Iterable[str]) -> int:
@@ -120,14 +125,13 @@ class Cache:
 
     def unread(self, files: Sequence[ScannedFile]) -> list[ScannedFile]:
         """Return those files whose facts are not known, or that have changed since."""
-        rows = self._connection.execute("SELECT relative, size, mtime_ns, settings FROM files")
-        known = {relative: (size, time_ns, used) for relative, size, time_ns, used in rows}
-        new = [
-            file
-            for file in files
-            if known.get(file.relative) != (file.size, file.mtime_ns, self._settings)
-        ]
-        self._has_orphans |= any(file.relative in known for file in new)
+        query = "SELECT size, mtime_ns, settings FROM files WHERE relative = ?"
+        new = []
+        for file in files:
+            known = self._connection.execute(query, (file.relative,)).fetchone()
+            if known != (file.size, file.mtime_ns, self._settings):
+                new.append(file)
+                self._has_orphans |= known is not None
         return new
 
     def add(self, facts: Iterable[tuple[ScannedFile, Facts]]) -> None:
@@ -155,20 +159,34 @@ class Cache:
         self._has_orphans = True  # of rows that were replaced
         self._connection.commit()
 
-    def facts(self) -> pd.DataFrame:
+    def facts(
+        self, columns: Sequence[str] = _COLUMNS.names, relatives: Iterable[str] | None = None
+    ) -> pd.DataFrame:
         """Return one row per file, by relative path.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Some of ``relative_path``, ``readable``, ``decoded``, and the attributes of `Facts`,
+            `Header` and `Evidence`, identifying values excepted.
+        relatives : iterable of str, optional
+            These files alone, in their order.
 
         Returns
         -------
         pandas.DataFrame
-            Columns ``relative_path``, ``readable``, ``decoded``, and the attributes of
-            `Facts`, `Header` and `Evidence`, identifying values excepted; texts that many files
-            share are categories.
+            Texts that many files share are categories.
         """
-        query = "SELECT relative, facts FROM files ORDER BY relative"
-        return _as_frame(map(_as_table, self._batches(query)))
+        query = "SELECT relative, facts FROM files "
+        if relatives is None:
+            batches = self._batches(query + "ORDER BY relative")
+        else:
+            query += "WHERE relative = ?"
+            found = [self._connection.execute(query, (one,)).fetchone() for one in relatives]
+            batches = iter([found])
+        return _as_frame([_as_table(batch, columns) for batch in chain(batches, [[]])])
 
-    def identifying(self, patients: "pd.Series[str]") -> pd.DataFrame:
+    def identifying(self, patients: "pd.Series[str]") -> pa.Table:
         """Return the identifying values of each patient.
 
         Parameters
@@ -178,8 +196,9 @@ class Cache:
 
         Returns
         -------
-        pandas.DataFrame
-            Columns value, kind, form and patient_key; rows may repeat.
+        pyarrow.Table
+            Columns value, kind, form and patient_key, all but the first one dictionaries; rows may
+            repeat.
         """
         codes, keys = pd.factorize(patients)
         pairs = [np.empty(0, np.int64)]
@@ -192,9 +211,12 @@ class Cache:
         of_patients, numbers = np.divmod(np.unique(np.concatenate(pairs)), 1 << 32)
         query = "SELECT number, text, kind, form FROM identifying ORDER BY number"
         values = pa.concat_tables([_VALUES.empty_table(), *map(_as_values, self._batches(query))])
+        values = values.unify_dictionaries().combine_chunks()
         ranks = np.searchsorted(values["number"].to_numpy(), numbers)
-        met: pd.DataFrame = values.drop_columns("number").take(ranks).to_pandas()
-        return met.assign(patient_key=keys.take(of_patients))
+        of_keys = pa.DictionaryArray.from_arrays(
+            of_patients.astype(np.int32), pa.array(map(str, keys), pa.string())
+        )
+        return values.drop_columns("number").take(ranks).append_column("patient_key", of_keys)
 
     def _row(self, file: ScannedFile, facts: Facts) -> tuple[object, ...]:
         time_ns = file.mtime_ns
@@ -217,7 +239,8 @@ class Cache:
             self._connection.execute("INSERT INTO identifying VALUES (?, ?, ?, ?)", row)
         return number
 
-    def _delete(self, relatives: Sequence[str]) -> None:
+    def remove(self, relatives: Sequence[str]) -> None:
+        """Remove some files, and the values that no file has any more."""
         rows = ((relative,) for relative in relatives)
         self._connection.executemany("DELETE FROM files WHERE relative = ?", rows)
         if relatives or self._has_orphans:
@@ -255,6 +278,7 @@ def open_cache(path: Path, settings: str = "") -> Iterator[Cache]:
         _make_tables(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(_OVERWRITE)
+        connection.execute(_PAGES)
         try:
             yield Cache(connection, settings)
         finally:
@@ -263,7 +287,8 @@ def open_cache(path: Path, settings: str = "") -> Iterator[Cache]:
 
 def facts_table(facts: Iterable[tuple[str, Facts]]) -> pd.DataFrame:
     """Return facts by relative path as a table, as `Cache.facts` does."""
-    return _as_frame([_as_table([(relative, _as_json(one)) for relative, one in facts])])
+    rows = [(relative, _as_json(one)) for relative, one in facts]
+    return _as_frame([_as_table(rows, _COLUMNS.names)])
 
 
 def _make_tables(path: Path) -> None:
@@ -277,17 +302,19 @@ def _as_json(facts: Facts) -> str:
     return json.dumps((own, facts.header, facts.evidence))
 
 
-def _as_table(rows: Sequence[tuple[str, str]]) -> pa.Table:
+def _as_table(rows: Sequence[tuple[str, str]], columns: Sequence[str]) -> pa.Table:
     """Return relative paths and their facts, as `_as_json` gives them, in columns."""
+    schema = pa.schema([_COLUMNS.field(name) for name in columns])
+    chosen = itemgetter(*map(_COLUMNS.get_field_index, columns))
     flat = []
     for relative, text in rows:
         own, head, evidence = json.loads(text)
         read = head is not None, evidence is not None
-        flat.append((relative, *read, *own, *(head or BLANK), *(evidence or NOTHING)))
-    columns = zip(*flat, strict=True)
+        flat.append(chosen((relative, *read, *own, *(head or BLANK), *(evidence or NOTHING))))
+    cells = zip(*flat, strict=True) if flat else [()] * len(schema)
     return pa.Table.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, _COLUMNS, strict=True)],
-        schema=_COLUMNS,
+        [pa.array(column, field.type) for column, field in zip(cells, schema, strict=True)],
+        schema=schema,
     )
 
 
@@ -297,7 +324,7 @@ def _as_values(rows: Sequence[tuple[int, str, str, str]]) -> pa.Table:
 
 
 def _as_frame(tables: Iterable[pa.Table]) -> pd.DataFrame:
-    whole = pa.concat_tables([_COLUMNS.empty_table(), *tables]).unify_dictionaries()
+    whole = pa.concat_tables(tables).unify_dictionaries()
     types = {pa.int64(): pd.Int64Dtype()}
     frame: pd.DataFrame = whole.to_pandas(types_mapper=types.get, self_destruct=True)
     return frame

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
-import pandera.pandas as pa
 from pyarrow import default_memory_pool
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -26,10 +25,17 @@ from dsnet.dicom.scan import ScannedFile, scan
 from dsnet.errors import UserError
 from dsnet.files import sha256, write_json, write_spreadsheet_csv
 from dsnet.ingest.cache import Cache, open_cache
-from dsnet.ingest.index import identifying_values, replaced_kernels, tables
+from dsnet.ingest.index import (
+    ARRANGED_BY,
+    AT_A_TIME,
+    arrange,
+    identifying_values,
+    replaced_kernels,
+    rows_of,
+)
 from dsnet.ingest.other_files import NotSearched, values_beside
 from dsnet.ingest.workers import read_all
-from dsnet.private import image_marks
+from dsnet.private import PrivateCohort, image_marks
 from dsnet.results import Source, identify
 from dsnet.step import run
 
@@ -71,31 +77,27 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
         read_new(files, cache, ingest)
         size_bytes = sum(file.size for file in files)
         del files  # of a million files a third of a gigabyte; facts and tables are more
-        facts = cache.facts()
+        facts = cache.facts((*ARRANGED_BY, "sop_instance_uid"))
         known = identify(
             source.parents[1],
             private,
-            marks=image_marks(facts["sop_instance_uid"].tolist(), facts["pixel_hash"].tolist()),
-            uids=set(facts.loc[facts["readable"], "sop_instance_uid"]),
+            marks=image_marks(facts["sop_instance_uid"], facts["pixel_hash"]),
+            uids=facts.loc[facts["readable"], "sop_instance_uid"],
             phantom_seed=folder.phantom_seed,
         )
-        rows, identities = tables(facts, known)
-        _write_private(schemas.MAP, identities, known.map_path)
-        # In the map, patients who withdrew have no paths.
-        kept = facts["relative_path"].isin(identities["relative_path"])
-        paths = facts.loc[kept, "relative_path"]
-        kernels = facts.loc[kept, ["kernel"]].assign(patient_key=identities["patient_key"])
-        del facts, identities
+        arranged = arrange(facts, known)
+        del facts
         default_memory_pool().release_unused()
-        schemas.write(schemas.INDEX, rows, index)
-        rows = rows[
-            ["file_key", "readable", "decoded", "fault", "fault_class", "fault_frame"]
-        ].copy()
-        cache.keep_only(set(paths))
-        of_headers = cache.identifying(kernels["patient_key"])
-    beside = values_beside(folder, paths)
-    met = identifying_values(of_headers, kernels, beside.values)
-    _write_private(schemas.IDENTIFYING, met, known.identifying_path)
+        rows, kernels = _write_rows(cache, arranged, known, index)
+        cache.remove(arranged.loc[arranged["withdrawn"], "relative_path"].tolist())
+        kept = arranged.loc[~arranged["withdrawn"], ["path_rank", "relative_path", "patient_key"]]
+        del arranged
+        kept = kept.sort_values("path_rank")
+        of_headers = cache.identifying(kept["patient_key"])
+    beside = values_beside(folder, kept["relative_path"])
+    with schemas.writing(schemas.IDENTIFYING, known.identifying_path, mode=0o600) as add:
+        for met in identifying_values(of_headers, kernels, beside.values):
+            add(met)
     not_searched = pd.DataFrame(beside.not_searched, columns=list(NotSearched._fields))
     _write_if_any(not_searched, known.folder / "not_searched.csv")
     _write_if_any(replaced_kernels(kernels["kernel"], known), known.folder / "kernels.csv")
@@ -120,9 +122,35 @@ def ingest(*, ingest: Ingest, cohort: Path, private: Path, index: Path, source: 
     check_unexpected(rows, ingest.max_unexpected)
 
 
-def _write_private(schema: pa.DataFrameSchema, frame: pd.DataFrame, path: Path) -> None:
-    schemas.write(schema, frame, path)
-    path.chmod(0o600)
+def _write_rows(
+    cache: Cache, arranged: pd.DataFrame, known: PrivateCohort, index: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write index and map, some rows at a time.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Some columns of the index.
+    kernels : pandas.DataFrame
+        As `identifying_values` takes it.
+    """
+    names = ["file_key", "readable", "decoded", "fault", "fault_class", "fault_frame"]
+    narrow, kernels = [], []
+    with (
+        schemas.writing(schemas.INDEX, index) as add_rows,
+        schemas.writing(schemas.MAP, known.map_path, mode=0o600) as add_identities,
+    ):
+        for start in range(0, len(arranged), AT_A_TIME):
+            some = arranged.iloc[start : start + AT_A_TIME]
+            facts = cache.facts(relatives=some["relative_path"])
+            rows, identities = rows_of(facts, some, known)
+            add_identities(identities)
+            add_rows(rows)
+            narrow.append(rows[names])
+            of_patients = facts[["kernel"]].astype(str)
+            of_patients["patient_key"] = some["patient_key"].to_numpy(str)
+            kernels.append(of_patients[~some["withdrawn"].to_numpy()].drop_duplicates())
+    return pd.concat(narrow), pd.concat(kernels)
 
 
 def _write_if_any(frame: pd.DataFrame, path: Path) -> None:

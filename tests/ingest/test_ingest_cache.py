@@ -40,7 +40,7 @@ def test_what_was_added_comes_back(tmp_path: Path, files: list[ScannedFile]) -> 
     with open_cache(tmp_path / "c", "s") as cache:
         assert known(cache, files) == ["a", "notes"]
         facts = cache.facts()
-        of_headers = cache.identifying(pd.Series(["P-1", ""]))
+        of_headers = cache.identifying(pd.Series(["P-1", ""])).to_pandas()
     for row, (file, one) in zip(facts.itertuples(), added, strict=True):
         assert (row.relative_path, row.fault) == (file.relative, one.fault)
         header, evidence = one.header or BLANK, one.evidence or NOTHING
@@ -61,7 +61,8 @@ def test_values_are_those_of_each_patient(tmp_path: Path) -> None:
         for file in files:  # one after the other, so that the first value comes again later
             cache.add(facts_of([file]))
     with open_cache(tmp_path / "c", "s") as cache:
-        met = cache.identifying(pd.Series(["P-1", "P-1", "P-2"])).query("kind == 'PatientID'")
+        met = cache.identifying(pd.Series(["P-1", "P-1", "P-2"])).to_pandas()
+    met = met[met["kind"] == "PatientID"]
     assert met[["value", "patient_key"]].to_numpy().tolist() == [["1", "P-1"], ["2", "P-2"]]
 
 

@@ -9,7 +9,7 @@ from support.ct_builder import ct_slice, read, save
 
 from dsnet import schemas
 from dsnet.dicom.scan import ScannedFile, scan
-from dsnet.ingest.cache import facts_table
+from dsnet.ingest.cache import facts_table, open_cache
 from dsnet.ingest.index import identifying_values, replaced_kernels, tables
 from dsnet.private import PrivateCohort
 
@@ -76,9 +76,11 @@ def test_a_kernel_that_may_be_a_name_is_replaced(tmp_path: Path) -> None:
     replaced = replaced_kernels(facts["kernel"], private)
     assert replaced.to_dict("records") == [{"kernel": placeholder, "text": "Thornabee"}]
     _, identities = tables(facts, private)
-    texts = facts[["kernel"]].assign(patient_key=identities["patient_key"])
-    none = pd.DataFrame(columns=list(schemas.IDENTIFYING.columns), dtype=str)
-    met = identifying_values(none, texts, [])
+    (patient_key,) = identities["patient_key"].unique()
+    texts = facts[["kernel"]].assign(patient_key=patient_key)
+    with open_cache(tmp_path / "cache") as cache:
+        none = cache.identifying(pd.Series([], dtype=str))
+    (met,) = identifying_values(none, texts, [])
     assert met.loc[met["value"] == "Thornabee", "kind"].tolist() == ["ConvolutionKernel"]
 
 

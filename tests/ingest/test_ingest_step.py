@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.ct_builder import ct_slice, save
@@ -16,7 +17,7 @@ from dsnet.config.cohort import Ingest
 from dsnet.dicom.reader import Facts
 from dsnet.dicom.scan import ScannedFile
 from dsnet.errors import UserError
-from dsnet.ingest import step, workers
+from dsnet.ingest import index, step, workers
 from dsnet.ingest.cache import Cache
 from dsnet.ingest.step import ingest
 from dsnet.private import PrivateCohort
@@ -67,11 +68,11 @@ def private_of(cohort: Path) -> PrivateCohort:
 
 
 def test_index_map_and_stamp(cohort: Path) -> None:
-    index = run(cohort)
+    rows = run(cohort)
     private = private_of(cohort)
     identities = private.read_map()
-    assert len(index) == len(identities) == 7
-    assert set(index["file_key"]) == set(identities["file_key"])
+    assert len(rows) == len(identities) == 7
+    assert set(rows["file_key"]) == set(identities["file_key"])
     assert set(identities["patient_id"]) == {"000123", "000456", ""}
     assert set(identities["ct_date"]) == {"2020-02-29", ""}
     source = json.loads((cohort.parent / "results" / "cohort" / "source.json").read_text())
@@ -103,6 +104,24 @@ def test_only_the_owner_may_enter_the_private_folder(cohort: Path) -> None:
     assert f'"{kernel}","Thornabee' in (private.folder / "kernels.csv").read_text()
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE(private.folder.stat().st_mode) == 0o700
+
+
+def test_tables_are_the_same_written_some_rows_at_a_time(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("IM1", "IM2"):  # of nobody, and of a patient whose pixels come in between
+        save(ct_slice(np.eye(8, dtype=int), PatientID=""), cohort / "dicom" / "x" / name)
+    (cohort / "dxa.csv").write_text("patient_id,exam_date\nCopied000123,\n")
+    run(cohort)
+    private = private_of(cohort)
+    paths = (private.map_path, private.identifying_path)
+    before = [Results(cohort.parent / "results").index, *map(pd.read_parquet, paths)]
+    for module in (index, step):
+        monkeypatch.setattr(module, "AT_A_TIME", 2)
+    after = [run(cohort), *map(pd.read_parquet, paths)]
+    for one, other in zip(before, after, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in paths] == [0o600] * 2
 
 
 def test_what_recurs_is_said_and_too_much_of_it_stops(
