@@ -29,6 +29,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from dsnet import slice_tables as schemas
 from dsnet.config.detector import Detector, Train, Variant
+from dsnet.detect.attention import attention_module
+from dsnet.detect.backbone import attention_channels, insert_attention
 from dsnet.detect.dataset import SliceDataset
 from dsnet.detect.device import replace_layers, this_machine
 from dsnet.detect.inference import detect, freeze
@@ -81,7 +83,7 @@ def measure(
     cuda = machine.device.type == "cuda"
     dataset = made_dataset(folder, arguments, config)
     ours = our_loop(config, attention, dataset, arguments)
-    theirs = reference_loop(config, dataset, arguments)
+    theirs = reference_loop(config, attention, dataset, arguments)
     loops = (ours, theirs)
     on_gpu = [gpu_facts(loop) if cuda else "-" for loop in loops]
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -181,11 +183,11 @@ def ours(config: Detector, attention: str, arguments: argparse.Namespace) -> Any
     return build(config, variant, size_px=size, pixel_mm=FIELD_MM / size)
 
 
-def reference(config: Detector, arguments: argparse.Namespace) -> Any:
-    """Return torchvision's detector with the same settings."""
+def reference(config: Detector, attention: str, arguments: argparse.Namespace) -> Any:
+    """Return torchvision's detector with the same settings and the same attention."""
     size, proposals = arguments.size_px, config.proposals
     edges = tuple((edge * size / FIELD_MM,) for edge in config.anchor_mm)
-    return fasterrcnn_resnet50_fpn(
+    network = fasterrcnn_resnet50_fpn(
         weights=None,
         weights_backbone=None,
         num_classes=1 + len(schemas.CLASSES),
@@ -199,15 +201,23 @@ def reference(config: Detector, arguments: argparse.Namespace) -> Any:
         box_batch_size_per_image=config.roi_samples,
         box_score_thresh=schemas.SCORE_FLOOR,
     )
+    variant = Variant.model_validate(f"resnet50/{attention}")
+    sites = attention_channels(variant.backbone, config.attention.sites)
+    modules = {
+        site: attention_module(variant.attention, channels, config.attention)
+        for site, channels in sites.items()
+    }
+    insert_attention(network.backbone, modules)
+    return network
 
 
 def reference_loop(
-    config: Detector, dataset: SliceDataset, arguments: argparse.Namespace
+    config: Detector, attention: str, dataset: SliceDataset, arguments: argparse.Namespace
 ) -> Callable[[int], None]:
     """Return what trains so many steps as torchvision's train_one_epoch does."""
     machine = this_machine(arguments.precision)
     device = machine.device
-    network = reference(config, arguments).to(device).train()
+    network = reference(config, attention, arguments).to(device).train()
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     optimizer = torch.optim.SGD(weights, lr=1e-3, momentum=0.9, weight_decay=1e-4)
     examples = [dataset[index] for index in range(len(dataset))]
@@ -248,7 +258,7 @@ def ms_of_detection(
     device = this_machine().device
     networks = (
         freeze(ours(config, attention, arguments).to(device)),
-        reference(config, arguments).to(device).eval(),
+        reference(config, attention, arguments).to(device).eval(),
     )
     seconds: tuple[list[float], list[float]] = ([], [])
     for index in range(5 + arguments.steps):

@@ -222,9 +222,10 @@ class Cache:
         time_ns = file.mtime_ns
         if facts.fault in _PASSING or facts.fault_class:
             time_ns = _READ_AGAIN
-        numbers = list(map(self._numbers.get, facts.identifying))
-        if None in numbers:
-            numbers = list(map(self._number, facts.identifying))
+        known = map(self._numbers.get, facts.identifying)
+        numbers = [
+            one or self._number(value) for one, value in zip(known, facts.identifying, strict=True)
+        ]
         blob = np.array(numbers, np.int32).tobytes()
         return file.relative, file.size, time_ns, self._settings, _as_json(facts), blob
 

@@ -17,13 +17,6 @@ from dsnet.dicom.vocabulary import is_kernel_name
 from dsnet.ingest.cache import facts_table
 from dsnet.private import Kind, PrivateCohort
 
-_IDENTITIES: dict[Kind, str] = {
-    "patient": "patient_id",
-    "study": "study_instance_uid",
-    "series": "series_instance_uid",
-    "image": "sop_instance_uid",
-}
-
 _KERNEL_LENGTH = 16
 
 AT_A_TIME = 50_000
