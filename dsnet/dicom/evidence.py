@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from scipy import ndimage
 
 from dsnet.dicom.elements import Elements
 from dsnet.dicom.header import Header
@@ -162,6 +161,8 @@ def _largest_mm2(mask: NDArray[np.bool_] | None, pixel_mm2: float) -> float:
     """Return the area of the largest 8-connected component, 0 where there is none."""
     if mask is None or not mask.any():
         return 0.0
+    from scipy import ndimage  # noqa: PLC0415 - loads slowly, and who reads no pixels does without
+
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     cropped = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     labels, _ = ndimage.label(cropped, _NEIGHBOURS_8)

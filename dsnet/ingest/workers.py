@@ -291,6 +291,8 @@ class _Packed(NamedTuple):
 
 def _serve(pipe: Connection, read: ReadFile, thresholds: Thresholds, limits: Limits) -> None:
     """Answer chunks of paths with facts, several files in a message; what a process does."""
+    import scipy.ndimage  # noqa: F401, PLC0415 - before memory is limited
+
     prepare()
     sent: dict[Value, int] = {}
     pipe.send([])
