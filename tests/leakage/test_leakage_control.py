@@ -74,7 +74,7 @@ def test_the_step_writes_mean_and_range_and_what_was_shuffled(tmp_path: Path) ->
         "split": tmp_path / "split.csv",
         "metrics": tmp_path / "metrics",
     }
-    run(control, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    run(control, argv=[word for name, value in named.items() for word in (f"--{name}", str(value))])
     made = json.loads((tmp_path / "metrics" / "nearest.json").read_text())
     assert made["cohort"] == "made up, labels shuffled by patient"
     assert (made["synthetic"], made["leaky"]) == (True, True)

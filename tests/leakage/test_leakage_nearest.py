@@ -61,7 +61,8 @@ def test_the_step_grades_the_test_subset_from_the_features_file(
         "metrics": tmp_path / "nearest.json",
     }
     run(
-        grade_nearest, [word for name, value in named.items() for word in (f"--{name}", str(value))]
+        grade_nearest,
+        argv=[word for name, value in named.items() for word in (f"--{name}", str(value))],
     )
     made = json.loads((tmp_path / "nearest.json").read_text())
     other = json.loads((tmp_path / "metrics" / "multinomial.json").read_text())

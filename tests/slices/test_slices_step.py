@@ -40,7 +40,7 @@ def test_command_line_stores_images_and_boxes(tmp_path: Path, make_cohort: MakeC
     cohort = make_cohort(5)
     paths = cohort.save(tmp_path / "results")
     named = [text for name, path in paths.items() for text in (f"--{name}", str(path))]
-    run(store_slices, ["--slices", PARAMS.model_dump_json(), "--dxa", "{}", *named])
+    run(store_slices, argv=["--slices", PARAMS.model_dump_json(), "--dxa", "{}", *named])
     store = SliceStore(paths["store"], paths["boxes"])
     by_hash = cohort.index.sort_values("pixel_hash")
     assert store.image_keys == by_hash["image_key"].tolist()

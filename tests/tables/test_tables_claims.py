@@ -40,7 +40,10 @@ def made(folder: Path, seeds: int) -> str:
         "speed": folder / "speed.json",
         "claims": folder / "claims.md",
     }
-    run(write_claims, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    run(
+        write_claims,
+        argv=[word for name, value in named.items() for word in (f"--{name}", str(value))],
+    )
     return (folder / "claims.md").read_text(encoding="utf-8")
 
 

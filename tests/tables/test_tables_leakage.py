@@ -58,7 +58,9 @@ def table(tmp_path: Path) -> pd.DataFrame:
         "detector": DETECTOR,
         "table": tmp_path / "leakage.csv",
     }
-    run(tabulate, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    run(
+        tabulate, argv=[word for name, value in named.items() for word in (f"--{name}", str(value))]
+    )
     return pd.read_csv(tmp_path / "leakage.csv")
 
 
