@@ -38,7 +38,7 @@ from dsnet.evaluate.metrics import (
     permuted_map,
 )
 from dsnet.evaluate.scene import Detections, Floats, Scene, Truth, best_first
-from dsnet.leakage.control import shuffles
+from dsnet.leakage.hu_models import shuffles
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS, SCORE_FLOOR
 
 SEEDS = 5

@@ -8,7 +8,7 @@ import pytest
 from dsnet import schemas
 from dsnet.config.cohort import Split
 from dsnet.config.evaluate import Evaluate, Leakage
-from dsnet.leakage.control import control, shuffles
+from dsnet.leakage.hu_models import control, shuffles
 from dsnet.leakage.trial import split_by_image
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS
 from dsnet.split.assign import assign_images

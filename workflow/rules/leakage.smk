@@ -136,7 +136,7 @@ rule nearest:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("leakage.nearest", "evaluation:evaluate"),
+        step=step("leakage.hu_models grade-nearest", "evaluation:evaluate"),
         files=files,
     shell:
         STEP
@@ -175,7 +175,7 @@ rule control:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "leakage.control",
+            "leakage.hu_models control",
             "params:leakage",
             "evaluation:evaluate",
             metrics=f"{RESULTS}/leakage/patient/shuffled/metrics/hu",
@@ -201,7 +201,7 @@ use rule control as leaky_control with:
         f"{BENCHMARKS}/leakage/LEAKY/shuffled/control.tsv"
     params:
         step=step(
-            "leakage.control",
+            "leakage.hu_models control",
             "params:leakage",
             "evaluation:evaluate",
             metrics=f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu",
