@@ -238,7 +238,7 @@ rule leakage:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "tables.leakage",
+            "tables.other_data tabulate-leakage",
             metrics=f"{RESULTS}/metrics",
             trials=f"{RESULTS}/leakage",
             detector=LEAKAGE_DETECTOR,
