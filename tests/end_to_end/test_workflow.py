@@ -93,7 +93,7 @@ CHANGED_SOURCE = {
     "dsnet/detect/attention.py": {"train", "predict", "evaluate", "speed", "table1"},
     "dsnet/slices/image.py": {"slices", *BEHIND},
     "dsnet/split/step.py": {"split", "slices", *BEHIND},
-    "dsnet/label/step.py": {"label", "split", "slices", *BEHIND},
+    "dsnet/label.py": {"label", "split", "slices", *BEHIND},
     "dsnet/exclude/step.py": {*COHORT_STEPS, *BEHIND},
     "dsnet/match/step.py": {"match", *COHORT_STEPS, *BEHIND},
     "dsnet/ingest/index.py": {"ingest", "match", *COHORT_STEPS, *BEHIND},
