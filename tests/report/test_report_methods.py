@@ -6,10 +6,10 @@ from support.made_results import Made
 
 from dsnet.evaluate import subgroups
 from dsnet.files import write_text
-from dsnet.report import methods_section as methods
-from dsnet.report.checklist import checklist
+from dsnet.report import methods
 from dsnet.report.counts import read_tables
 from dsnet.report.measured import column_meaning, read_result_tables
+from dsnet.report.methods import checklist
 from dsnet.results import Results
 from dsnet.tables import clinical, other_data
 

@@ -23,8 +23,8 @@ from dsnet.report.measured import (
     read_figures,
     read_result_tables,
 )
-from dsnet.report.methods_section import flat, read_records
-from dsnet.report.methods_section import settings as settings_of
+from dsnet.report.methods import flat, read_records
+from dsnet.report.methods import settings as settings_of
 from dsnet.report.step import report
 from dsnet.results import Results
 from dsnet.tables import clinical, detectors, literature, other_data
