@@ -32,7 +32,7 @@ from dsnet.report.measured import (
 from dsnet.report.methods import environment, flat, paragraph, read_records, settings
 from dsnet.results import Json, Results
 from dsnet.schemas import BOX, CLASSES
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.slices.thumbnails import RULE, choose, picture, showable
 from dsnet.source_digest import commit
 from dsnet.step import run

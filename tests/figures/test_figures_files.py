@@ -34,7 +34,7 @@ from dsnet.figures.curves import (
 from dsnet.figures.detections import Chosen, strip, write_figure4
 from dsnet.figures.trainings import write_forest, write_learning, write_patients
 from dsnet.schemas import BOX, CLASSES
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.tables import Entry
 
 pytestmark = pytest.mark.slow

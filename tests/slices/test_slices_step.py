@@ -20,10 +20,9 @@ from dsnet.dicom import reader
 from dsnet.dicom.evidence import Thresholds
 from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.slices import step
+from dsnet.slices import SliceStore, step
 from dsnet.slices.image import Outcome, Task
 from dsnet.slices.step import store_slices
-from dsnet.slices.store import SliceStore
 from dsnet.step import run
 
 pytestmark = pytest.mark.slow
