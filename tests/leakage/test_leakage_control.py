@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
+from dsnet.baseline.controls import control, shuffles
 from dsnet.config.cohort import Split
 from dsnet.config.evaluate import Evaluate, Leakage
-from dsnet.leakage.hu_models import control, shuffles
-from dsnet.leakage.trial import split_by_image
+from dsnet.leakage import split_by_image
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS
 from dsnet.split.assign import assign_images
 from dsnet.step import run

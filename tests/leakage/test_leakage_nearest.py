@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
+from dsnet.baseline.controls import fit_nearest, grade_nearest
 from dsnet.baseline.step import class_indices, class_probability, grade
 from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.leakage.hu_models import fit_nearest, grade_nearest
 from dsnet.schemas import CLASSES, FEATURES_HU
 from dsnet.step import run
 

@@ -15,7 +15,7 @@ from dsnet.config.evaluate import Leakage
 from dsnet.detect.dataset import SliceDataset
 from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.leakage.trial import prepare, shuffled
+from dsnet.leakage import prepare, shuffled
 from dsnet.schemas import CLASSES, LEVELS, is_leaky
 from dsnet.split.assign import overlap
 from dsnet.step import run

@@ -1,15 +1,14 @@
 """HU models that remember, and HU models that learn shuffled labels, many times over.
 
-The class of the most similar training vertebra (``python -m dsnet.leakage.hu_models
-grade-nearest``): a model that only remembers. Nobody needs it to grade bone. It shows what memory
-is worth: where a patient's other slices are in training it retrieves them, and with them the label,
-true or shuffled.
+``python -m dsnet.baseline.controls grade-nearest``: the class of the most similar training
+vertebra. A model that only remembers; nobody needs it to grade bone. It shows what memory is worth:
+where a patient's other slices are in training it retrieves them, and with them the label, true or
+shuffled.
 
-Shuffled labels (``python -m dsnet.leakage.hu_models control``): under a split by patient the
-training labels are shuffled among the patients of each subset, and the test labels stay: on average
-nothing can be learnt. Under a split by image the labels of all patients are shuffled, those of the
-test subset with them: such labels are unrelated to bone, and all that can be learnt is who the
-patient is.
+``python -m dsnet.baseline.controls control``: under a split by patient the training labels are
+shuffled among the patients of each subset, and the test labels stay: on average nothing can be
+learnt. Under a split by image the labels of all patients are shuffled, those of the test subset
+with them: such labels are unrelated to bone, and all that can be learnt is who the patient is.
 """
 
 from collections.abc import Callable
@@ -38,7 +37,7 @@ from dsnet.evaluate.intervals import COVERAGE, estimate
 from dsnet.evaluate.provenance import read_provenance
 from dsnet.evaluate.scene import Floats
 from dsnet.files import write_json
-from dsnet.leakage.trial import shuffled, shuffled_within
+from dsnet.leakage import shuffled, shuffled_within
 from dsnet.schemas import BOX, FEATURES, FEATURES_HU, SLICES
 from dsnet.step import run
 
