@@ -18,7 +18,7 @@ from dsnet.errors import UserError
 from dsnet.evaluate.grading import level_profiles
 from dsnet.files import read_json, sha256, write_json
 from dsnet.schemas import CLASSES, LEVELS, SLICES, SPLIT, is_leaky
-from dsnet.split.assign import assign_images, most_severe, overlap
+from dsnet.split import assign_images, most_severe, overlap
 from dsnet.step import run
 
 TRIALS = ("LEAKY/true", "patient/shuffled")

@@ -49,7 +49,7 @@ from dsnet.private import PrivateCohort, new_cohort_id
 from dsnet.results import SOURCE, Results
 from dsnet.schemas import CLASSES
 from dsnet.slices.step import build, store_tasks
-from dsnet.split.assign import assign_patients, describe_patients
+from dsnet.split import assign_patients, describe_patients
 from dsnet.start.faults import Checked, Weight, sorted_faults
 
 _LISTED: Final = 6

@@ -11,7 +11,7 @@ from dsnet.config.cohort import Split
 from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.leakage import split_by_image
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS
-from dsnet.split.assign import assign_images
+from dsnet.split import assign_images
 from dsnet.step import run
 
 PATIENTS, SLICES_EACH = 36, 1

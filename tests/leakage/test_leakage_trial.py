@@ -17,7 +17,7 @@ from dsnet.errors import UserError
 from dsnet.files import sha256
 from dsnet.leakage import prepare, shuffled
 from dsnet.schemas import CLASSES, LEVELS, is_leaky
-from dsnet.split.assign import overlap
+from dsnet.split import overlap
 from dsnet.step import run
 
 
