@@ -334,7 +334,7 @@ def record(
     """
     entries = [read_entry(name, metrics, "metrics", "curves") for name in variants]
     for entry in entries:
-        shown = entry.percents({name: name for name in ("map", "recall", "accuracy")})
+        shown = entry.percents({name: name for name in HEADLINE})
         write_json(folder / f"{_column(entry.name)}.json", shown)
     histories = {
         name: schemas.read(schemas.HISTORY, models / name / f"seed{seeds[0]}" / "history.csv")
