@@ -67,6 +67,14 @@ def test_every_rule_names_a_step_of_its_module() -> None:
         assert name in steps if len(steps) > 1 else not name, step
 
 
+def test_a_module_of_several_steps_is_run_by_its_own_rules_alone() -> None:
+    """What is cheap shares a module (docs/adr/0009): a change of it runs nothing else again."""
+    shared = {step for step, name in NAMED if name}
+    for step in STEPS:
+        others = {f"{one.removeprefix('dsnet.').replace('.', '/')}.py" for one in shared - {step}}
+        assert others.isdisjoint(names(step)), step
+
+
 def test_templates_and_scripts_belong_to_their_package() -> None:
     assert "report/templates/report.css" in names("dsnet.report.step")
     assert "report/templates/report.css" not in names("dsnet.ingest.step")
