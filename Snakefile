@@ -51,7 +51,7 @@ onstart:
 
 onsuccess:
     # Not at the top: it loads pandas, which no other part of the workflow needs.
-    from dsnet.tables.recorded import collect_benchmarks
+    from dsnet.tables.detectors import collect_benchmarks
 
     collect_benchmarks(Path(BENCHMARKS), Path(f"{RESULTS}/benchmarks.csv"))
 

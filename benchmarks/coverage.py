@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dsnet.baseline.controls import shuffles
 from dsnet.config.evaluate import Evaluate, Leakage
 from dsnet.evaluate.average_precision import ap50
 from dsnet.evaluate.calibration import CALIBRATION, calibration, calibration_error
@@ -38,7 +39,6 @@ from dsnet.evaluate.metrics import (
     permuted_map,
 )
 from dsnet.evaluate.scene import Detections, Floats, Scene, Truth, best_first
-from dsnet.leakage.control import shuffles
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS, SCORE_FLOOR
 
 SEEDS = 5

@@ -22,7 +22,7 @@ print(json.dumps(facts))
 def modules() -> list[str]:
     """Return the modules that rules run."""
     rules = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("workflow/rules/*.smk"))
-    return sorted({f"dsnet.{name}" for name in re.findall(r'step\(\s*"([\w.]+)"', rules)})
+    return sorted({f"dsnet.{name}" for name in re.findall(r'step\(\s*"([\w.]+)[" ]', rules)})
 
 
 def main() -> None:

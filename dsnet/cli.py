@@ -18,7 +18,7 @@ from dsnet.config.load import CONFIG, Config, ConfigFile, read_config
 from dsnet.errors import UserError, failure_lines, read_failures
 from dsnet.results import SOURCE, Results
 from dsnet.step import reporting
-from dsnet.use.commands import COMMANDS
+from dsnet.use import COMMANDS
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -1,5 +1,7 @@
 """Running one step of the pipeline from the shell: ``python -m dsnet.<package>.step --name value``.
 
+A module of several steps takes the name of one: ``python -m dsnet.<package>.<module> step ...``.
+
 A step is a function whose keyword parameters are the files it reads and writes (`Path` or
 `list[Path]`), plain values (`str`, `int`, lists and literals of them) and sections of the config
 (pydantic models, passed as JSON). `run` makes the command line from the signature, so that a step
@@ -28,8 +30,10 @@ from dsnet.files import cannot_write, write_text
 _PACKAGE = Path(__file__).parent
 
 
-def run(step: Callable[..., str | None], argv: list[str] | None = None) -> None:
-    """Call `step` with arguments taken from the command line; print the notice that it returns.
+def run(*steps: Callable[..., str | None], argv: list[str] | None = None) -> None:
+    """Call a step with arguments taken from the command line; print the notice that it returns.
+
+    Of several steps, the first argument names one: its function, with dashes for underscores.
 
     With ``--log FILE`` the step's wall time and notice, or its error, go to that file, too: the
     terminal stays the step's own, so that progress bars work under Snakemake. ``--code`` is
@@ -45,7 +49,8 @@ def run(step: Callable[..., str | None], argv: list[str] | None = None) -> None:
     step prints ends in a log. They are withheld unless ``DSNET_DEBUG`` is set (``dsnet --debug``).
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(help=inspect.getdoc(step))(_command(step))
+    for step in steps:
+        app.command(help=inspect.getdoc(step))(_command(step))
     try:
         app(args=argv)
     except SystemExit as ended:  # typer ends the process after success, too

@@ -11,7 +11,7 @@ from snakemake.utils import update_config
 from dsnet.config.cohort import Criteria
 from dsnet.config.load import Config, check_yaml, load
 from dsnet.errors import UserError
-from dsnet.report.methods_section import settings as settings_of
+from dsnet.report.methods import settings as settings_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "config"

@@ -20,7 +20,7 @@ def test_a_step_of_the_workflow_leaves_its_error_with_private_detail(
     monkeypatch.setenv(errors.FAILURES, str(errors.failures_file(private)))
     for _ in range(2):
         with pytest.raises(SystemExit):
-            step.run(fail, ["--log", str(tmp_path / "match.log")])
+            step.run(fail, argv=["--log", str(tmp_path / "match.log")])
     assert "Example" not in capsys.readouterr().err
     kept = errors.read_failures(private)
     assert [failure.private for failure in kept] == ["Mrs Example"] * 2
@@ -40,7 +40,7 @@ def test_a_step_alone_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv(errors.FAILURES, raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        step.run(fail, [])
+        step.run(fail, argv=[])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,7 +55,7 @@ def test_a_notice_goes_to_terminal_and_log(
     def work() -> str:
         return "3 patient IDs nearly equal another one."
 
-    step.run(work, ["--log", str(tmp_path / "log")])
+    step.run(work, argv=["--log", str(tmp_path / "log")])
     assert capsys.readouterr().err == "dsnet: 3 patient IDs nearly equal another one.\n"
     assert (tmp_path / "log").read_text(encoding="utf-8").splitlines()[1].startswith("3 patient")
 

@@ -16,13 +16,16 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(dsnet.__file__).parent
 RULES = ROOT.parent / "workflow" / "rules"
-STEPS = sorted(
+NAMED = sorted(
     {
-        f"dsnet.{module}"
+        (f"dsnet.{module}", name)
         for path in RULES.glob("*.smk")
-        for module in re.findall(r'\bstep\(\s*"([\w.]+)"', path.read_text(encoding="utf-8"))
+        for module, name in re.findall(
+            r'\bstep\(\s*"([\w.]+) ?([\w-]*)"', path.read_text(encoding="utf-8")
+        )
     }
 )
+STEPS = sorted({module for module, _ in NAMED})
 
 IMPORTED = """
 import importlib, json, sys
@@ -54,6 +57,22 @@ def test_the_closure_holds_all_that_is_really_imported() -> None:
 def test_every_rule_depends_on_the_module_that_it_runs() -> None:
     for step in STEPS:
         assert f"{step.removeprefix('dsnet.').replace('.', '/')}.py" in names(step)
+
+
+def test_every_rule_names_a_step_of_its_module() -> None:
+    for step, name in NAMED:
+        path = ROOT.parent.joinpath(*step.split(".")).with_suffix(".py")
+        (call,) = re.findall(r"^    run\(([\w, ]+)\)$", path.read_text(encoding="utf-8"), re.M)
+        steps = [one.strip().replace("_", "-") for one in call.split(",")]
+        assert name in steps if len(steps) > 1 else not name, step
+
+
+def test_a_module_of_several_steps_is_run_by_its_own_rules_alone() -> None:
+    """What is cheap shares a module (docs/adr/0009): a change of it runs nothing else again."""
+    shared = {step for step, name in NAMED if name}
+    for step in STEPS:
+        others = {f"{one.removeprefix('dsnet.').replace('.', '/')}.py" for one in shared - {step}}
+        assert others.isdisjoint(names(step)), step
 
 
 def test_templates_and_scripts_belong_to_their_package() -> None:

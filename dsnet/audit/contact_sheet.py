@@ -21,7 +21,7 @@ from dsnet.evaluate.provenance import data_note
 from dsnet.files import whole, write_csv, write_text
 from dsnet.results import Results
 from dsnet.schemas import CLASSES, LEVELS
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.slices.thumbnails import bone_window
 from dsnet.step import run
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dsnet.config.evaluate import Baseline
 from dsnet.evaluate.scene import Flags, Floats
 from dsnet.schemas import BOX, FEATURES, FEATURES_HU
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 
 MIN_PIXELS = 9
 """Fewer pixels in core or rim are no measurement."""

@@ -33,7 +33,7 @@ from dsnet.evaluate.scene import Floats, Integers, scene
 from dsnet.evaluate.step import metrics_of
 from dsnet.files import write_json
 from dsnet.schemas import BOX, CLASSES, FEATURES, FEATURES_HU, PREDICTIONS, SCORE_FLOOR, SUBSETS
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.step import run
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from dsnet import slice_tables as schemas
 from dsnet.config.detector import Window
 from dsnet.errors import UserError
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 
 Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """From an image in HU, float32 (height, width), and its boxes to others of the same shapes."""

@@ -20,7 +20,7 @@ from dsnet.config.detector import Window
 from dsnet.evaluate.provenance import data_note, read_grid, read_provenance
 from dsnet.figures import BLACK, CLASS_LOOKS, Caption, panels, save, styled
 from dsnet.schemas import BOX, CLASSES
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.step import run
 from dsnet.tables import title_of
 

@@ -19,7 +19,7 @@ from dsnet.detect.weights import load_trained
 from dsnet.evaluate.intervals import estimate
 from dsnet.evaluate.provenance import read_grid
 from dsnet.files import write_json
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.step import run
 
 Seconds = NDArray[np.float64]

@@ -10,13 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from dsnet.audit.explain import count_of, remedy
+from dsnet.audit.explain import remedy
 from dsnet.config.load import Config
 from dsnet.files import write_text
 from dsnet.match.patients import near_misses_sentence
@@ -30,10 +29,10 @@ from dsnet.report.measured import (
     read_figures,
     read_result_tables,
 )
-from dsnet.report.methods_section import flat, paragraph, read_records, settings
+from dsnet.report.methods import environment, flat, paragraph, read_records, settings
 from dsnet.results import Json, Results
 from dsnet.schemas import BOX, CLASSES
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.slices.thumbnails import RULE, choose, picture, showable
 from dsnet.source_digest import commit
 from dsnet.step import run
@@ -164,19 +163,6 @@ def render(tables: Tables, config: Config, embedded: Json | None, content: Json)
             script=Markup("\n").join(_resource(name) for name in SCRIPTS),
         )
     )
-
-
-def environment() -> jinja2.Environment:
-    """Return the templates; a name without a value is an error, text is escaped."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("dsnet.report"),
-        autoescape=jinja2.select_autoescape(("html.jinja",), default_for_string=False),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"number": "{:,}".format, "count_of": count_of, "words": words}
-    return made
 
 
 def _resource(name: str) -> Markup:

@@ -16,7 +16,7 @@ from dsnet.dicom import header as dicom_header
 from dsnet.dicom import pixels, reader
 from dsnet.dicom.elements import Elements, split
 from dsnet.dicom.pixels import PixelError
-from dsnet.slices.store import AIR_HU
+from dsnet.slices import AIR_HU
 
 BODY_HU = -300.0
 """Fat and all that is denser lies above, lung, foam and air below."""

@@ -8,7 +8,7 @@ from dsnet import schemas
 from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.files import write_json
-from dsnet.split.assign import describe_patients
+from dsnet.split import describe_patients
 from dsnet.split.step import prove, split_table
 from dsnet.step import run
 

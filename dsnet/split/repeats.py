@@ -14,7 +14,7 @@ from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.files import read_json, sha256, write_json
 from dsnet.schemas import SPLIT, is_leaky
-from dsnet.split.assign import assign_patients, describe_patients
+from dsnet.split import assign_patients, describe_patients
 from dsnet.split.step import split_table
 from dsnet.step import run
 
@@ -86,7 +86,7 @@ def fewer_training_patients(
     split : DataFrame
         `schemas.SPLIT`.
     order : Series of str
-        By patient key, as `dsnet.split.assign.describe_patients` returns it: the first ones stay.
+        By patient key, as `dsnet.split.describe_patients` returns it: the first ones stay.
     share : float
         Of the training patients of each class.
     """

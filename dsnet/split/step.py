@@ -15,7 +15,7 @@ from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.files import write_json
 from dsnet.schemas import CLASSES, LEAKY, SUBSETS, is_leaky
-from dsnet.split.assign import (
+from dsnet.split import (
     assign_images,
     assign_patients,
     describe_images,

@@ -35,8 +35,7 @@ from dsnet.exclude.step import apply_criteria, exclusions_table, ledger_table
 from dsnet.ingest.cache import facts_table
 from dsnet.ingest.index import replaced_kernels, tables
 from dsnet.ingest.workers import read_all
-from dsnet.label.step import included_files, label_boxes
-from dsnet.match.decisions import decisions_table, read_review
+from dsnet.label import included_files, label_boxes
 from dsnet.match.patients import (
     History,
     UnmatchedId,
@@ -45,11 +44,12 @@ from dsnet.match.patients import (
     patients_table,
     read_clinical,
 )
+from dsnet.match.step import decisions_table, read_review
 from dsnet.private import PrivateCohort, new_cohort_id
 from dsnet.results import SOURCE, Results
 from dsnet.schemas import CLASSES
 from dsnet.slices.step import build, store_tasks
-from dsnet.split.assign import assign_patients, describe_patients
+from dsnet.split import assign_patients, describe_patients
 from dsnet.start.faults import Checked, Weight, sorted_faults
 
 _LISTED: Final = 6

@@ -114,7 +114,7 @@ def write_claims(
     metrics : Path
         Folder of ``{backbone}/{attention}.json`` and ``hu/....json``.
     differences, leakage : Path
-        As `dsnet.evaluate.compare` and `dsnet.tables.leakage` write them.
+        As `dsnet.evaluate.compare` and `dsnet.tables.other_data` write them.
     speed : Path
         As `dsnet.inference.speed` writes it.
     claims : Path

@@ -22,7 +22,7 @@ from torch.nn import functional
 from dsnet.config.detector import Train
 from dsnet.detect.dataset import Example, SliceDataset
 from dsnet.slice_tables import CLASSES
-from dsnet.slices.store import AIR_HU
+from dsnet.slices import AIR_HU
 
 _LOADING_THREADS = 4
 

@@ -7,7 +7,7 @@ from support.made_results import tables_of, write_results
 from dsnet import schemas
 from dsnet.audit.contact_sheet import REVIEW_COLUMNS, write_review_list
 from dsnet.errors import UserError
-from dsnet.match.decisions import read_review
+from dsnet.match.step import read_review
 from dsnet.results import Results
 
 

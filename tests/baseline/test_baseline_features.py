@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dsnet.baseline.features import annotated, best_boxes, detected, measure, region
 from dsnet.config.evaluate import Baseline
 from dsnet.schemas import BOX, CLASSES, FEATURES_HU
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 
 BOX_HERE = np.array([20.0, 24.0, 54.0, 48.0])
 

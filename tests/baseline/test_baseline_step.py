@@ -39,7 +39,7 @@ def graded(ellipses: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     made = outputs(tmp_path_factory.mktemp("graded"))
     sections = {"params": THEIRS.model_dump_json(), "evaluation": FEW.model_dump_json()}
     named = {**sections, **ellipses.paths(), **made}
-    run(grade, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    run(grade, argv=[word for name, value in named.items() for word in (f"--{name}", str(value))])
     return made
 
 

@@ -18,7 +18,7 @@ from support.made_annotations import (
 )
 
 from dsnet import schemas
-from dsnet.cohort.annotations.annotation import Annotation, Source
+from dsnet.cohort.annotations import Annotation, Source
 from dsnet.cohort.annotations.collect import collect, match, used
 from dsnet.cohort.annotations.image_files import ImageFiles
 from dsnet.config.cohort import Annotations

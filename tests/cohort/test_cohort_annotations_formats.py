@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.made_annotations import COLUMNS, ROWS, WRITERS, Boxes, collected, images, key, written
 
-from dsnet.cohort.annotations.annotation import LEVEL_NAMES, VERSE, level_of
+from dsnet.cohort.annotations import LEVEL_NAMES, VERSE, level_of
 from dsnet.errors import UserError
 from dsnet.schemas import BOX, LEVELS
 

@@ -16,7 +16,7 @@ import torch
 from support.random_scenes import make_scene
 from support.scratch import ROOT, clone
 
-from dsnet.cohort.annotations.annotation import Source
+from dsnet.cohort.annotations import Source
 from dsnet.config.cohort import Exclude
 from dsnet.config.detector import AttentionOptions, Detector, Variant
 from dsnet.detect import attention, backbone, model

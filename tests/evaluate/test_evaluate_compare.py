@@ -62,7 +62,7 @@ def compared(files: dict[str, Path], *seeds: int) -> pd.DataFrame:
     words += [word for variant in VARIANTS for word in ("--variants", variant)]
     words += [word for seed in seeds for word in ("--seeds", str(seed))]
     words += [word for flag, path in files.items() for word in (f"--{flag}", str(path))]
-    run(compare, words)
+    run(compare, argv=words)
     return pd.read_csv(files["differences"])
 
 

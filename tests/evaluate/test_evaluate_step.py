@@ -160,7 +160,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
 def test_step_writes_the_metrics(files: dict[str, Path]) -> None:
     words = [word for flag, path in files.items() for word in (f"--{flag}", str(path))]
     seeds = ["--seeds", "0", "--seeds", "1"]
-    run(evaluate, ["--params", FEW.model_dump_json(), *seeds, *words])
+    run(evaluate, argv=["--params", FEW.model_dump_json(), *seeds, *words])
     made = json.loads(files["metrics"].read_text())
     assert made["cohort"] == "made up"
     assert made["synthetic"] is True

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dsnet import schemas
 from dsnet.figures.detections import Chosen, choose, core_hu
 from dsnet.schemas import BOX, CLASSES, LEVELS
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 
 SIZE_PX = 16
 BOX_PX = (4.0, 4.0, 12.0, 12.0)

@@ -32,11 +32,9 @@ from dsnet.figures.curves import (
     write_curves,
 )
 from dsnet.figures.detections import Chosen, strip, write_figure4
-from dsnet.figures.forest import write_forest
-from dsnet.figures.learning import write_learning
-from dsnet.figures.patients import write_patients
+from dsnet.figures.trainings import write_forest, write_learning, write_patients
 from dsnet.schemas import BOX, CLASSES
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.tables import Entry
 
 pytestmark = pytest.mark.slow

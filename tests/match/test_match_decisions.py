@@ -7,7 +7,7 @@ from support.made_index import UNREADABLE, cohort, key
 from dsnet import schemas
 from dsnet.cohort.spreadsheet import Row
 from dsnet.errors import UserError
-from dsnet.match.decisions import Decision, decisions_table
+from dsnet.match.step import Decision, decisions_table
 
 ROWS: list[dict[str, Any]] = [{}, {"uid": "1.2.7"}, {"patient": 2, "series": 5}, {"uid": "1.2.7"}]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dsnet.errors import UserError
-from dsnet.match.decisions import read_review
+from dsnet.match.step import read_review
 
 HEADER = "scope,id,decision,code,reason,reviewer,date\n"
 

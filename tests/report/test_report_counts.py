@@ -8,9 +8,9 @@ import pytest
 from support.made_results import Made, make_tables, tables_of
 
 from dsnet.errors import UserError
-from dsnet.report.checklist import checklist
 from dsnet.report.counts import check_sums, read_tables, stages, subset_counts, words
 from dsnet.report.diagram import draw, flow_diagram
+from dsnet.report.methods import checklist
 from dsnet.results import Results
 
 

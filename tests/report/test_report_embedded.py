@@ -11,7 +11,7 @@ from support.made_results import Made
 
 from dsnet import schemas
 from dsnet.report.step import Gallery, column, embed, gallery, keys, patient_table
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 from dsnet.slices.thumbnails import EDGE_PX
 
 

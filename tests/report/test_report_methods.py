@@ -4,15 +4,14 @@ from pathlib import Path
 import pytest
 from support.made_results import Made
 
-from dsnet.baseline import agreement
 from dsnet.evaluate import subgroups
 from dsnet.files import write_text
-from dsnet.report import methods_section as methods
-from dsnet.report.checklist import checklist
+from dsnet.report import methods
 from dsnet.report.counts import read_tables
 from dsnet.report.measured import column_meaning, read_result_tables
+from dsnet.report.methods import checklist
 from dsnet.results import Results
-from dsnet.tables import clinical, external
+from dsnet.tables import clinical, other_data
 
 SIZE = {
     "method": "Faster R-CNN+ResNet50",
@@ -58,12 +57,12 @@ R = {"cohort": "internal", "test_patients": "19", "r": "0.71", "bias": "0.1", "l
 TABLES = {
     "sample_size": (clinical.SAMPLE_SIZE, [SIZE, RILEY]),
     "decision": (clinical.DECISION, [NET]),
-    "agreement": (agreement.COLUMNS, [{**R, "upper_limit": "2.2"}]),
+    "agreement": (clinical.AGREEMENT, [{**R, "upper_limit": "2.2"}]),
     "subgroups": (
         subgroups.COLUMNS,
         [GROUP, {**GROUP, "group": "male", "group_patients": "hidden", "map": ""}],
     ),
-    "external": (external.COLUMNS, [{**NORTH, "cohort": "internal"}, NORTH]),
+    "external": (other_data.EXTERNAL, [{**NORTH, "cohort": "internal"}, NORTH]),
 }
 
 
@@ -139,5 +138,5 @@ def test_without_tables_nothing_is_claimed(made: Made) -> None:
 
 def test_new_columns_have_meanings() -> None:
     bare = {"method", "value", "low", "high", "r"}
-    for columns in (clinical.DECISION, clinical.SAMPLE_SIZE, agreement.COLUMNS):
+    for columns in (clinical.DECISION, clinical.SAMPLE_SIZE, clinical.AGREEMENT):
         assert [name for name in columns if not column_meaning(name) and name not in bare] == []

@@ -9,7 +9,6 @@ from support.made_results import Made, make, make_tables, tables_of, write_map, 
 from typer.testing import CliRunner
 
 from dsnet import schemas
-from dsnet.baseline import agreement
 from dsnet.cli import app
 from dsnet.config.load import Config
 from dsnet.config.output import FIGURES
@@ -24,11 +23,11 @@ from dsnet.report.measured import (
     read_figures,
     read_result_tables,
 )
-from dsnet.report.methods_section import flat, read_records
-from dsnet.report.methods_section import settings as settings_of
+from dsnet.report.methods import flat, read_records
+from dsnet.report.methods import settings as settings_of
 from dsnet.report.step import report
 from dsnet.results import Results
-from dsnet.tables import clinical, detectors, external, leakage, literature, repeats
+from dsnet.tables import clinical, detectors, literature, other_data
 
 pytestmark = pytest.mark.slow
 
@@ -272,14 +271,14 @@ def test_headlines_are_columns_of_the_table_that_is_written(name: str) -> None:
         "table2": detectors.COLUMNS,
         "table3": literature.COLUMNS,
         "differences": compare.COLUMNS,
-        "leakage": leakage.COLUMNS,
-        "agreement": agreement.COLUMNS,
+        "leakage": other_data.LEAKAGE,
+        "agreement": clinical.AGREEMENT,
         "decision": clinical.DECISION,
         "sample_size": clinical.SAMPLE_SIZE,
         "subgroups": subgroups.COLUMNS,
-        "external": external.COLUMNS,
-        "repeats": repeats.COLUMNS,
-        "learning_curve": repeats.COLUMNS,
+        "external": other_data.EXTERNAL,
+        "repeats": other_data.REPEATS,
+        "learning_curve": other_data.REPEATS,
     }[name]
     derived = {"detector", "box_ap50"}
     assert {column.name for column in HEADLINES[name]} - derived <= set(written)

@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dsnet.slices import AIR_HU
 from dsnet.slices.image import Axis, Grid, Turn, _opened, body_centre_mm
-from dsnet.slices.store import AIR_HU
 
 SPACING = st.floats(0.2, 3.0)
 AXES = st.builds(

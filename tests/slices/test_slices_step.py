@@ -20,10 +20,9 @@ from dsnet.dicom import reader
 from dsnet.dicom.evidence import Thresholds
 from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.slices import step
+from dsnet.slices import SliceStore, step
 from dsnet.slices.image import Outcome, Task
 from dsnet.slices.step import store_slices
-from dsnet.slices.store import SliceStore
 from dsnet.step import run
 
 pytestmark = pytest.mark.slow
@@ -40,7 +39,7 @@ def test_command_line_stores_images_and_boxes(tmp_path: Path, make_cohort: MakeC
     cohort = make_cohort(5)
     paths = cohort.save(tmp_path / "results")
     named = [text for name, path in paths.items() for text in (f"--{name}", str(path))]
-    run(store_slices, ["--slices", PARAMS.model_dump_json(), "--dxa", "{}", *named])
+    run(store_slices, argv=["--slices", PARAMS.model_dump_json(), "--dxa", "{}", *named])
     store = SliceStore(paths["store"], paths["boxes"])
     by_hash = cohort.index.sort_values("pixel_hash")
     assert store.image_keys == by_hash["image_key"].tolist()

@@ -8,7 +8,7 @@ import pytest
 from dsnet import schemas
 from dsnet.errors import UserError
 from dsnet.schemas import BOX
-from dsnet.slices.store import SliceStore
+from dsnet.slices import SliceStore
 
 ROWS = [
     (0, "a", "L1", (1.0, 2.0, 3.0, 4.5), "normal"),

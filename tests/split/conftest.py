@@ -11,7 +11,7 @@ from support.made_index import GOOD, typed
 from dsnet import schemas
 from dsnet.config.cohort import Split
 from dsnet.schemas import CLASSES, LEVELS
-from dsnet.split.assign import (
+from dsnet.split import (
     assign_images,
     assign_patients,
     describe_images,

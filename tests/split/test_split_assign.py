@@ -12,7 +12,7 @@ from support.made_index import GOOD
 from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.schemas import CLASSES, SUBSETS, is_leaky
-from dsnet.split.assign import (
+from dsnet.split import (
     apportion,
     assign_patients,
     describe_patients,

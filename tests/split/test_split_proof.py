@@ -7,7 +7,7 @@ import pytest
 from dsnet.config.cohort import Split
 from dsnet.errors import UserError
 from dsnet.schemas import SUBSETS
-from dsnet.split.assign import overlap
+from dsnet.split import overlap
 from dsnet.split.step import check, prove, split_table
 
 

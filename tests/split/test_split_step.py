@@ -30,7 +30,7 @@ def arguments(files: dict[str, Path], params: Split) -> list[str]:
 
 
 def test_command_line_writes_split_and_proof(files: dict[str, Path]) -> None:
-    run(split_cohort, arguments(files, Split()))
+    run(split_cohort, argv=arguments(files, Split()))
     split = schemas.read(schemas.SPLIT, files["split"])
     boxes = schemas.read(schemas.LABELS, files["labels"])
     assert sorted(split["image_key"]) == sorted(set(boxes["image_key"]))
@@ -44,24 +44,24 @@ def test_command_line_writes_split_and_proof(files: dict[str, Path]) -> None:
 
 
 def test_rows_in_another_order_give_the_same_bytes(files: dict[str, Path]) -> None:
-    run(split_cohort, arguments(files, Split()))
+    run(split_cohort, argv=arguments(files, Split()))
     before = files["split"].read_bytes(), files["proof"].read_bytes()
     for schema, name in ((schemas.LABELS, "labels"), (schemas.INDEX, "index")):
         schemas.write(schema, schemas.read(schema, files[name]).iloc[::-1], files[name])
-    run(split_cohort, arguments(files, Split()))
+    run(split_cohort, argv=arguments(files, Split()))
     assert (files["split"].read_bytes(), files["proof"].read_bytes()) == before
 
 
 def test_a_leaking_import_is_refused_and_nothing_written(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(split_cohort, arguments(files, Split()))
+    run(split_cohort, argv=arguments(files, Split()))
     table = schemas.read(schemas.SPLIT, files["split"])[["patient_key", "subset"]]
     imported = files["split"].with_name("subsets.csv")
     table.drop_duplicates().to_csv(imported, index=False)
     params = Split(file=imported)
     before = files["split"].read_bytes()
-    run(split_cohort, arguments(files, params))
+    run(split_cohort, argv=arguments(files, params))
     assert files["split"].read_bytes() == before
     proof = json.loads(files["proof"].read_text(encoding="utf-8"))
     assert (proof["source"], proof["seed"]) == ("imported", None)
@@ -76,7 +76,7 @@ def test_a_leaking_import_is_refused_and_nothing_written(
     index.loc[index["patient_key"] == key["test"], "study_key"] = study
     schemas.write(schemas.INDEX, index, files["index"])
     with pytest.raises(SystemExit):
-        run(split_cohort, arguments(files, params))
+        run(split_cohort, argv=arguments(files, params))
     assert "expected no study in both subsets, but found 1" in capsys.readouterr().err
     assert not files["split"].exists()
     assert not files["proof"].exists()

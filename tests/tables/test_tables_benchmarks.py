@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from dsnet.tables.recorded import collect_benchmarks
+from dsnet.tables.detectors import collect_benchmarks
 
 HEADER = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
 

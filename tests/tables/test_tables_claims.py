@@ -11,7 +11,7 @@ from dsnet.config.evaluate import Evaluate
 from dsnet.evaluate.compare import COLUMNS
 from dsnet.evaluate.step import metrics_of
 from dsnet.step import run
-from dsnet.tables import Entry, leakage
+from dsnet.tables import Entry, other_data
 from dsnet.tables.claims import OTHER_TABLES, claims_text, write_claims
 
 DIFFERENCE = {"backbone": "resnet50", "attention": "ds", "statistic": "map", "role": "primary"}
@@ -28,7 +28,7 @@ def made(folder: Path, seeds: int) -> str:
     p = {"p": 0.012, "p_holm": 0.036} if seeds > 1 else {"p": None, "p_holm": None}
     row = {**DIFFERENCE, "difference": 5.26, "low": -1.0, "high": 11.0, **p}
     pd.DataFrame([row]).reindex(columns=list(COLUMNS)).to_csv(folder / "differences.csv")
-    cells: dict[str, Any] = dict.fromkeys(leakage.COLUMNS, "x")
+    cells: dict[str, Any] = dict.fromkeys(other_data.LEAKAGE, "x")
     cells |= {"value": 33.3, "low": 30, "high": 40, "verdict": "not above chance"}
     pd.DataFrame([cells]).to_csv(folder / "leakage.csv")
     named = {
@@ -40,7 +40,10 @@ def made(folder: Path, seeds: int) -> str:
         "speed": folder / "speed.json",
         "claims": folder / "claims.md",
     }
-    run(write_claims, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    run(
+        write_claims,
+        argv=[word for name, value in named.items() for word in (f"--{name}", str(value))],
+    )
     return (folder / "claims.md").read_text(encoding="utf-8")
 
 
@@ -96,7 +99,7 @@ def test_the_evaluation_writes_what_claims_are_made_of() -> None:
     entry = Entry("vgg16/ds", {**provenance, **metrics_of([scene, scene], [0, 1], few)})
     differences = pd.DataFrame([], columns=list(COLUMNS))
     text = claims_text(
-        [entry], differences, pd.DataFrame([], columns=list(leakage.COLUMNS)), timing("vgg16/ds")
+        [entry], differences, pd.DataFrame([], columns=list(other_data.LEAKAGE)), timing("vgg16/ds")
     )
     assert text.count("| VGG16+DS |") == 5
     assert "patients and trainings (2 seeds)" in text

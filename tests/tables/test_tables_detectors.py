@@ -203,7 +203,7 @@ def test_runs_from_the_shell(results: Results) -> None:
         ("summary", "two.json"),
     ):
         words += [f"--{flag}", str(results.folder / name)]
-    run(tabulate, words)
+    run(tabulate, argv=words)
     table = pd.read_csv(results.folder / "two.csv")
     assert list(table.columns) == list(COLUMNS)
     assert table["attention"].tolist() == ["ds", "se"]

@@ -5,7 +5,7 @@ import pytest
 from support.made_tables import report, statistic, write
 
 from dsnet.errors import UserError
-from dsnet.tables.external import PLAIN, side_by_side
+from dsnet.tables.other_data import PLAIN, tabulate_external
 
 
 def made(value: float, patients: int, **more: object) -> dict[str, object]:
@@ -16,7 +16,7 @@ def made(value: float, patients: int, **more: object) -> dict[str, object]:
 
 
 def tabulate(folder: Path) -> pd.DataFrame:
-    side_by_side(
+    tabulate_external(
         variants=["resnet50/ds"],
         cohorts=["north"],
         metrics=folder / "metrics",

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from dsnet.step import run
-from dsnet.tables.leakage import COLUMNS, STATISTICS, Result, tabulate, verdict
+from dsnet.tables.other_data import LEAKAGE, LEAKAGE_STATISTICS, Result, tabulate_leakage, verdict
 
 DETECTOR = "mobilenet_v2/none"
 
@@ -17,7 +17,7 @@ METHODS = {"bootstrap": "percentile bootstrap", "shuffles": "quantiles over 20 s
 def report(
     value: float, spread: float, *, leaky: bool, detector: bool, shuffled: bool = False
 ) -> dict[str, Any]:
-    names = STATISTICS if detector else STATISTICS[3:]
+    names = LEAKAGE_STATISTICS if detector else LEAKAGE_STATISTICS[3:]
     method = "shuffles" if shuffled and not detector else "bootstrap"
     values = {"value": value, "low": value - spread, "high": value + spread, "method": method}
     counts = {"normal": 4, "osteopenia": 3, "osteoporosis": 3}
@@ -58,12 +58,15 @@ def table(tmp_path: Path) -> pd.DataFrame:
         "detector": DETECTOR,
         "table": tmp_path / "leakage.csv",
     }
-    run(tabulate, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    run(
+        tabulate_leakage,
+        argv=[word for name, value in named.items() for word in (f"--{name}", str(value))],
+    )
     return pd.read_csv(tmp_path / "leakage.csv")
 
 
 def test_rows_and_columns(table: pd.DataFrame) -> None:
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(LEAKAGE)
     assert len(table) == 2 * 4 * 4 + 3 * 7
     assert table["method"].unique().tolist() == [
         "HU multinomial",

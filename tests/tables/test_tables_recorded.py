@@ -7,7 +7,7 @@ from support.made_tables import report, write
 
 from dsnet import schemas
 from dsnet.schemas import CLASSES
-from dsnet.tables.recorded import record
+from dsnet.tables.detectors import record
 
 VARIANTS = ["resnet50/none", "resnet50/ds"]
 CURVE = {"recall": [0.5, 1.0], "precision": [0.9, 0.6]}

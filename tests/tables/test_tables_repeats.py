@@ -6,7 +6,7 @@ import pytest
 from support.made_tables import report, write
 
 from dsnet import schemas
-from dsnet.tables.repeats import tabulate
+from dsnet.tables.other_data import tabulate_repeats
 
 DETECTOR = "mobilenet_v2/none"
 
@@ -30,7 +30,7 @@ def test_each_variation_has_its_row_and_splits_their_spread(tmp_path: Path, summ
     values = {"": 0.5, "repeats/split1": 0.7, "repeats/split2": 0.9}
     for number, (folder, value) in enumerate(values.items()):
         made(tmp_path / folder, value, 10 + number)
-    tabulate(
+    tabulate_repeats(
         detector=DETECTOR,
         variations=["split1", "split2"],
         metrics=tmp_path / "metrics",

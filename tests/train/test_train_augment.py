@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dsnet.config.detector import Train
-from dsnet.slices.store import AIR_HU
+from dsnet.slices import AIR_HU
 from dsnet.train.data import augment, flip, rotate
 
 EVERYTHING = Train(rotation_deg=15, scale_fraction=0.2, noise_hu=20, shift_hu=30)

@@ -80,7 +80,9 @@ rule agreement:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("baseline.agreement", results=RESULTS, cohorts=list(CONFIG.external)),
+        step=step(
+            "tables.clinical agree", results=RESULTS, cohorts=list(CONFIG.external)
+        ),
         files=files,
     shell:
         STEP

@@ -196,15 +196,16 @@ def step(module, *sections, wildcards=(), **values):
     A plain param, so that Snakemake records it: the rule runs again when its sections of the
     config, its values or the digest of its source change.
 
-    `module` is below the package, such as ``split.step``; `sections` are sections of the config,
-    passed under their own names or, as ``option:section``, under another one; `wildcards` are those
-    that the step has parameters for. A value may hold wildcards in braces, or be a function of its
-    key and the job's wildcards.
+    `module` is below the package, such as ``split.step``, with the step's name behind it where it
+    holds several: ``tables.clinical agree``. `sections` are sections of the config, passed under
+    their own names or, as ``option:section``, under another one; `wildcards` are those that the
+    step has parameters for. A value may hold wildcards in braces, or be a function of its key and
+    the job's wildcards.
     """
-    name = f"dsnet.{module}"
+    name, *step_name = f"dsnet.{module}".split()
 
     def command(wildcards_of_job):
-        words = [name, f"--code={source_digest(name)}"]
+        words = [name, *step_name, f"--code={source_digest(name)}"]
         for section in sections:
             option, _, key = section.rpartition(":")
             words += options(option or key, SECTIONS[key])

@@ -234,7 +234,7 @@ rule external:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "tables.external",
+            "tables.other_data tabulate-external",
             variants=EXTERNAL_METHODS,
             cohorts=list(CONFIG.external),
             metrics=f"{RESULTS}/metrics",

@@ -51,7 +51,7 @@ rule forest:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "figures.forest",
+            "figures.trainings write-forest",
             variants=DETECTORS,
             seeds=SEEDS,
             models=f"{RESULTS}/models",
@@ -116,7 +116,7 @@ rule learning:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "figures.learning",
+            "figures.trainings write-learning",
             variants=DETECTORS,
             seeds=SEEDS,
             models=f"{RESULTS}/models",
@@ -141,7 +141,7 @@ rule patients:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("figures.patients", folder=f"{RESULTS}/figures"),
+        step=step("figures.trainings write-patients", folder=f"{RESULTS}/figures"),
         files=files,
     shell:
         STEP

@@ -13,7 +13,7 @@ rule label:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("label.step", "label"),
+        step=step("label", "label"),
         files=files,
     shell:
         STEP

@@ -37,9 +37,7 @@ rule trial:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step(
-            "leakage.trial", "params:leakage", "splitting:split", wildcards=("trial",)
-        ),
+        step=step("leakage", "params:leakage", "splitting:split", wildcards=("trial",)),
         files=files,
     shell:
         STEP
@@ -136,7 +134,7 @@ rule nearest:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("leakage.nearest", "evaluation:evaluate"),
+        step=step("baseline.controls grade-nearest", "evaluation:evaluate"),
         files=files,
     shell:
         STEP
@@ -175,7 +173,7 @@ rule control:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "leakage.control",
+            "baseline.controls control",
             "params:leakage",
             "evaluation:evaluate",
             metrics=f"{RESULTS}/leakage/patient/shuffled/metrics/hu",
@@ -201,7 +199,7 @@ use rule control as leaky_control with:
         f"{BENCHMARKS}/leakage/LEAKY/shuffled/control.tsv"
     params:
         step=step(
-            "leakage.control",
+            "baseline.controls control",
             "params:leakage",
             "evaluation:evaluate",
             metrics=f"{RESULTS}/leakage/LEAKY/shuffled/metrics/hu",
@@ -238,7 +236,7 @@ rule leakage:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "tables.leakage",
+            "tables.other_data tabulate-leakage",
             metrics=f"{RESULTS}/metrics",
             trials=f"{RESULTS}/leakage",
             detector=LEAKAGE_DETECTOR,

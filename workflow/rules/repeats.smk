@@ -113,7 +113,7 @@ rule repeats:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "tables.repeats",
+            "tables.other_data tabulate-repeats",
             detector=LEAKAGE_DETECTOR,
             variations=REPEATED_SPLITS,
             metrics=f"{RESULTS}/metrics",
@@ -144,7 +144,7 @@ use rule repeats as learning_curve with:
         f"{BENCHMARKS}/learning_curve.tsv"
     params:
         step=step(
-            "tables.repeats",
+            "tables.other_data tabulate-repeats",
             detector=LEAKAGE_DETECTOR,
             variations=TRAINING_SHARES,
             metrics=f"{RESULTS}/metrics",

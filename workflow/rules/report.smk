@@ -65,7 +65,7 @@ rule checklist:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("report.checklist", "config", results=RESULTS),
+        step=step("report.methods", "config", results=RESULTS),
         files=files,
     shell:
         STEP

@@ -17,7 +17,7 @@ rule table1:
     conda:
         "../envs/dsnet.yaml"
     params:
-        step=step("tables.detectors", variants=TABLE1, seeds=SEEDS, **FOLDERS),
+        step=step("tables.detectors tabulate", variants=TABLE1, seeds=SEEDS, **FOLDERS),
         files=files,
     shell:
         STEP
@@ -40,7 +40,7 @@ use rule table1 as table2 with:
     benchmark:
         f"{BENCHMARKS}/table2.tsv"
     params:
-        step=step("tables.detectors", variants=TABLE2, seeds=SEEDS, **FOLDERS),
+        step=step("tables.detectors tabulate", variants=TABLE2, seeds=SEEDS, **FOLDERS),
         files=files,
 
 
@@ -64,7 +64,7 @@ rule recorded:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "tables.recorded",
+            "tables.detectors record",
             variants=TABLE1,
             seeds=SEEDS,
             folder=f"{RESULTS}/recorded",
@@ -160,7 +160,9 @@ rule clinical:
         "../envs/dsnet.yaml"
     params:
         step=step(
-            "tables.clinical", variants=CLINICAL_METHODS, metrics=f"{RESULTS}/metrics"
+            "tables.clinical tabulate",
+            variants=CLINICAL_METHODS,
+            metrics=f"{RESULTS}/metrics",
         ),
         files=files,
     shell:

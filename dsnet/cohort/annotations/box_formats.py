@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
-from dsnet.cohort.annotations.annotation import (
+from dsnet.cohort.annotations import (
     Annotation,
     Edges,
     Source,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dsnet.cohort.annotations.annotation import (
+from dsnet.cohort.annotations import (
     IGNORE,
     NO_EDGES,
     Annotation,

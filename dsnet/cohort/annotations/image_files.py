@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from dsnet.cohort.annotations.annotation import Annotation, UnmatchedError
+from dsnet.cohort.annotations import Annotation, UnmatchedError
 from dsnet.cohort.annotations.mask_geometry import Slices, grouped
 
 _PICTURE_SUFFIXES = frozenset(

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from dsnet.cohort.annotations.annotation import LEVEL_NAMES, VERSE, Source, level_of
+from dsnet.cohort.annotations import LEVEL_NAMES, VERSE, Source, level_of
 from dsnet.cohort.annotations.mask_geometry import Body, Floats, bodies, without_suffix
 from dsnet.config.cohort import Annotations
 from dsnet.dicom.reader import quiet

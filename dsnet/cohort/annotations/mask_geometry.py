@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dsnet.cohort.annotations.annotation import Edges, Source, UnmatchedError
+from dsnet.cohort.annotations import Edges, Source, UnmatchedError
 
 Floats = NDArray[np.float64]
 Voxels = NDArray[np.bool_]

@@ -17,7 +17,7 @@ from typing import Final
 import pandas as pd
 import yaml
 
-from dsnet.cohort.annotations.annotation import (
+from dsnet.cohort.annotations import (
     NO_EDGES,
     Annotation,
     Edges,

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
+from dsnet.baseline.controls import fit_nearest, grade_nearest
 from dsnet.baseline.step import class_indices, class_probability, grade
 from dsnet.config.evaluate import Baseline, Evaluate
 from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.leakage.nearest import fit_nearest, grade_nearest
 from dsnet.schemas import CLASSES, FEATURES_HU
 from dsnet.step import run
 
@@ -61,7 +61,8 @@ def test_the_step_grades_the_test_subset_from_the_features_file(
         "metrics": tmp_path / "nearest.json",
     }
     run(
-        grade_nearest, [word for name, value in named.items() for word in (f"--{name}", str(value))]
+        grade_nearest,
+        argv=[word for name, value in named.items() for word in (f"--{name}", str(value))],
     )
     made = json.loads((tmp_path / "nearest.json").read_text())
     other = json.loads((tmp_path / "metrics" / "multinomial.json").read_text())

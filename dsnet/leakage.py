@@ -1,9 +1,9 @@
-"""The data of one trial: ``python -m dsnet.leakage.trial``.
+"""The data of one trial of the leakage experiment: ``python -m dsnet.leakage``.
 
-A trial is the same slices, under another split or under other training labels. It keeps boxes,
-split and digest in a folder of its own and takes the slice store as it is, so that every step runs
-on it as on the cohort. Everything that comes from a split by image lies below a folder called
-LEAKY.
+What a split by image adds to the figures, and what shuffled labels give, is measured. A trial is
+the same slices, under another split or under other training labels. It keeps boxes, split and
+digest in a folder of its own and takes the slice store as it is, so that every step runs on it as
+on the cohort. Everything that comes from a split by image lies below a folder called LEAKY.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from dsnet.errors import UserError
 from dsnet.evaluate.grading import level_profiles
 from dsnet.files import read_json, sha256, write_json
 from dsnet.schemas import CLASSES, LEVELS, SLICES, SPLIT, is_leaky
-from dsnet.split.assign import assign_images, most_severe, overlap
+from dsnet.split import assign_images, most_severe, overlap
 from dsnet.step import run
 
 TRIALS = ("LEAKY/true", "patient/shuffled")

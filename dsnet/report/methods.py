@@ -1,17 +1,24 @@
-"""What a methods section says: records of the trainings, settings, and sentences from the tables.
+"""What a methods section says, and ``python -m dsnet.report.methods``: CLAIM and TRIPOD+AI.
 
-Each function that returns a sentence returns "" where its table was not made.
+Records of the trainings, settings, and sentences from the tables, which page and checklists share;
+and a draft of both reporting checklists. Each function that returns a sentence returns "" where its
+table was not made.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from dsnet.audit.explain import count_of
 from dsnet.config.load import FOLDERS, Config
 from dsnet.errors import UserError
-from dsnet.report.counts import Tables, subset_counts
-from dsnet.report.measured import Format, ResultTable, format_cell, in_words
+from dsnet.files import write_text
+from dsnet.report.counts import Tables, read_tables, subset_counts, words
+from dsnet.report.measured import Format, ResultTable, format_cell, in_words, read_result_tables
 from dsnet.results import Json, Results
+from dsnet.step import run
 from dsnet.tables import title_of
 
 PUBLISHED = ("none", "paper", "imagenet", "coco")
@@ -36,8 +43,8 @@ def read_records(results: Results) -> list[Json]:
     """
     records = []
     here = results.slices_sha256 if (results.cohort / "slices.json").exists() else ""
-    for run in results.runs():
-        name = f"models/{run}/manifest.json"
+    for training in results.runs():
+        name = f"models/{training}/manifest.json"
         try:
             records.append(_record(results.json(name), here))
         except KeyError as error:
@@ -275,3 +282,130 @@ def _figure(row: Mapping[str, str], name: str, kind: Format = "decimal") -> str:
         format_cell(row.get(f"{name}{bound}", ""), kind) for bound in ("", "_low", "_high")
     )
     return f"{value} ({low} to {high})" if "-" not in (value, low, high) else value
+
+
+def environment() -> jinja2.Environment:
+    """Return the templates; a name without a value is an error, text is escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("dsnet.report"),
+        autoescape=jinja2.select_autoescape(("html.jinja",), default_for_string=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": "{:,}".format, "count_of": count_of, "words": words}
+    return made
+
+
+_MEASURES = ("map", "recall", "accuracy")
+
+
+def checklist(*, config: Config, results: Path, checklist: Path) -> None:
+    """Write the checklists with what the run's own records say, and blanks for the rest.
+
+    Parameters
+    ----------
+    config : Config
+    results : Path
+        The results folder: the cohort's tables, and those tables and trainings that exist.
+    checklist : Path
+        Written: Markdown. Items are paraphrased; their wording is that of the publications named.
+
+    Raises
+    ------
+    UserError
+        If a table is missing, is not what its step writes, or counts something else than another.
+    """
+    read = Results(results)
+    tables = read_tables(read)
+    proof = read.split_proof if tables.split_made else None
+    reported, _ = read_result_tables(read)
+    records = read_records(read)
+    text = (
+        environment()
+        .get_template("checklist.md.jinja")
+        .render(
+            tables=tables,
+            flow=tables.flow,
+            config=config,
+            proof=proof,
+            removed=_removed(tables.flow),
+            subsets=_subsets(tables),
+            performance=_performance(reported),
+            sample_size=sample_size(reported),
+            subgroups=subgroups(reported),
+            fairness=subgroups(reported, ("sex", "age")),
+            external=external(reported),
+            clinical=clinical(reported),
+            paragraph=paragraph(tables, config, proof, reported),
+            training=_training(records),
+            used=_used(config, records),
+            published=PUBLISHED,
+        )
+    )
+    write_text(checklist, text)
+
+
+def _removed(flow: Json) -> str:
+    acting = [step for step in flow["steps"] if any(step["removed"].values())]
+    return "; ".join(
+        f"{words(step['slug'])}: {count_of(step['removed']['files'], 'file')}, "
+        f"{count_of(step['removed']['patients'], 'patient')}"
+        for step in acting
+    )
+
+
+def _subsets(tables: Tables) -> str:
+    return "; ".join(
+        f"{subset}: {count_of(rows['all'][0], 'patient')}, {count_of(rows['all'][1], 'image')} ("
+        + ", ".join(f"{name} {count[0]}" for name, count in rows.items() if name != "all")
+        + ")"
+        for subset, rows in subset_counts(tables).items()
+    )
+
+
+def _performance(reported: list[ResultTable]) -> str:
+    """Return the measures of Table 1, "" where it was not made."""
+    lines = []
+    for row in rows_of(reported, "table1"):
+        measured = [f"{name} {_with_interval(row, name)}" for name in _MEASURES if name in row]
+        lines.append(f"{row['backbone']} + {row['attention']}: {', '.join(measured)} %")
+    return "; ".join(lines)
+
+
+def _with_interval(row: Mapping[str, str], name: str) -> str:
+    """Return a figure of a CSV row with its interval, as both are written there.
+
+    Examples
+    --------
+    >>> _with_interval({"map": "70.1", "map_low": "60", "map_high": "80"}, "map")
+    '70.1 (60 to 80)'
+    """
+    low, high = row.get(f"{name}_low", ""), row.get(f"{name}_high", "")
+    return f"{row[name]} ({low} to {high})" if row[name] and low and high else row[name]
+
+
+def _used(config: Config, records: list[Json]) -> Json:
+    """Return the settings that the trainings record, those of the config where there is none."""
+    if records:
+        seeds = sorted({record["seed"] for record in records})
+        return {**records[0]["settings"], "grid": records[0]["grid"], "seeds": seeds}
+    values = config.model_dump(mode="json")
+    return {**values, "grid": values["slices"], "seeds": values["train"]["seeds"]}
+
+
+def _training(records: list[Json]) -> Json | None:
+    """Return what all trainings share, and how many there were; None where there was none."""
+    if not records:
+        return None
+    distinct = {
+        name: ", ".join(sorted({str(record[name]) for record in records}))
+        for name in ("commit", "device", "precision", "data")
+    }
+    versions = ", ".join(f"{name} {version}" for name, version in records[0]["versions"].items())
+    minutes = sum(record["minutes"] for record in records)
+    return {**distinct, "count": len(records), "versions": versions, "minutes": f"{minutes:.0f}"}
+
+
+if __name__ == "__main__":
+    run(checklist)

@@ -8,7 +8,7 @@ from scipy import stats
 from support.made_index import key
 
 from dsnet import schemas
-from dsnet.baseline.agreement import agree, agreement, patient_scores
+from dsnet.tables.clinical import agree, agreement, patient_scores
 
 
 def test_figures_are_those_of_other_libraries() -> None:

@@ -11,7 +11,7 @@ from support.made_index import key, typed
 from dsnet import schemas
 from dsnet.config.cohort import Label
 from dsnet.errors import UserError
-from dsnet.label.step import label, label_boxes, who_class
+from dsnet.label import label, label_boxes, who_class
 from dsnet.schemas import BOX, CLASSES
 
 T_SCORES = st.decimals(-10, 10, places=2)

@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from dsnet import schemas
+from dsnet.baseline.controls import control, shuffles
 from dsnet.config.cohort import Split
 from dsnet.config.evaluate import Evaluate, Leakage
-from dsnet.leakage.control import control, shuffles
-from dsnet.leakage.trial import split_by_image
+from dsnet.leakage import split_by_image
 from dsnet.schemas import CLASSES, FEATURES_HU, LEVELS
-from dsnet.split.assign import assign_images
+from dsnet.split import assign_images
 from dsnet.step import run
 
 PATIENTS, SLICES_EACH = 36, 1
@@ -74,7 +74,7 @@ def test_the_step_writes_mean_and_range_and_what_was_shuffled(tmp_path: Path) ->
         "split": tmp_path / "split.csv",
         "metrics": tmp_path / "metrics",
     }
-    run(control, [word for name, value in named.items() for word in (f"--{name}", str(value))])
+    run(control, argv=[word for name, value in named.items() for word in (f"--{name}", str(value))])
     made = json.loads((tmp_path / "metrics" / "nearest.json").read_text())
     assert made["cohort"] == "made up, labels shuffled by patient"
     assert (made["synthetic"], made["leaky"]) == (True, True)

@@ -15,9 +15,9 @@ from dsnet.config.evaluate import Leakage
 from dsnet.detect.dataset import SliceDataset
 from dsnet.errors import UserError
 from dsnet.files import sha256
-from dsnet.leakage.trial import prepare, shuffled
+from dsnet.leakage import prepare, shuffled
 from dsnet.schemas import CLASSES, LEVELS, is_leaky
-from dsnet.split.assign import overlap
+from dsnet.split import overlap
 from dsnet.step import run
 
 
@@ -30,7 +30,7 @@ def prepared(trial: str, ellipses: Any, folder: Path) -> dict[str, Path]:
     given = {"boxes": ellipses.boxes, "split": ellipses.split, "digest": ellipses.digest}
     sections = {"params": Leakage().model_dump_json(), "splitting": Split().model_dump_json()}
     named = {**sections, "trial": trial, **given, **made}
-    run(prepare, [w for k, v in named.items() for w in (f"--{k.replace('_', '-')}", str(v))])
+    run(prepare, argv=[w for k, v in named.items() for w in (f"--{k.replace('_', '-')}", str(v))])
     return made
 
 
