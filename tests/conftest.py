@@ -1,14 +1,16 @@
 """The order of the tests, and what several steps are tested on: a store of ellipses on noise."""
 
+import ctypes
+import gc
 import json
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from dsnet import schemas
 
@@ -18,22 +20,21 @@ IMAGES_PER_PATIENT = {"train": 3, "validation": 1, "test": 2}
 HU = {"normal": 500, "osteopenia": 300, "osteoporosis": 150}
 
 
-class OneEndToEnd(LoadFileScheduling):
-    """Files by worker, the end-to-end tests all on one: two trainings at once take much memory."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "end_to_end" if "/end_to_end/" in nodeid else super()._split_scope(nodeid)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """Return the scheduler of ``--dist loadfile``."""
-    return OneEndToEnd(config, log) if config.getvalue("dist") == "loadfile" else None
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the end-to-end tests, which take longest."""
+    """Begin with the end-to-end tests, which take longest: the workers share them by file."""
     items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give back after each module what it cached: detectors are hundreds of megabytes."""
+    yield
+    for value in vars(request.module).values():
+        if getattr(value, "__module__", None) == request.module.__name__:
+            getattr(value, "cache_clear", int)()
+    gc.collect()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 @dataclass(frozen=True)
