@@ -3,26 +3,58 @@
 import ctypes
 import gc
 import json
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dsnet import schemas
+from dsnet import processes, schemas
+from dsnet.ingest import workers
 
 SIZE_PX, PIXEL_MM = 64, 2.0
 PATIENTS = {"train": 3, "validation": 3, "test": 3}
 IMAGES_PER_PATIENT = {"train": 3, "validation": 1, "test": 2}
 HU = {"normal": 500, "osteopenia": 300, "osteoporosis": 150}
 
+PRELOADED = ["dsnet.deidentify.step", "dsnet.ingest.workers", "dsnet.phantom.step"]
+PRELOADED += ["dsnet.phi.step", "dsnet.slices.step"]
+SPAWNED = ("test_ingest_workers.py", "test_processes.py")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the end-to-end tests, which take longest: the workers share them by file."""
     items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked() -> Iterator[None]:
+    """Fork the package's processes from one with their imports, which take each a second or two."""
+    if sys.platform != "linux":
+        yield
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "_SPAWN", context)
+        patch.setattr(processes, "get_context", lambda _method: context)
+        yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # waits for its end
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _spawned(request: pytest.FixtureRequest, _forked: None) -> Iterator[None]:
+    """Spawn them, as the package does, where they are what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.name in SPAWNED:
+            patch.setattr(workers, "_SPAWN", multiprocessing.get_context("spawn"))
+            patch.setattr(processes, "get_context", multiprocessing.get_context)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

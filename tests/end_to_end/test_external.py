@@ -140,6 +140,6 @@ def test_audit_and_check_know_the_external_cohort(finished: Project) -> None:
     assert "no_dxa" in printed
     assert case["patient_id"] not in printed
     small = finished.path / "small.yaml"  # check trains on two batches, by the clock
-    small.write_text("train: {batch_size: 1}\n", encoding="utf-8")
+    small.write_text("train: {batch_size: 2}\n", encoding="utf-8")
     printed = finished.succeed("dsnet", "check", *CONFIG, "--configfile", small.name)
     assert "External cohort north" in printed
