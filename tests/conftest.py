@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support import forks
 
 from dsnet import processes, schemas
 from dsnet.ingest import workers
@@ -21,6 +22,13 @@ SIZE_PX, PIXEL_MM = 64, 2.0
 PATIENTS = {"train": 3, "validation": 3, "test": 3}
 IMAGES_PER_PATIENT = {"train": 3, "validation": 1, "test": 2}
 HU = {"normal": 500, "osteopenia": 300, "osteoporosis": 150}
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the process of `support.forks` behind the last test of a folder."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        forks.stop()
+
 
 PRELOADED = ["dsnet.deidentify.step", "dsnet.ingest.workers", "dsnet.phantom.step"]
 PRELOADED += ["dsnet.phi.step", "dsnet.slices.step"]

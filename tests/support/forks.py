@@ -93,7 +93,7 @@ sys.exit(status if status >= 0 else 128 - status)
 
 @cache
 def programs() -> Path:
-    """Return the folder of programs which are forks; the process that forks ends with this one."""
+    """Return the folder of programs which are forks; the process that forks ends by `stop`."""
     folder = tempfile.TemporaryDirectory(prefix="forks")
     path = Path(folder.name)
     values = {"python": sys.executable, "known": list(COMMANDS), "address": str(path / "socket")}
@@ -105,11 +105,23 @@ def programs() -> Path:
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
-    atexit.register(folder.cleanup)
-    atexit.register(process.communicate)  # closes its standard input, and waits for its end
+    _started.append((process, folder))
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     return path
+
+
+_started: list[tuple[subprocess.Popen[bytes], tempfile.TemporaryDirectory[str]]] = []
+
+
+@atexit.register
+def stop() -> None:
+    """End the process that forks, if there is one: it holds 600 MB."""
+    while _started:
+        process, folder = _started.pop()
+        process.communicate()  # closes its standard input, and waits for its end
+        folder.cleanup()
+    programs.cache_clear()
 
 
 def serve(address: str) -> None:
