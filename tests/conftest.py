@@ -1,16 +1,22 @@
 """The order of the tests, and what several steps are tested on: a store of ellipses on noise."""
 
+import ctypes
+import gc
 import json
+import multiprocessing
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from xdist.scheduler import LoadFileScheduling
+from support import forks
 
-from dsnet import schemas
+from dsnet import processes, schemas
+from dsnet.ingest import workers
 
 SIZE_PX, PIXEL_MM = 64, 2.0
 PATIENTS = {"train": 3, "validation": 3, "test": 3}
@@ -18,22 +24,57 @@ IMAGES_PER_PATIENT = {"train": 3, "validation": 1, "test": 2}
 HU = {"normal": 500, "osteopenia": 300, "osteoporosis": 150}
 
 
-class OneEndToEnd(LoadFileScheduling):
-    """Files by worker, the end-to-end tests all on one: two trainings at once take much memory."""
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the process of `support.forks` behind the last test of a folder."""
+    if nextitem is None or nextitem.path.parent != item.path.parent:
+        forks.stop()
 
-    def _split_scope(self, nodeid: str) -> str:
-        return "end_to_end" if "/end_to_end/" in nodeid else super()._split_scope(nodeid)
 
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """Return the scheduler of ``--dist loadfile``."""
-    return OneEndToEnd(config, log) if config.getvalue("dist") == "loadfile" else None
+PRELOADED = ["dsnet.deidentify.step", "dsnet.ingest.workers", "dsnet.phantom.step"]
+PRELOADED += ["dsnet.phi.step", "dsnet.slices.step"]
+SPAWNED = ("test_ingest_workers.py", "test_processes.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the end-to-end tests, which take longest."""
+    """Begin with the end-to-end tests, which take longest: the workers share them by file."""
     items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked() -> Iterator[None]:
+    """Fork the package's processes from one with their imports, which take each a second or two."""
+    if sys.platform != "linux":
+        yield
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "_SPAWN", context)
+        patch.setattr(processes, "get_context", lambda _method: context)
+        yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # waits for its end
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _spawned(request: pytest.FixtureRequest, _forked: None) -> Iterator[None]:
+    """Spawn them, as the package does, where they are what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.name in SPAWNED:
+            patch.setattr(workers, "_SPAWN", multiprocessing.get_context("spawn"))
+            patch.setattr(processes, "get_context", multiprocessing.get_context)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give back after each module what it cached: detectors are hundreds of megabytes."""
+    yield
+    for value in vars(request.module).values():
+        if getattr(value, "__module__", None) == request.module.__name__:
+            getattr(value, "cache_clear", int)()
+    gc.collect()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,9 @@
 """The scratch project that the tests of one module share, and a cohort to be copied."""
 
+from pathlib import Path
+
 import pytest
+from filelock import FileLock
 from support.scratch import Project, clone
 
 
@@ -11,8 +14,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A scratch project with the tiny config's cohort; test_workflow.py makes its own."""
-    made = clone(tmp_path_factory.mktemp("phantom") / "project")
-    made.succeed("dsnet", "phantom")
-    return made
+def phantom(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Project:
+    """A scratch project with the tiny config's cohort; test_workflow.py makes its own.
+
+    The first worker that wants it makes it for all.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+    path = folder / "phantom" / "project"
+    with FileLock(folder / "phantom.lock"):
+        if path.exists():
+            return Project(path)
+        unfinished = clone(Path(f"{path}-unfinished"))
+        unfinished.succeed("dsnet", "phantom")
+        unfinished.path.rename(path)
+    return Project(path)

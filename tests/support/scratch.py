@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support import snakemake_forks
+from support import forks
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
@@ -34,10 +34,14 @@ class Project:
     path: Path
     package: Path | None = None
     """Where the package is imported from: the folder itself, unless it is named."""
+    forks: bool = forks.CAN_FORK
+    """Whether commands and their steps are forks of one process instead of bare interpreters."""
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `command` with this environment's programs first on the path."""
         programs = str(Path(sys.executable).parent)
+        if self.forks:
+            programs = f"{forks.programs()}{os.pathsep}{programs}"
         values = {
             **{
                 name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED)
@@ -51,8 +55,6 @@ class Project:
             "GIT_COMMITTER_EMAIL": "test@example.org",
             **environment,
         }
-        if command[0] == "snakemake" and snakemake_forks.CAN_FORK:
-            return snakemake_forks.run(command[1:], self.path, values)
         return subprocess.run(
             command,
             cwd=self.path,
