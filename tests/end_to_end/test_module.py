@@ -34,7 +34,7 @@ def test_the_rules_run_from_another_folder(tmp_path: Path) -> None:
     snakefile = (ROOT / "Snakefile").as_posix()
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(snakefile=snakefile), encoding="utf-8")
     shutil.copy2(ROOT / "config" / "tiny.yaml", tmp_path / "own.yaml")
-    # Bare interpreters: whatever a step needs, it imports.
+    # Bare interpreters: a step must import all that it needs.
     project = Project(tmp_path, package=ROOT, forks=False)
     printed = project.succeed("snakemake", "--cores", "1")
     assert "dsnet_slices" in printed

@@ -217,8 +217,7 @@ def read_voc(source: Source) -> list[Annotation]:
         If it is no such file, naming the object that cannot be read.
     """
     try:
-        # The user's own file, and expat bounds what entities may grow to.
-        root = ET.parse(source.path).getroot()  # noqa: S314
+        root = ET.parse(source.path).getroot()  # noqa: S314 - the user's own; expat bounds entities
     except (ET.ParseError, OSError, ValueError) as error:
         raise source.error(
             "a readable XML file", "something else", "export it again, or move it away"

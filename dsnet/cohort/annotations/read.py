@@ -121,8 +121,8 @@ class Reader:
         return self._seg(source) if _is_dicom(source.path) else None
 
     def _nifti(self, source: Source) -> list[Annotation]:
-        # nibabel takes a second to import: only where there is a mask.
-        from dsnet.cohort.annotations.mask_formats import read_nifti  # noqa: PLC0415
+        # nibabel takes a second to import, which masks alone need.
+        from dsnet.cohort.annotations.mask_formats import read_nifti  # noqa: PLC0415 - as it says
 
         bodies = read_nifti(source, self.params)
         return [] if bodies is None else self._boxes(source, _NIFTI, bodies, set())
